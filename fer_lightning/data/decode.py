@@ -1,0 +1,168 @@
+"""The bytes of an image file as the pixels that the network sees.
+
+The same picture gives the same pixels whichever way it is stored without loss: grey, colour, opaque alpha, palette,
+16 bit, CMYK or turned by its EXIF tag. OpenCV decodes plain JPEG and PNG, which is nearly everything, in a third of
+Pillow's time; Pillow decodes the rest, and says what is wrong with what cannot be decoded.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import zlib
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# What OpenCV ignores in a PNG: a transparent colour, animation, and three ways of telling how it is turned.
+_PNG_EXTRAS = (b"tRNS", b"acTL", b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
+_PNG_WITH_ALPHA = (4, 6)
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 but for tables and reserved markers
+_SIXTEEN_BIT = 65535
+
+
+class DecodeError(ValueError):
+    """These bytes are no picture, or not a whole one; the message is the reason."""
+
+
+def decode_image(data: bytes, image_size: int, channels: int) -> np.ndarray:
+    """Decode, turn upright and resize one image.
+
+    Args:
+        data: a file's content; the format is told by it, not by a name. Of an animation, the first frame.
+        image_size: height and width of the result, pixels; the sides are scaled independently.
+        channels: 1 for grey, 3 for red, green, blue. What is transparent turns white.
+
+    Returns:
+        (C, H, W), uint8.
+
+    Raises:
+        DecodeError: the data is empty, cut short, or no image.
+    """
+    if not data:
+        raise DecodeError("empty file (0 bytes)")
+    picture = _decode_plain(data)
+    return fit_image(_decode_any(data) if picture is None else picture, image_size, channels)
+
+
+def fit_image(picture: np.ndarray, image_size: int, channels: int) -> np.ndarray:
+    """Resize a picture and give it the channels that are asked for.
+
+    Args:
+        picture: (H, W) grey or (H, W, 3) red, green, blue, uint8.
+        image_size: height and width of the result, pixels.
+        channels: 1 or 3.
+
+    Returns:
+        (C, H, W), uint8.
+    """
+    if picture.ndim == 3 and (picture[..., :1] == picture[..., 1:]).all():
+        picture = picture[..., 0]  # grey stored as colour: resized as grey, it cannot differ by rounding
+    if picture.ndim == 3 and channels == 1:
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    if picture.shape[:2] != (image_size, image_size):
+        shrinks = min(picture.shape[:2]) > image_size
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        picture = cv2.resize(np.ascontiguousarray(picture), (image_size, image_size), interpolation=method)
+    if picture.ndim == 2:
+        return np.repeat(picture[None], channels, axis=0)
+    return np.ascontiguousarray(picture.transpose(2, 0, 1))
+
+
+def _decode_plain(data: bytes) -> np.ndarray | None:
+    """Return (H, W) or (H, W, 3) red, green, blue of a file that OpenCV decodes rightly, else None."""
+    return _decode_by_opencv(data) if _is_plain_jpeg(data) or _is_plain_png(data) else None
+
+
+def _decode_by_opencv(data: bytes) -> np.ndarray | None:
+    _silence_opencv()
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_ANYCOLOR)  # turns by the EXIF tag
+    except cv2.error:  # such as a picture larger than OpenCV allows
+        return None
+    if picture is None or picture.ndim == 2:
+        return picture
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def _is_plain_jpeg(data: bytes) -> bool:
+    """Tell whether this is a whole JPEG, grey or YCbCr.
+
+    Older OpenCV fills up what is missing from a file that was cut short; CMYK it converts its own way.
+    """
+    if data[:3] != b"\xff\xd8\xff":
+        return False
+    components, at = 0, 2
+    while at + 9 < len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker in _JPEG_FRAMES:
+            components = data[at + 9]
+        if marker == 0xDA:  # start of scan: pixels follow, and in them no end-of-image marker but the true one
+            return components in (1, 3) and data.find(b"\xff\xd9", at) > 0
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False
+
+
+def _is_plain_png(data: bytes) -> bool:
+    """Tell whether this is an undamaged PNG in which the pixels are all there is.
+
+    The check sums are looked at here because libpng would write its complaints to the terminal.
+    """
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or len(data) < 33 or data[25] in _PNG_WITH_ALPHA:
+        return False
+    if any(extra in data for extra in _PNG_EXTRAS) or data[16:18] != b"\0\0" or data[20:22] != b"\0\0":
+        return False  # or a side of 65,536 pixels and more
+    at, view = 8, memoryview(data)
+    while at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(view[at : at + 4], "big")
+        if zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            return False
+        if view[at + 4 : at + 8] == b"IEND":
+            return True
+        at = end + 4
+    return False
+
+
+def _decode_any(data: bytes) -> np.ndarray:
+    """Return (H, W) or (H, W, 3) red, green, blue of any file that Pillow knows.
+
+    Raises:
+        DecodeError: see `decode_image`.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            opened.load()
+            return _flatten(ImageOps.exif_transpose(opened))
+    except UnidentifiedImageError:
+        picture = _decode_by_opencv(data)  # knows a few formats more, such as TIFF with 16 bits a colour
+        if picture is not None:
+            return picture
+        raise DecodeError(f"no image that can be read: it starts with {data[:16]!r}") from None
+    except DecodeError:
+        raise
+    except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error, zlib.error …
+        raise DecodeError(f"damaged image: {error}") from error
+
+
+def _flatten(image: Image.Image) -> np.ndarray:
+    """Return an image of any mode as 8-bit grey (H, W) or colour (H, W, 3) on white."""
+    if image.mode == "F":
+        raise DecodeError("its pixels are floating-point numbers without a known range; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):  # 16 bits, which some versions of Pillow hold in 32
+        wide = np.asarray(image)
+        if wide.min() < 0 or wide.max() > _SIXTEEN_BIT:
+            raise DecodeError("its pixels have 32 bits; save it with 8 or 16 bits")
+        return (wide >> 8).astype(np.uint8)
+    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+        rgba = np.asarray(image.convert("RGBA"), dtype=np.uint16)
+        colour, alpha = rgba[..., :3], rgba[..., 3:]
+        return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+
+
+@functools.cache
+def _silence_opencv() -> None:
+    """Keep OpenCV from writing its own opinion of broken files to the terminal: we report them."""
+    module = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # before and after OpenCV 4.12
+    module.setLogLevel(0)

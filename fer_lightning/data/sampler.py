@@ -1,0 +1,248 @@
+"""The one place that decides which images are read, in which order, by which process.
+
+Every order is a function of (seed, epoch) alone, and the ranks of a distributed run cut their shares out of that one
+order. So batches repeat under the same seed, and a resumed run goes on with the draws of the unbroken one. Because the
+sharing happens here, the Trainer needs `use_distributed_sampler=False`; with True Lightning refuses these samplers.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch.distributed as dist
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+STRATEGIES = ("shuffle", "balanced", "sequential")
+
+
+class Draw(NamedTuple):
+    """What a train batch carries to the dataset for each image; a persistent worker learns the epoch only from here."""
+
+    row: int
+    epoch: int
+
+
+class TrainBatchSampler(Sampler[list[Draw]]):
+    """Batches for training: as many, and of the same size, on each rank.
+
+    The strategies:
+        shuffle: each image once an epoch, in a new order.
+        balanced: each class equally often (to within one image), in as many draws as there are images. A class deals
+            its images from shuffled decks that last across epochs: none comes again before all have come.
+        sequential: each image once an epoch, in the order of the rows.
+
+    Ranks take every `world_size`-th image, so W ranks with batches of B see together, step by step, the images that one
+    process with batches of W * B sees.
+
+    Args:
+        labels: (N,) int, class of each row; N at least 1.
+        batch_size: images a rank and batch.
+        strategy: one of the above.
+        seed: 0 or more; the same on all ranks.
+        drop_last: leave out the images that do not fill a batch on each rank; else a smaller batch comes last, filled
+            up with at most `world_size - 1` repeated images. Where there is not even one full batch, that smaller
+            batch is given in either case.
+        rank: place among the processes; None asks torch.distributed, when iterating.
+        world_size: number of processes; given or left out together with `rank`.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        labels: np.ndarray | Sequence[int],
+        batch_size: int,
+        *,
+        strategy: str,
+        seed: int,
+        drop_last: bool = True,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> None:
+        _check_shares(batch_size, rank, world_size)
+        if strategy not in STRATEGIES:
+            near = difflib.get_close_matches(strategy, STRATEGIES, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"strategy={strategy!r} must be one of {', '.join(STRATEGIES)}{hint}")
+        if seed < 0:
+            raise ValueError(f"seed={seed} must be 0 or more")
+        self.labels = np.asarray(labels)
+        if self.labels.ndim != 1 or len(self.labels) == 0:
+            raise ValueError(f"labels must be of shape (N,) with N at least 1, not {self.labels.shape}")
+        self.batch_size = batch_size
+        self.strategy = strategy
+        self.seed = seed
+        self.epoch = 0
+        self._drop_last = drop_last  # not public: beside `batch_size` Lightning would take this for a BatchSampler
+        self._place = (rank, world_size)
+        self._resume = (0, 0)
+
+    @property
+    def sampler(self) -> TrainBatchSampler:
+        """Itself: Lightning calls `set_epoch` on `batch_sampler.sampler` and never on `batch_sampler`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch (0 or more) that the next iteration draws."""
+        self.epoch = epoch
+
+    def resume_at(self, epoch: int, batch: int) -> None:
+        """Leaves out the first `batch` batches of the next iteration, if that turns out to be over `epoch`."""
+        self._resume = (epoch, batch)
+
+    @property
+    def first_batch(self) -> int:
+        """Number of the batch that the next iteration starts with."""
+        epoch, batch = self._resume
+        return batch if epoch == self.epoch else 0
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch on this rank, whether or not resumed."""
+        _, world_size = _resolve_place(*self._place)
+        return len(self._batch_sizes(world_size))
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        rank, world_size = _resolve_place(*self._place)
+        epoch, first = self.epoch, self.first_batch
+        self._resume = (0, 0)  # only once
+        sizes = self._batch_sizes(world_size)
+        # resize repeats from the start where the last batch needs filling up, and cuts off what drop_last leaves out
+        rows = np.resize(self._order(epoch), sum(sizes) * world_size)[rank::world_size]
+        stops = np.cumsum(sizes)
+        for start, stop in list(zip(stops - sizes, stops, strict=True))[first:]:
+            yield [Draw(row, epoch) for row in rows[start:stop].tolist()]
+
+    def _batch_sizes(self, world_size: int) -> list[int]:
+        full, rest = divmod(len(self.labels), self.batch_size * world_size)
+        sizes = [self.batch_size] * full
+        if rest and (full == 0 or not self._drop_last):
+            sizes.append(-(-rest // world_size))
+        return sizes
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """Rows (N,) int64 in the order of one epoch, before they are shared out."""
+        count = len(self.labels)
+        if self.strategy == "sequential":
+            return np.arange(count)
+        shuffled = np.random.default_rng([self.seed, epoch]).permutation(count)
+        return shuffled if self.strategy == "shuffle" else self._balanced(epoch)[shuffled]
+
+    def _balanced(self, epoch: int) -> np.ndarray:
+        """Rows (N,) of one epoch in which each class has its share, class after class.
+
+        Draw number t, counted over all epochs, belongs to class t mod K. So how often a class was drawn before this
+        epoch, and with it the place in its deck, needs no memory.
+        """
+        count = len(self.labels)
+        classes = np.unique(self.labels)
+        rows = []
+        for number, label in enumerate(classes):
+            start, stop = (-(-(draws - number) // len(classes)) for draws in (epoch * count, (epoch + 1) * count))
+            members = np.flatnonzero(self.labels == label)
+            decks = [
+                np.random.default_rng([self.seed, number, deck, 1]).permutation(members)
+                for deck in range(start // len(members), -(-stop // len(members)))
+            ]
+            skipped = start % len(members)
+            rows.append(np.concatenate(decks)[skipped : skipped + stop - start] if decks else members[:0])
+        return np.concatenate(rows)
+
+
+class EvaluationBatchSampler(Sampler[list[int]]):
+    """Batches of rows in their order, each row exactly once over all ranks.
+
+    Each rank gives the same number of batches, because the forward pass of a distributed model waits for the others.
+    The batches of one step differ in size by at most one image; the last can be empty on some ranks.
+
+    Args:
+        count: number of rows, 0 or more.
+        batch_size: images a rank and batch.
+        rank: place among the processes; None asks torch.distributed, when iterating.
+        world_size: number of processes; given or left out together with `rank`.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(self, count: int, batch_size: int, rank: int | None = None, world_size: int | None = None) -> None:
+        _check_shares(batch_size, rank, world_size)
+        if count < 0:
+            raise ValueError(f"count={count} must be 0 or more")
+        self.count = count
+        self.batch_size = batch_size
+        self._place = (rank, world_size)
+
+    def __len__(self) -> int:
+        _, world_size = _resolve_place(*self._place)
+        return -(-self.count // (self.batch_size * world_size))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rank, world_size = _resolve_place(*self._place)
+        rows = range(rank, self.count, world_size)
+        for batch in range(len(self)):
+            yield list(rows[batch * self.batch_size : (batch + 1) * self.batch_size])
+
+
+class TrainLoader(DataLoader[Any]):
+    """DataLoader over a `TrainBatchSampler` that keeps its draws in step with Lightning's Trainer.
+
+    When resuming, Lightning makes the iterator before it calls `set_epoch`, and workers of a plain DataLoader, which
+    fetch ahead, repeat the batches of epoch 0: here nothing is drawn before the first batch is asked for. And a
+    checkpoint from the middle of an epoch keeps its place there, through `state_dict`; a plain one starts it over.
+
+    Args:
+        dataset: gets the draws of a batch, through `__getitems__` if it has that.
+        batch_sampler: what to draw.
+        trained: tells how many batches of this epoch were trained on, for checkpoints written within a step (on Ctrl-C,
+            say); None takes each batch that was handed out for trained.
+        **options: further arguments of DataLoader.
+    """
+
+    batch_sampler: TrainBatchSampler
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        batch_sampler: TrainBatchSampler,
+        trained: Callable[[], int] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(dataset, batch_sampler=batch_sampler, **options)
+        self._trained = trained
+        self._given = {"epoch": 0, "batch": 0}  # epoch of the batch that was handed out last, and how many were
+
+    def __iter__(self) -> Iterator[Any]:
+        first, epoch = self.batch_sampler.first_batch, self.batch_sampler.epoch
+        for count, batch in enumerate(super().__iter__(), start=first + 1):
+            self._given = {"epoch": epoch, "batch": count}
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        if self._trained is None:
+            return self._given
+        return {**self._given, "batch": min(self._given["batch"], self._trained())}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._given = state
+        self.batch_sampler.resume_at(state["epoch"], state["batch"])
+
+
+def _check_shares(batch_size: int, rank: int | None, world_size: int | None) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} must be 1 or more")
+    if (rank is None) != (world_size is None):
+        raise ValueError(f"rank={rank} and world_size={world_size} must be given together")
+    if rank is not None and world_size is not None and not 0 <= rank < world_size:
+        raise ValueError(f"rank={rank} must lie between 0 and world_size - 1 = {world_size - 1}")
+
+
+def _resolve_place(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    if rank is not None and world_size is not None:
+        return rank, world_size
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1

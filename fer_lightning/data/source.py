@@ -1,0 +1,82 @@
+"""Where the images come from: one table and its pixels, drawn or read from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fer_lightning.data.cache import ImageCache, open_cache
+from fer_lightning.data.layouts import read_layout
+from fer_lightning.data.synthetic import synthetic_table
+from fer_lightning.data.table import ImageTable
+from fer_lightning.errors import DataError
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table of images and their pixels.
+
+    Attributes:
+        table: one row a readable image; `table.rows` points into `images` and `digests`.
+        images: uint8 `(N, C, H, W)`, an array or a memory map.
+        digests: uint64 `(N,)`, equal for pixel-identical images.
+        fingerprint: of the contents, to be stored with what is trained on them.
+        skipped: path → reason, of unreadable images that were left out.
+        remarks: what the user should know, a line each.
+    """
+
+    table: ImageTable
+    images: Any
+    digests: np.ndarray
+    fingerprint: str
+    skipped: dict[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+def draw_source(counts: Mapping[str, int], *, image_size: int, channels: int, seed: int) -> Source:
+    """Draw `counts["train"]`, `counts["validation"]` and `counts["test"]` faces."""
+    table, images = synthetic_table(**counts, image_size=image_size, channels=channels, seed=seed)
+    digests = np.arange(len(images), dtype=np.uint64)  # each drawn by a seed of its own: no twins
+    sizes = "-".join(str(counts[name]) for name in ("train", "validation", "test"))
+    return Source(table, images, digests, fingerprint=f"drawn-{sizes}-{image_size}px-{channels}ch-seed{seed}")
+
+
+def read_source(
+    root: Path,
+    layout: str,
+    *,
+    aliases: Mapping[str, str] | None,
+    code_order: str | None,
+    image_size: int,
+    channels: int,
+    cache_dir: Path,
+    on_error: str,
+) -> Source:
+    """Recognise the layout below `root` and open its cache, decoding what is new.
+
+    Raises:
+        DataError: the layout is not understood, or an image cannot be read and `on_error` is `raise`.
+    """
+    table = read_layout(root, layout, aliases, code_order)
+    cache = open_cache(table, image_size=image_size, channels=channels, cache_dir=cache_dir)
+    if not cache.failures:
+        return Source(table, cache.images, cache.digests, cache.fingerprint)
+    skipped, remark = _judge_failures(table, cache, on_error)
+    readable = np.ones(len(table.labels), dtype=bool)
+    readable[list(cache.failures)] = False
+    columns = {name: getattr(table, name)[readable] for name in ("paths", "labels", "splits", "rows")}
+    return Source(replace(table, **columns), cache.images, cache.digests, cache.fingerprint, skipped, (remark,))
+
+
+def _judge_failures(table: ImageTable, cache: ImageCache, on_error: str) -> tuple[dict[str, str], str]:
+    failures = {str(table.paths[row]): reason for row, reason in sorted(cache.failures.items())}
+    path, reason = next(iter(failures.items()))
+    others = f", and {len(failures) - 1:,} more" if len(failures) > 1 else ""
+    if on_error == "raise":
+        hint = "mend or delete them, or type data.on_error=skip to leave them out"
+        raise DataError(f"cannot read {table.root / path} ({reason}){others}; {hint}")
+    return failures, f"left out {len(failures):,} unreadable images: {path} ({reason}){others}"

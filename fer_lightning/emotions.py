@@ -1,0 +1,71 @@
+"""The expressions: their canonical order, the spellings that users' folders carry, the number codes of known files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+EMOTIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+"""Canonical names in canonical (alphabetical) order."""
+
+FER2013_CODES: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""By code in the `emotion` column of fer2013.csv. Not alphabetical: 4 is sad here and neutral in sorted folders."""
+
+ALPHABETICAL_CODES: tuple[str, ...] = EMOTIONS
+"""By code when someone numbered the sorted class folders."""
+
+CODE_ORDERS: dict[str, tuple[str, ...]] = {"fer2013": FER2013_CODES, "alphabetical": ALPHABETICAL_CODES}
+"""The values of `data.code_order` and what each number then means."""
+
+FERPLUS_COLUMNS: tuple[str, ...] = (
+    *("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"),
+    *("unknown", "NF"),  # cannot tell; not a face
+)
+"""Vote columns of fer2013new.csv (FER+), ten votes a row."""
+
+# Nothing that needs a guess belongs here: whoever has a folder `bored` says `data.aliases.bored=…`.
+# contempt is the known eighth class of FER+, CK+ and AffectNet; it is no member of EMOTIONS.
+_SPELLINGS: dict[str, str] = {
+    "angry": "angry anger angers angryness angriness an",
+    "disgust": "disgust disgusts disgusted disgusting disgrace di",
+    "fear": "fear fears fearful fearfulness afraid scared fe af",
+    "happy": "happy happiness happyness joy joyful ha",
+    "neutral": "neutral neutrality calm calmness ne",
+    "sad": "sad sadness sa",
+    "surprise": "surprise surprises surprised surprize suprise suprised superise su",
+    "contempt": "contempt contemptuous",
+}
+
+ALIASES: dict[str, str] = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings.split()}
+"""Folded spelling (see `fold`) to canonical name."""
+
+
+def fold(name: str) -> str:
+    """Return `name` without case, blanks and punctuation, the form in which names are compared.
+
+    >>> fold(" Very-Happy_")
+    'veryhappy'
+    """
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
+def canonical(name: str, aliases: Mapping[str, str] | None = None) -> str | None:
+    """Return the class that a spelling stands for, or None where it would take a guess.
+
+    Case, blanks and punctuation do not count, nor do digits in front (`0_angry`, `1-fear`); digits alone mean nothing.
+
+    Args:
+        name: A folder name or a word from a configuration.
+        aliases: The user's own spellings, asked first. A value that is no known spelling is a class of its own.
+
+    >>> canonical("Suprise"), canonical("0_Angry"), canonical("bored"), canonical("bored", {"bored": "neutral"})
+    ('surprise', 'angry', None, 'neutral')
+    """
+    own = {} if aliases is None else {fold(str(spelling)): str(meaning) for spelling, meaning in aliases.items()}
+    folded = fold(name)
+    for spelling in (folded, folded.lstrip("0123456789")):
+        if spelling in own:
+            return ALIASES.get(fold(own[spelling]), own[spelling])
+        if spelling in ALIASES:
+            return ALIASES[spelling]
+    return None

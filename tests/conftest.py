@@ -1,0 +1,114 @@
+"""Small downloads on disk, written with Pillow alone so that they do not lean on what they test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pytest
+from omegaconf import DictConfig
+from PIL import Image
+
+from fer_lightning.config import conf_dir
+
+CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+CODES = {"angry": 0, "disgust": 1, "fear": 2, "happy": 3, "sad": 4, "surprise": 5, "neutral": 6}
+WriteTree = Callable[[Path, Mapping[str, int]], Path]
+Plant = Callable[[Path, Mapping[str, str]], Path]
+
+
+def picture(seed: int, side: int = 48) -> np.ndarray:
+    """Return a grey picture of noise, (side, side) uint8; each seed has its own."""
+    return np.random.default_rng(seed).integers(0, 256, (side, side), dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def plant() -> Plant:
+    """Return a function that makes empty files below a root, blank-separated names by folder, and returns the root."""
+
+    def make(root: Path, files: Mapping[str, str]) -> Path:
+        for folder, names in files.items():
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            for name in names.split():
+                (root / folder / name).touch()
+        return root
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_tree_of() -> WriteTree:
+    """Return a function that writes N pictures to each folder below a root, {"train/angry": 2} or {"a/Training_": 2}.
+
+    What follows the last slash is a prefix of file names where it ends in an underscore.
+    """
+
+    def write(root: Path, counts: Mapping[str, int]) -> Path:
+        seed = 0
+        for place, count in counts.items():
+            folder, prefix = (place.rsplit("/", 1)[0], place.rsplit("/", 1)[1]) if place.endswith("_") else (place, "")
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                Image.fromarray(picture(seed)).save(root / folder / f"{prefix}{number}.png")
+                seed += 1
+        return root
+
+    return write
+
+
+@pytest.fixture
+def kaggle_tree(tmp_path: Path, write_tree_of: WriteTree) -> Path:
+    """images/train and images/validation under the returned root: three and two pictures in each of seven classes."""
+    counts = {f"images/train/{name}": 3 for name in CLASSES} | {f"images/validation/{name}": 2 for name in CLASSES}
+    return write_tree_of(tmp_path / "kaggle", counts)
+
+
+@pytest.fixture
+def official_tree(tmp_path: Path, write_tree_of: WriteTree) -> Path:
+    """train/ and test/ with the official prefixes: three Training, two PublicTest, one PrivateTest in each class."""
+    places = (("train/{}/Training_", 3), ("test/{}/PublicTest_", 2), ("test/{}/PrivateTest_", 1))
+    counts = {place.format(name): count for place, count in places for name in CLASSES}
+    return write_tree_of(tmp_path / "official", counts)
+
+
+@pytest.fixture
+def flat_tree(tmp_path: Path, write_tree_of: WriteTree) -> Path:
+    """Data/Angry, … Data/Suprise under the returned root, ten pictures each and no split."""
+    names = [{"surprise": "Suprise"}.get(name, name.capitalize()) for name in CLASSES]
+    return write_tree_of(tmp_path / "flat", {f"Data/{name}": 10 for name in names})
+
+
+@pytest.fixture
+def fer_csv(tmp_path: Path) -> Path:
+    """fer2013.csv, four rows a class: two Training, one PublicTest, one PrivateTest. Row i holds picture(i)."""
+    rows = ["emotion,pixels,Usage"]
+    for usage in ("Training", "Training", "PublicTest", "PrivateTest"):
+        for name in CLASSES:
+            pixels = " ".join(map(str, picture(len(rows) - 1).ravel()))
+            rows.append(f"{CODES[name]},{pixels},{usage}")
+    path = tmp_path / "csv" / "fer2013.csv"
+    path.parent.mkdir()
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_fer2013() -> Path:
+    """The folder beside the repository with real faces; tests that ask for it skip where it is absent."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "fer2013"
+    if not (folder / "expand.py").is_file():
+        pytest.skip("no ../shared/fer2013")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def compose() -> Callable[..., DictConfig]:
+    """Return a function that composes a primary configuration as the programs do: compose("train", "model=vgg16")."""
+
+    def compose_verb(verb: str, *overrides: str) -> DictConfig:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return hydra.compose(verb, list(overrides))
+
+    return compose_verb
