@@ -1,0 +1,1 @@
+"""Networks, losses, schedules and the Lightning module that trains them."""

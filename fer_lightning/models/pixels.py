@@ -1,0 +1,40 @@
+"""From stored bytes to what a network wants: the one place where images are scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Pixels(nn.Module):
+    """Scales to 0…1, normalises and, where asked for, upsamples; inside the network so that nobody can forget it.
+
+    Args:
+        mean: of each channel on the 0…1 scale, `(C,)`.
+        std: likewise, all positive.
+        size: pixels a side that leave here; None leaves the size alone.
+
+    Raises:
+        ValueError: `mean` and `std` differ in length, or a deviation is not positive.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], size: int | None = None) -> None:
+        super().__init__()
+        if len(mean) != len(std) or not all(value > 0 for value in std):
+            raise ValueError(f"mean and std must be of one length and std positive; got mean={mean}, std={std}")
+        self.size = size
+        # one multiply-add on 0…255: (x / 255 - mean) / std; derived, so not stored with the weights
+        scale = 1.0 / (255.0 * torch.tensor(std, dtype=torch.float32))
+        shift = -torch.tensor(mean, dtype=torch.float32) / torch.tensor(std, dtype=torch.float32)
+        self.register_buffer("scale", scale.view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("shift", shift.view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return float32 `(B, C, S, S)` for uint8 (or float 0…255) images `(B, C, H, W)`."""
+        pixels = torch.addcmul(self.shift, images.to(self.scale.dtype), self.scale)
+        if self.size is not None and pixels.shape[-2:] != (self.size, self.size) and len(pixels) > 0:
+            pixels = F.interpolate(pixels, size=(self.size, self.size), mode="bilinear", antialias=True)
+        return pixels

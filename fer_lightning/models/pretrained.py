@@ -1,0 +1,194 @@
+"""Weights from timm's hub, from its local cache or from a file, and a plain answer where they cannot be had."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import huggingface_hub
+import safetensors.torch
+import timm
+import torch
+from huggingface_hub.utils import get_session
+from timm.models import adapt_input_conv, clean_state_dict
+from torch import Tensor, nn
+
+from fer_lightning.errors import ConfigError
+
+PROBE_SECONDS = 5.0  # the hub's own client retries for three quarters of a minute before it gives up
+
+
+def pretrained_source(name: str) -> dict[str, Any]:
+    """Return what timm must know to load the pretrained weights of `name`: where they lie on this machine, or nothing.
+
+    Weights that were downloaded once are found without asking the network.
+
+    Returns:
+        `pretrained_cfg_overlay` of timm's builders; empty if timm is to download.
+
+    Raises:
+        ConfigError: there are no such weights, or they are not here and their server cannot be reached.
+    """
+    cfg = timm.get_pretrained_cfg(name)
+    if cfg is None or not cfg.has_weights:
+        raise ConfigError(
+            f"timm has no pretrained weights for model.backbone={name}; type model.pretrained=false or "
+            "model.weights=FILE"
+        )
+    if cfg.hf_hub_id:
+        server, cached = huggingface_hub.constants.ENDPOINT, cached_hub_file(cfg.hf_hub_id, cfg.hf_hub_filename)
+    else:
+        server = cfg.url
+        cached = Path(torch.hub.get_dir(), "checkpoints", Path(urlsplit(cfg.url).path).name)
+    if cached is not None and cached.is_file():
+        return {"file": str(cached), "custom_load": cfg.custom_load}
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        raise unreachable(name, "HF_HUB_OFFLINE is set")
+    if not answers(server, PROBE_SECONDS):
+        raise unreachable(name, f"{urlsplit(server).hostname} does not answer")
+    return {}
+
+
+def cached_hub_file(repository: str, filename: str | None) -> Path | None:
+    """Return a weights file that an earlier download left on this machine, safetensors if there is a choice."""
+    repository, _, revision = repository.partition("@")
+    filename = "pytorch_model.bin" if filename is None else filename
+    safe = {"pytorch_model.bin": "model.safetensors", "open_clip_pytorch_model.bin": "open_clip_model.safetensors"}
+    for candidate in (safe.get(filename, str(Path(filename).with_suffix(".safetensors"))), filename):
+        found = huggingface_hub.try_to_load_from_cache(repository, candidate, revision=revision if revision else None)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def answers(url: str, seconds: float) -> bool:
+    """Return whether the server of `url` answers within `seconds`.
+
+    The question goes through the hub's own client and so through the proxies, certificates and offline switch of a real
+    download; a bare socket would know of none. It is asked in a thread, since looking up a name has no time limit.
+    """
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            if get_session().head(url, timeout=seconds).status_code < 500:
+                answered.set()
+        except Exception:  # of whichever HTTP library the hub's client is made; all of them mean no
+            pass
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answered.is_set()
+
+
+def unreachable(name: str, reason: str) -> ConfigError:
+    """Return the error of weights that could not be downloaded."""
+    return ConfigError(
+        f"the pretrained weights of model.backbone={name} are not on this machine and cannot be downloaded ({reason}); "
+        "type model.pretrained=false to start from scratch, or model.weights=FILE to read them from a file"
+    )
+
+
+def load_weights(backbone: nn.Module, file: str | Path, in_channels: int, unused: tuple[str, ...] = ()) -> None:
+    """Load a state dict in timm's own layout, in place.
+
+    The first convolution is folded to `in_channels` as timm does; the classifier is left as it is where the file has
+    other classes. All the rest must be there and fit.
+
+    Args:
+        backbone: any network of timm's contract.
+        file: `.safetensors`, or what `torch.save` wrote: a state dict, or a checkpoint that holds one.
+        in_channels: of the backbone.
+        unused: beginnings of names that the file may have and the backbone does not need.
+
+    Raises:
+        ConfigError: the file cannot be read, or does not fit.
+    """
+    state = read_state_dict(file)
+    if not state.keys() & backbone.state_dict().keys():  # a checkpoint of ours keeps the network under this name
+        state = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
+    heads = classifier_names(backbone)
+    try:
+        # timm's own conversions, e.g. of position embeddings to another image size
+        convert = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
+        if convert is not None:
+            state = convert(state, backbone)
+        state = {key: value for key, value in state.items() if not key.startswith(unused)} if unused else state
+        fold_first_convolution(state, backbone, in_channels)
+        own = backbone.state_dict()
+        if any(state[key].shape != own[key].shape for key in own.keys() & state.keys() if key.startswith(heads)):
+            state = {key: value for key, value in state.items() if not key.startswith(heads)}
+        outcome = backbone.load_state_dict(state, strict=False)
+    except (RuntimeError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+        raise ConfigError(f"model.weights={file} does not fit this backbone: {first_lines(error)}") from error
+    missing = [key for key in outcome.missing_keys if not key.startswith(heads)]
+    unexpected = [key for key in outcome.unexpected_keys if not key.startswith(heads)]
+    if missing or unexpected:
+        raise ConfigError(
+            f"model.weights={file} is of another network: of the {len(own)} tensors of this one it lacks {few(missing)}"
+            f", and it has {few(unexpected)} besides; type the model.backbone=… that it was saved from"
+        )
+
+
+def read_state_dict(file: str | Path) -> dict[str, Tensor]:
+    """Return the tensors of a file; it can run no code, whoever made it.
+
+    Raises:
+        ConfigError: there is no such file, it cannot be read, or it holds no tensors by name.
+    """
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"no file at model.weights={file}; type the path of a .pth, .pt or .safetensors file")
+    try:
+        if path.suffix == ".safetensors":
+            content = safetensors.torch.load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise a dozen types here
+        reason = f"{type(error).__name__}: {first_lines(error)}"
+        raise ConfigError(f"model.weights={file} cannot be read as .pth, .pt or .safetensors ({reason})") from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise ConfigError(f"model.weights={file} holds no state dict, that is tensors by name")
+    # without what torch.compile and DDP put before each name
+    return clean_state_dict({key: value for key, value in content.items() if isinstance(value, Tensor)})
+
+
+def classifier_names(backbone: nn.Module) -> tuple[str, ...]:
+    """Return how the names of the last layer's parameters begin; deit's distilled networks have two last layers."""
+    last = backbone.get_classifier()
+    heads = last if isinstance(last, (tuple, list)) else [last]
+    return tuple(f"{name}." for name, module in backbone.named_modules() if any(module is head for head in heads))
+
+
+def fold_first_convolution(state: dict[str, Tensor], backbone: nn.Module, in_channels: int) -> None:
+    """Make first convolutions for other channels fit, in place: summed for grey, repeated and scaled for more."""
+    first = getattr(backbone, "pretrained_cfg", {}).get("first_conv")
+    if first is None:
+        first = next((name for name, module in backbone.named_modules() if isinstance(module, nn.Conv2d)), ())
+    for name in (first,) if isinstance(first, str) else first:
+        key = f"{name}.weight"
+        if key not in state or state[key].ndim != 4:
+            continue
+        wanted = backbone.get_submodule(name).weight.shape[1]
+        if state[key].shape[1] == 1:
+            state[key] = state[key].expand(-1, wanted, -1, -1) / wanted  # a grey picture in RGB gives the same map
+        elif state[key].shape[1] != wanted:
+            state[key] = adapt_input_conv(in_channels, state[key])
+
+
+def few(names: list[str]) -> str:
+    """Return how many names there are, and the first."""
+    return f"{len(names)} ({names[0]}…)" if names else "none"
+
+
+def first_lines(error: BaseException, width: int = 200) -> str:
+    """Return the beginning of an error's message on one line."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= width else text[:width] + "…"
