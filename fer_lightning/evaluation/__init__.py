@@ -1,0 +1,1 @@
+"""From the predictions table to metrics, figures and the report."""

@@ -1,0 +1,231 @@
+"""Curves and confusion matrices as matplotlib figures, and what every figure shares: canvas, colours, type sizes.
+
+Figures are about 10 inches wide with 9 to 13 pt type, so that they stay readable at the 6.3 inches of a thesis page.
+`pyplot` is never imported: it keeps global state, which neither threads nor a machine without a screen can share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from fer_lightning.evaluation.metrics import COLUMNS, class_names, confusion
+
+# Okabe and Ito (2008): told apart with every common colour blindness. Nothing is marked by colour alone.
+BLUE, VERMILLION, ORANGE = "#0072B2", "#D55E00", "#E69F00"
+INK, MUTED, FAINT = "#1a1a1a", "#5f6368", "#e3e5e8"
+# One hue from white to near black: its lightness alone carries the order, so it survives a grey print as well.
+SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#cfe3f1", "#79b4d9", BLUE, "#003a5c"])
+FONT = "DejaVu Sans"  # comes with matplotlib: the same figure on every machine
+TITLE, BODY, SMALL = 13, 10.5, 9.5
+
+
+def save(figure: Figure, path: Path | str, *, dpi: int = 150) -> Path:
+    """Write a figure; the suffix decides the format (.png, .pdf, .svg). Missing folders are made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=dpi, facecolor="white")
+    return path
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty white figure of so many inches, with its own Agg canvas."""
+    figure = Figure(figsize=(width, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def describe(table: pd.DataFrame) -> str:
+    """What the rows of a predictions table are, for subtitles: `3,589 validation images`."""
+    splits = " + ".join(str(split) for split in pd.unique(table[COLUMNS[1]]) if str(split))
+    return " ".join(part for part in (f"{len(table):,}", splits, "image" if len(table) == 1 else "images") if part)
+
+
+def describe_score(table: pd.DataFrame) -> str:
+    """`1,690 of 3,589 validation images right (47.1 %)`."""
+    right = int((table["label"] == table["predicted"]).sum())
+    return f"{right:,} of {describe(table)} right ({100 * right / len(table):.1f} %)"
+
+
+def plot_curves(history: pd.DataFrame, best_epoch: int | None = None) -> Figure:
+    """Loss and accuracy over epochs, side by side, the best epoch marked in both.
+
+    Args:
+        history: columns `epoch` and any of `train/loss`, `val/loss`, `train/acc`, `val/acc` (accuracies in [0, 1]).
+            Gaps are fine, and so is more than one row an epoch: the last value counts.
+        best_epoch: the epoch whose weights were kept; by default that of the highest `val/acc`, else of the lowest
+            `val/loss`.
+
+    Raises:
+        ValueError: there is no column `epoch`.
+    """
+    if "epoch" not in history.columns:
+        raise ValueError(f"history: no column epoch; it has {', '.join(map(str, history.columns))}")
+    epochs = history.replace([np.inf, -np.inf], np.nan).dropna(subset="epoch").groupby("epoch").last()
+    if best_epoch is None:
+        best_epoch = _best_epoch(epochs)
+    figure = new_figure(10, 4.4)
+    panels = figure.subplots(1, 2)
+    figure.subplots_adjust(left=0.065, right=0.975, top=0.885, bottom=0.205, wspace=0.19)
+    for axes, quantity in zip(panels, ("loss", "acc"), strict=True):
+        _plot_panel(axes, epochs, quantity, best_epoch)
+    lines = [line for axes in panels for line in axes.get_lines() if not line.get_label().startswith("_")]
+    shown = {line.get_label(): line for line in lines}
+    if shown:  # below the panels, where no curve can run under it
+        font = {"family": FONT, "size": BODY}
+        figure.legend(shown.values(), shown.keys(), loc="lower center", ncols=3, frameon=False, prop=font)
+    return figure
+
+
+def _best_epoch(epochs: pd.DataFrame) -> int | None:
+    for column, pick in (("val/acc", "idxmax"), ("val/loss", "idxmin")):
+        if column in epochs and epochs[column].notna().any():
+            return int(getattr(epochs[column], pick)())
+    return None
+
+
+def _plot_panel(axes: Axes, epochs: pd.DataFrame, quantity: str, best_epoch: int | None) -> None:
+    title = {"loss": "Loss", "acc": "Accuracy"}[quantity]
+    axes.set_title(title, loc="left", fontsize=TITLE, fontweight="bold", fontfamily=FONT, color=INK, pad=9)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, labelsize=BODY, labelcolor=INK, labelfontfamily=FONT)
+    drawn = []
+    for side, label, colour, dashes, marker in (
+        ("train", "training", ORANGE, (0, (4, 2)), "s"),
+        ("val", "validation", BLUE, "-", "o"),
+    ):
+        values = epochs.get(f"{side}/{quantity}", pd.Series(dtype=float)).dropna()
+        if len(values):
+            size = 4.5 if len(values) <= 40 else 0
+            axes.plot(values.index, values, color=colour, ls=dashes, lw=2, marker=marker, ms=size, label=label)
+            drawn.append(values)
+    if not drawn:
+        axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", **_quiet())
+        axes.set(xticks=[], yticks=[])
+        return
+    axes.grid(axis="y", color=FAINT, lw=1)
+    axes.set_axisbelow(True)
+    axes.spines["bottom"].set(visible=True, color=MUTED)
+    axes.set_xlabel("epoch", **_quiet())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if quantity == "acc":
+        axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    _set_limits(axes, pd.concat(drawn), 0.1 if quantity == "acc" else 0.2)
+    _mark_best(axes, epochs, quantity, best_epoch)
+
+
+def _set_limits(axes: Axes, values: pd.Series, least: float) -> None:
+    """Leave room around the values, at least `least` in height: noise must not be blown up to a trend."""
+    low, high = values.min(), values.max()
+    margin = max(0.06 * (high - low), (least - (high - low)) / 2)
+    axes.set_ylim(max(0, low - margin), high + margin)
+    first, last = values.index.min(), values.index.max()
+    side = max(0.03 * (last - first), 0.5 if first == last else 0)
+    axes.set_xlim(first - side, last + side)
+
+
+def _mark_best(axes: Axes, epochs: pd.DataFrame, quantity: str, best_epoch: int | None) -> None:
+    column = f"val/{quantity}"
+    if best_epoch is None or best_epoch not in epochs.index or column not in epochs:
+        return
+    value = float(epochs.loc[best_epoch, column])
+    if not np.isfinite(value):
+        return
+    axes.axvline(best_epoch, color=MUTED, lw=1, ls=":", zorder=1)
+    axes.plot([best_epoch], [value], "*", ms=16, color=BLUE, mec="white", mew=1.2, zorder=5, label="best epoch")
+    text = f"{value:.1%}".replace("%", " %") if quantity == "acc" else f"{value:.3f}"
+    # in the title line rather than beside the star, where a curve could run through it
+    axes.set_title(f"{text} at epoch {best_epoch}", loc="right", fontsize=BODY, fontfamily=FONT, color=BLUE, pad=9)
+
+
+def plot_confusion(table: pd.DataFrame) -> Figure:
+    """Confusion matrix twice: counts, and each row in percent of its true class (recall on the diagonal).
+
+    Args:
+        table: a predictions table, see `fer_lightning.evaluation.metrics`. Classes without images get a hatched row.
+
+    Raises:
+        PredictionsError: the table is not a predictions table.
+    """
+    classes, counts = class_names(table), confusion(table)
+    size, support = len(classes), counts.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        shares = counts / support[:, None]
+    rows = [f"{name} ({count:,})" for name, count in zip(classes, support, strict=True)]
+    heading = f"Confusion matrix: {describe_score(table)}"
+    # Everything is laid out in inches from measured text, so that no name is too long and nothing is cut off.
+    side = size * float(np.clip(4 / size, 0.54, 1.1))
+    widest = max(text_width(name, BODY) for name in classes)
+    turned = widest > side / size - 0.08
+    left = 0.75 + max(text_width(row, BODY) for row in rows)
+    bottom = 0.55 + (0.65 * widest if turned else 0.12)
+    width = max(left + 2 * side + 0.7, text_width(heading, TITLE, "bold") + 0.6)
+    height = bottom + side + 0.95
+    figure = new_figure(width, height)
+    figure.text(0.3 / width, 1 - 0.42 / height, heading, fontsize=TITLE, fontfamily=FONT, color=INK, weight="bold")
+    figure.text(0.2 / width, (bottom + side / 2) / height, "true (images)", rotation=90, va="center", **_quiet())
+    for start, title, values, names, write in (
+        (left, "Images", counts / counts.max(), rows, lambda row, column: f"{counts[row, column]:,}"),
+        (left + side + 0.4, "Percent of the true class", shares, [], lambda *cell: _percent(shares[cell])),
+    ):
+        axes = figure.add_axes((start / width, bottom / height, side / width, side / height))
+        axes.set_title(title, loc="left", fontsize=BODY, fontfamily=FONT, color=INK, pad=7)
+        _plot_matrix(axes, values, write, room=side / size - 0.08)
+        _name_classes(axes, classes, names, turned)
+        figure.text((start + side / 2) / width, 0.2 / height, "predicted", ha="center", **_quiet())
+    return figure
+
+
+def _name_classes(axes: Axes, columns: Sequence[str], rows: Sequence[str], turned: bool) -> None:
+    axes.set_xticks(range(len(columns)), columns, fontsize=BODY)
+    axes.set_yticks(range(len(rows)), rows, fontsize=BODY)
+    axes.tick_params(length=0, labelcolor=INK, labelfontfamily=FONT)
+    if turned:
+        for label in axes.get_xticklabels():
+            label.set(rotation=40, ha="right", rotation_mode="anchor")
+
+
+def text_width(text: str, size: float, weight: str = "normal") -> float:
+    """Inches that one line of text takes, without a renderer."""
+    font = FontProperties(family=FONT, weight=weight)
+    return float(TextPath((0, 0), text, size=size, prop=font).get_extents().width) / 72
+
+
+def _quiet() -> dict[str, object]:
+    return {"fontsize": BODY, "fontfamily": FONT, "color": MUTED}
+
+
+def _percent(share: float) -> str:
+    if not np.isfinite(share):
+        return "–"
+    return "<1" if 0 < share < 0.005 else f"{100 * share:.0f}"
+
+
+def _plot_matrix(axes: Axes, values: np.ndarray, write: Callable[[int, int], str], room: float) -> None:
+    """Draw a (K, K) matrix of values in [0, 1], NaN hatched; `write` gives the text of a cell `room` inches wide."""
+    size = len(values)
+    axes.imshow(np.nan_to_num(values), cmap=SHADES, vmin=0, vmax=1)
+    texts = {cell: write(*cell) for cell in np.ndindex(size, size)}
+    fontsize = BODY * min(1.0, room / max(text_width(text, BODY, "bold") for text in texts.values()))
+    for (row, column), text in texts.items():
+        colour = "white" if values[row, column] > 0.6 else MUTED if text in ("0", "–") else INK
+        font = {"fontsize": fontsize, "fontfamily": FONT, "fontweight": "bold" if row == column else "normal"}
+        axes.text(column, row, text, ha="center", va="center", color=colour, **font)
+    for row in np.flatnonzero(np.isnan(values).all(axis=1)):
+        axes.axhspan(row - 0.5, row + 0.5, facecolor="none", edgecolor=FAINT, hatch="////", lw=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color=FAINT, lw=1)
+    axes.tick_params(which="minor", length=0)

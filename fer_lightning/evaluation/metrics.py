@@ -1,0 +1,250 @@
+"""From the predictions table to every reported number, with intervals.
+
+The predictions table is a pandas DataFrame, one row an image: `path, split, label, predicted` (class names), then one
+probability column a class, named by the class. scikit-learn computes whatever it has; what it lacks is written here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn import metrics as sk
+
+from fer_lightning.errors import DataError
+
+COLUMNS = ("path", "split", "label", "predicted")
+ECE_BINS = 15
+BOOTSTRAPS = 1000
+NORMAL_QUANTILE = 1.959963984540054  # two-sided 95 %
+TOLERANCE = 1e-3  # on sums of probabilities: a CSV rounded to four decimals still passes
+
+
+class PredictionsError(DataError, ValueError):
+    """The predictions table is not one."""
+
+
+class Predictions(NamedTuple):
+    """A checked table as arrays: N images, K classes.
+
+    `labels` and `predicted` are (N,) int64 positions in `classes`, `probabilities` is (N, K) float64 in [0, 1].
+    """
+
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    predicted: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def correct(self) -> np.ndarray:
+        """(N,) bool: the prediction is the label."""
+        return self.labels == self.predicted
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """(N,) float64: the probability of the predicted class."""
+        return np.take_along_axis(self.probabilities, self.predicted[:, None], axis=1)[:, 0]
+
+
+def class_names(table: pd.DataFrame) -> tuple[str, ...]:
+    """The classes, in the order of their probability columns.
+
+    Raises:
+        PredictionsError: a column is missing or stands there twice, or fewer than two classes have one.
+    """
+    columns = list(table.columns)
+    missing = [column for column in COLUMNS if column not in columns]
+    if missing:
+        raise PredictionsError(
+            f"predictions table: no column {', '.join(missing)}; it needs {', '.join(COLUMNS)} "
+            f"and one probability column a class, and has {', '.join(map(str, columns)) or 'none'}"
+        )
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        raise PredictionsError(f"predictions table: column {', '.join(twice)} stands there twice")
+    names = tuple(column for column in columns if column not in COLUMNS)
+    if len(names) < 2:
+        raise PredictionsError(f"predictions table: {len(names)} probability columns; two classes or more are needed")
+    return names
+
+
+def read_predictions(table: pd.DataFrame) -> Predictions:
+    """Check a predictions table and turn it into arrays.
+
+    Raises:
+        PredictionsError: no row; a column missing; a name without a probability column; probabilities outside [0, 1],
+            not summing to 1 or at odds with `predicted`.
+    """
+    classes = class_names(table)
+    if len(table) == 0:
+        raise PredictionsError("predictions table: it has no row, so there is nothing to score")
+    try:
+        probabilities = table[list(classes)].to_numpy(dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise PredictionsError(f"predictions table: a probability column holds something else ({error})") from error
+    predictions = Predictions(classes, *(_positions(table, side, classes) for side in COLUMNS[2:]), probabilities)
+    inside = np.isfinite(probabilities) & (probabilities >= -TOLERANCE) & (probabilities <= 1 + TOLERANCE)
+    _require(table, inside.all(axis=1), "a probability is missing or outside 0 to 1")
+    total = probabilities.sum(axis=1)
+    _require(table, abs(total - 1) <= TOLERANCE, "the probabilities sum to {:.4g}, not 1", total)
+    lead = predictions.confidence - probabilities.max(axis=1)
+    # Ties may go either way; beyond that the columns stand in the wrong order and every score would be nonsense.
+    _require(table, lead >= -TOLERANCE, "`predicted` is not the most probable class; were the columns mixed up?")
+    return predictions._replace(probabilities=probabilities.clip(0, 1))
+
+
+def _positions(table: pd.DataFrame, column: str, classes: tuple[str, ...]) -> np.ndarray:
+    positions = pd.Index(classes).get_indexer(pd.Index(table[column])).astype(np.int64)
+    if (positions < 0).any():
+        name = str(table[column].iloc[int(np.argmax(positions < 0))])
+        near = difflib.get_close_matches(name, classes, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        known = ", ".join(classes)
+        raise PredictionsError(f"predictions table: no probability column for {column} {name!r}, only {known}{hint}")
+    return positions
+
+
+def _require(table: pd.DataFrame, good: np.ndarray, what: str, values: np.ndarray | None = None) -> None:
+    if good.all():
+        return
+    row = int(np.argmin(good))
+    message = what if values is None else what.format(values[row])
+    raise PredictionsError(
+        f"predictions table, row {row} ({table['path'].iloc[row]}): {message} ({int((~good).sum()):,} such rows)"
+    )
+
+
+def compute_metrics(table: pd.DataFrame) -> dict[str, Any]:
+    """Every reported number of a predictions table, ready for JSON: floats in [0, 1] except `loss`, ints, None.
+
+    What is undefined is None: all of a class that occurs neither among labels nor among predictions, recall and ROC-AUC
+    of a class without images. Precision is 0 for a class that was never predicted, as in scikit-learn. Means over
+    classes (`balanced_accuracy`, `precision_macro`, `f1_macro`, `roc_auc_macro`) leave the undefined out.
+
+    Returns:
+        count, accuracy, accuracy_interval, balanced_accuracy, precision_macro, f1_macro, f1_macro_interval,
+        top2_accuracy, roc_auc_macro, ece, loss (mean negative log-likelihood, nats), and per_class:
+        {class: {precision, recall, f1, support, predicted, roc_auc}}.
+
+    Raises:
+        PredictionsError: see `read_predictions`.
+    """
+    predictions = read_predictions(table)
+    classes, labels, predicted, probabilities = predictions
+    counts = _confusion(predictions)
+    per_class = _per_class(predictions, counts)
+    correct = int(counts.trace())
+    # log_loss would warn of sums that are off by a float32 rounding
+    normalised = probabilities / probabilities.sum(axis=1, keepdims=True)
+    return {
+        "count": len(labels),
+        "accuracy": float(sk.accuracy_score(labels, predicted)),
+        "accuracy_interval": wilson_interval(correct, len(labels)),
+        "balanced_accuracy": _mean(per_class, "recall"),
+        "precision_macro": _mean(per_class, "precision"),
+        "f1_macro": _mean(per_class, "f1"),
+        "f1_macro_interval": _f1_macro_interval(counts),
+        "top2_accuracy": _top2_accuracy(predictions),
+        "roc_auc_macro": _mean(per_class, "roc_auc"),
+        "ece": _expected_calibration_error(predictions),
+        "loss": float(sk.log_loss(labels, normalised, labels=np.arange(len(classes)))),
+        "per_class": per_class,
+    }
+
+
+def confusion(table: pd.DataFrame) -> np.ndarray:
+    """(K, K) int64 counts: rows are the true classes, columns the predicted ones, in the order of `class_names`."""
+    return _confusion(read_predictions(table))
+
+
+def classification_report(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a class, then `macro average` and `weighted average` (by support), as scikit-learn prints it.
+
+    Columns precision, recall, f1, support, predicted, roc_auc; the undefined is NaN; the index is named `class`.
+    """
+    report = pd.DataFrame.from_dict(compute_metrics(table)["per_class"], orient="index", dtype=float)
+    scores, sizes = ["precision", "recall", "f1", "roc_auc"], ["support", "predicted"]
+    defined = report[scores].notna()
+    weights = defined.mul(report["support"], axis=0)
+    totals = pd.DataFrame([report[sizes].sum()] * 2, index=["macro average", "weighted average"])
+    totals.loc["macro average", scores] = report[scores].mean()
+    totals.loc["weighted average", scores] = (report[scores] * weights).sum() / weights.sum()
+    report = pd.concat([report, totals])
+    report[sizes] = report[sizes].astype(np.int64)
+    return report.rename_axis("class")
+
+
+def wilson_interval(correct: int, count: int) -> list[float]:
+    """[low, high] of a share at 95 %, by Wilson (1927), which stays inside [0, 1] even at 0 % and 100 %."""
+    share, squared = correct / count, NORMAL_QUANTILE**2
+    centre = (share + squared / (2 * count)) / (1 + squared / count)
+    margin = NORMAL_QUANTILE * np.sqrt(share * (1 - share) / count + squared / (4 * count**2)) / (1 + squared / count)
+    return [float(max(0.0, centre - margin)), float(min(1.0, centre + margin))]
+
+
+def _confusion(predictions: Predictions) -> np.ndarray:
+    order = np.arange(len(predictions.classes))
+    return sk.confusion_matrix(predictions.labels, predictions.predicted, labels=order).astype(np.int64)
+
+
+def _per_class(predictions: Predictions, counts: np.ndarray) -> dict[str, dict[str, float | int | None]]:
+    classes, labels, predicted, probabilities = predictions
+    precision, recall, f1, support = sk.precision_recall_fscore_support(
+        labels, predicted, labels=np.arange(len(classes)), zero_division=0
+    )
+    guesses = counts.sum(axis=0)
+    result = {}
+    for k, name in enumerate(classes):
+        occurs = support[k] + guesses[k] > 0
+        ranked = 0 < support[k] < len(labels)  # ROC needs both kinds of image
+        result[name] = {
+            "precision": float(precision[k]) if occurs else None,
+            "recall": float(recall[k]) if support[k] else None,
+            "f1": float(f1[k]) if occurs else None,
+            "support": int(support[k]),
+            "predicted": int(guesses[k]),
+            "roc_auc": float(sk.roc_auc_score(labels == k, probabilities[:, k])) if ranked else None,
+        }
+    return result
+
+
+def _mean(per_class: dict[str, dict[str, float | int | None]], key: str) -> float | None:
+    values = [scores[key] for scores in per_class.values() if scores[key] is not None]
+    return float(np.mean(values)) if values else None
+
+
+def _f1_macro_interval(counts: np.ndarray) -> list[float]:
+    """[low, high]: 95 % percentile bootstrap over images.
+
+    Macro-F1 depends on the images through the confusion matrix alone, and the matrix of N images drawn with replacement
+    is one multinomial draw over its cells, so 1,000 resamples are 1,000 small matrices and no image is touched.
+    """
+    size, total = len(counts), int(counts.sum())
+    draws = np.random.default_rng(0).multinomial(total, counts.ravel() / total, size=BOOTSTRAPS)
+    draws = draws.reshape(BOOTSTRAPS, size, size)
+    hits = np.diagonal(draws, axis1=1, axis2=2)
+    occurrences = draws.sum(axis=1) + draws.sum(axis=2)  # 2 TP + FP + FN
+    f1 = 2 * hits / np.maximum(occurrences, 1)
+    macro = f1.sum(axis=1) / (occurrences > 0).sum(axis=1)
+    low, high = np.percentile(macro, [2.5, 97.5])
+    return [float(low), float(high)]
+
+
+def _top2_accuracy(predictions: Predictions) -> float:
+    """Share of labels that are the prediction or the most probable other class.
+
+    As scikit-learn's `top_k_accuracy_score`, but ties can never put the prediction itself out of the first two.
+    """
+    others = predictions.probabilities.copy()
+    np.put_along_axis(others, predictions.predicted[:, None], -1.0, axis=1)
+    return float(np.mean(predictions.correct | (others.argmax(axis=1) == predictions.labels)))
+
+
+def _expected_calibration_error(predictions: Predictions) -> float:
+    """Guo et al. 2017: |accuracy - confidence| in 15 equal-width bins (low, high], weighted by the images in them."""
+    edges = np.linspace(0, 1, ECE_BINS + 1)
+    bins = np.digitize(predictions.confidence, edges[1:-1], right=True)
+    gaps = np.bincount(bins, weights=predictions.correct - predictions.confidence, minlength=ECE_BINS)
+    return float(abs(gaps).sum() / len(bins))
