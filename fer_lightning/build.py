@@ -1,0 +1,156 @@
+"""From a configuration to objects; the only caller of `hydra.utils.instantiate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pandas as pd
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig
+
+from fer_lightning.data.datamodule import ExpressionDataModule
+from fer_lightning.errors import ConfigError
+from fer_lightning.machine import Machine, settle
+from fer_lightning.models.classifier import ExpressionClassifier
+from fer_lightning.models.schedules import scheduler_config
+
+
+def settle_machine(cfg: DictConfig) -> Machine:
+    """Resolve every `auto` of the configuration that depends on the machine."""
+    return settle(
+        accelerator=cfg.trainer.accelerator,
+        precision=cfg.trainer.precision,
+        channels_last=cfg.model.channels_last if "model" in cfg else "auto",
+        num_workers=cfg.data.num_workers,
+    )
+
+
+def build_data(cfg: DictConfig, machine: Machine) -> ExpressionDataModule:
+    """Return the datamodule, set up: the model needs to know the classes and statistics of the data.
+
+    Raises:
+        DataError: the data cannot be used.
+        ConfigError: a setting is out of its range.
+    """
+    augmentation = _make(cfg.augmentation) if "augmentation" in cfg else None
+    data: ExpressionDataModule = _make(cfg.data, num_workers=machine.num_workers, augmentation=augmentation)
+    data.setup()
+    return data
+
+
+def build_model(cfg: DictConfig, data: ExpressionDataModule, machine: Machine) -> ExpressionClassifier:
+    """Return the model for these classes, with its loss, optimizer and schedule.
+
+    Raises:
+        ConfigError: a setting is out of its range, or weights cannot be had.
+    """
+    optimizer, scheduler = build_optimizer(cfg)
+    mean, std = data.statistics()
+    return _make(
+        cfg.model,
+        classes=list(data.classes),
+        channels=data.channels,
+        image_size=data.image_size,
+        mean=mean,
+        std=std,
+        channels_last=machine.channels_last,
+        data_fingerprint=data.source.fingerprint,
+        loss=_make(cfg.loss, class_counts=data.class_counts),
+        optimizer=optimizer,
+        scheduler=scheduler,
+        monitor=cfg.monitor,
+        mode=cfg.mode,
+    )
+
+
+def build_optimizer(cfg: DictConfig) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
+    """Return what makes the optimizer and what makes the schedule, or None for no schedule.
+
+    Raises:
+        ConfigError: a setting is out of its range; both are tried on one weight, for Lightning would make them late.
+    """
+    optimizer = _make(cfg.optimizer)
+    scheduler = _make(cfg.scheduler) if "_target_" in cfg.scheduler else None
+    with _blaming(cfg.optimizer):
+        tried = optimizer([torch.zeros(1, requires_grad=True)])
+    if scheduler is not None:
+        with _blaming(cfg.scheduler):
+            scheduler_config(scheduler, tried, total_steps=100, monitor=cfg.monitor, mode=cfg.mode)
+    return optimizer, scheduler
+
+
+def build_callbacks(cfg: DictConfig) -> dict[str, pl.Callback]:
+    """Return the callbacks by their names in the configuration."""
+    return {str(name): _make(node) for name, node in cfg.callbacks.items()}
+
+
+def build_loggers(cfg: DictConfig, resumed: Mapping[str, Any] | None = None) -> list[Logger]:
+    """Return the loggers.
+
+    Args:
+        cfg: the configuration.
+        resumed: the checkpoint that the run continues from. What an interrupted epoch logged after it is forgotten and
+            what was logged before it stays, so that curves are unbroken.
+    """
+    loggers = []
+    for node in cfg.logger.values():
+        logger = _make(node)
+        if resumed is not None and isinstance(logger, TensorBoardLogger):
+            logger = _make(node, purge_step=resumed["global_step"])
+        if resumed is not None and isinstance(logger, CSVLogger):
+            _carry_over(logger, resumed["global_step"])
+        loggers.append(logger)
+    return loggers
+
+
+def _carry_over(logger: CSVLogger, step: int) -> None:
+    """Log the rows of the earlier session again, because Lightning deletes its file at the first new one."""
+    file = Path(logger.log_dir) / "metrics.csv"
+    if file.is_file():
+        rows = pd.read_csv(file)
+        for _, row in rows[rows["step"] < step].iterrows():
+            logger.log_metrics(row.drop("step").dropna().to_dict(), step=int(row["step"]))
+
+
+def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback], loggers: list[Logger]) -> pl.Trainer:
+    """Return the Trainer.
+
+    Raises:
+        ConfigError: Lightning refuses the settings.
+    """
+    if not cfg.trainer.enable_progress_bar:  # Lightning calls a bar beside this switch a contradiction
+        callbacks = [callback for callback in callbacks if not isinstance(callback, pl.callbacks.ProgressBar)]
+    return _make(
+        cfg.trainer,
+        accelerator=machine.accelerator,
+        precision=machine.precision,
+        callbacks=callbacks,
+        logger=loggers or False,
+        enable_checkpointing=any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks),
+        default_root_dir=cfg.output_dir,
+    )
+
+
+def _make(node: DictConfig, **arguments: Any) -> Any:
+    """Instantiate a node; what its constructor has against its values is the user's to mend."""
+    # bound first and called after, so that Hydra neither converts the arguments nor wraps the constructor's complaints
+    maker = instantiate(node, _partial_=True, _convert_="all")
+    if node.get("_partial_"):
+        return maker
+    with _blaming(node):
+        return maker(**arguments)
+
+
+@contextmanager
+def _blaming(node: DictConfig) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, ModuleNotFoundError, MisconfigurationException) as error:
+        raise ConfigError(f"{node['_target_']}: {error}") from error

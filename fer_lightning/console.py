@@ -1,0 +1,52 @@
+"""What a program says at its end: a table of results and the paths of what it wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fer_lightning.evaluation.report import judge
+
+
+def print_results(metrics: dict[str, Any], folder: Path) -> None:
+    """Print the verdict as a table, what was scored, and where the files are.
+
+    Args:
+        metrics: as in `metrics.json`.
+        folder: of the run.
+    """
+    console = Console()
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("class")
+    for name in ("precision", "recall", "F1", "ROC-AUC", "images"):
+        table.add_column(name, justify="right")
+    for name, row in metrics["per_class"].items():
+        scores = (_number(row[key]) for key in ("precision", "recall", "f1", "roc_auc"))
+        table.add_row(name, *scores, f"{row['support']:,}")
+    console.print(f"\n[bold]{headline(metrics)}[/bold]\n", highlight=False)
+    console.print(table)
+    console.print()
+    console.print(judge(metrics)[1], highlight=False)
+    console.print(f"\nwritten to {folder}", highlight=False, soft_wrap=True)
+    for name in ("report.html", "metrics.json", "predictions.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+        if (folder / name).exists():
+            console.print(f"  {name}", highlight=False)
+    console.print(f"\ntensorboard --logdir {folder}" if (folder / "tensorboard").exists() else "", highlight=False)
+
+
+def headline(metrics: dict[str, Any]) -> str:
+    """One line: which split, accuracy in percent with its interval, macro-F1."""
+    low, high = (f"{100 * bound:.1f}" for bound in metrics["accuracy_interval"])
+    accuracy = f"{100 * metrics['accuracy']:.2f} % (95 % interval {low}–{high})"
+    others = ", ".join(
+        f"{name} {_number(metrics[key])}"
+        for name, key in (("macro-F1", "f1_macro"), ("balanced accuracy", "balanced_accuracy"), ("ECE", "ece"))
+    )
+    return f"{judge(metrics)[0]}: accuracy {accuracy}\n{others}, {metrics['count']:,} {metrics['split']} images"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,41 @@
+"""Train a model, judge it and write the report: `python -m fer_lightning.train data.root=PATH model=resnet50`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fer_lightning.command import run_verb
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def train(cfg: DictConfig) -> float | None:
+    """Run one training from a composed configuration.
+
+    Returns:
+        the best value of `cfg.monitor`, for a sweep to compare.
+
+    Raises:
+        UserError: with a message that says what to type instead.
+    """
+    from fer_lightning.config import check_config
+
+    check_config(cfg)
+
+    from fer_lightning.run import Run  # imports torch and Lightning, which a mistyped key should not wait for
+
+    run = Run(cfg)
+    run.fit()
+    score = run.judge()
+    if run.interrupted:
+        raise KeyboardInterrupt  # the report is written; a sweep must not go on, and the shell must know
+    return score
+
+
+def main(argv: list[str] | None = None) -> Any:
+    return run_verb("train", train, argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""`--help`, read off the YAML files: their groups, their defaults and the comments beside their keys."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fer_lightning.config import conf_dir
+
+KEY = re.compile(r"^([a-z]\w*):\s*(.+?)(?:\s+#\s*(.+))?$")
+FOOTER = """flags
+  -m                             run every combination of comma-separated values, each in its own folder
+  --cfg job                      print the settings instead of running
+  --config-dir FOLDER            add your own folder of YAML files
+  HYDRA_FULL_ERROR=1             (environment) show the whole traceback of an error"""
+
+
+def verbs() -> dict[str, str]:
+    """Return every verb with its one-line description: a module of the package that has a `conf/<verb>.yaml`."""
+    modules = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.py"))}
+    found = {name: path for name, path in modules.items() if (conf_dir() / f"{name}.yaml").is_file()}
+    return {name: _first_line(path) for name, path in found.items()}
+
+
+def usage(verb: str) -> str:
+    """Return the help of one verb: examples, groups with options (the default first), keys with meaning."""
+    primary = conf_dir() / f"{verb}.yaml"
+    defaults = _defaults(primary)
+    examples = [line[1:].strip() for line in _header(primary)]
+    groups = {group: _options(group, option) for group, option in defaults.items() if group != "hydra"}
+    width = max(map(len, groups), default=0)
+    lines = [verbs().get(verb, verb), "", *(f"  {example}" for example in examples), ""]
+    lines += ["groups, the default first: group=option"]
+    lines += [f"  {group:{width}}  {', '.join(options)}" for group, options in groups.items()]
+    lines += ["", "keys with their defaults: key=value"]
+    files = {f"{group}.": conf_dir() / group / f"{defaults[group]}.yaml" for group in groups if defaults[group]}
+    for prefix, path in {"": primary, **files}.items():
+        lines += _describe_keys(_keys(path), prefix)
+    return "\n".join([*lines, "", FOOTER])
+
+
+def _first_line(module: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8")))
+    return docstring.splitlines()[0] if docstring else module.stem
+
+
+def _header(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return lines[: next((index for index, line in enumerate(lines) if not line.startswith("#")), len(lines))]
+
+
+def _defaults(path: Path) -> dict[str, str | None]:
+    """Return the groups of a defaults list with the option chosen."""
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entries = (entry for entry in content.get("defaults", []) if isinstance(entry, dict))
+    return {group: option for entry in entries for group, option in entry.items()}
+
+
+def _options(group: str, default: str | None) -> list[str]:
+    options = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    return sorted(options, key=lambda option: option != default)
+
+
+def _keys(path: Path) -> dict[str, tuple[str, str | None]]:
+    """Return value and comment of every key of a file and of the options it builds on."""
+    text = path.read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text) or {}
+    found: dict[str, tuple[str, str | None]] = {}
+    for parent in content.get("defaults", []):
+        if isinstance(parent, str) and parent != "_self_":
+            found |= _keys(path.with_name(f"{parent}.yaml"))
+    for match in filter(None, map(KEY.match, text.splitlines())):
+        key, value, meaning = match.groups()
+        if key != "defaults" and not value.startswith("#") and (meaning or not value.startswith("${")):
+            found[key] = (value, found[key][1] if meaning is None and key in found else meaning)
+    return found
+
+
+def _describe_keys(keys: dict[str, tuple[str, str | None]], prefix: str) -> list[str]:
+    """One line a key that has a comment; the others, which their names explain, in one paragraph."""
+    lines = [f"  {f'{prefix}{key}={value}':32} {meaning}" for key, (value, meaning) in keys.items() if meaning]
+    plain = " ".join(f"{prefix}{key}={value.replace(' ', '')}" for key, (value, meaning) in keys.items() if not meaning)
+    return lines + textwrap.wrap(plain, 116, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)

@@ -1,0 +1,204 @@
+"""The main program, end to end on small drawn faces."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from omegaconf import DictConfig
+from sklearn.metrics import accuracy_score, f1_score
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from fer_lightning.errors import CheckpointError, ConfigError, DataError
+from fer_lightning.train import train
+
+Compose = Callable[..., DictConfig]
+TINY = (
+    "data.synthetic={train: 56, validation: 21, test: 21}",
+    "data.image_size=32",
+    "data.batch_size=16",
+    "trainer=cpu",
+    "trainer.precision=32-true",
+    "trainer.enable_progress_bar=false",
+    "trainer.max_epochs=2",
+)
+
+
+def run_program(folder: Path, *overrides: str, **options: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "fer_lightning.train", *TINY, f"hydra.run.dir={folder}", *overrides]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=folder.parent
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, compose: Compose) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    train(compose("train", *TINY, f"output_dir={folder}"))
+    return folder
+
+
+def test_a_run_leaves_everything_it_promises(finished: Path) -> None:
+    promised = (
+        "checkpoints/best.ckpt checkpoints/last.ckpt metrics.json classification_report.csv predictions.csv history.csv "
+        "curves.png confusion_matrix.png predictions.png mistakes.png batch.png report.html environment.json csv/metrics.csv"
+    )
+    missing = [name for name in promised.split() if not (finished / name).stat().st_size]
+    assert missing == []
+    record = json.loads((finished / "environment.json").read_text())
+    assert record["versions"]["torch"]
+    assert record["data"]["fingerprint"]
+    assert record["machine"]["precision"] == "32-true"
+
+
+def test_metrics_follow_from_the_predictions_table(finished: Path) -> None:
+    table = pd.read_csv(finished / "predictions.csv")
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert list(table)[:4] == ["path", "split", "label", "predicted"]
+    assert (len(table), set(table["split"])) == (21, {"test"})
+    assert table["path"].is_unique
+    np.testing.assert_allclose(table.iloc[:, 4:].sum(axis=1), 1, atol=1e-4)
+    assert metrics["accuracy"] == pytest.approx(accuracy_score(table["label"], table["predicted"]), abs=1e-6)
+    assert metrics["f1_macro"] == pytest.approx(f1_score(table["label"], table["predicted"], average="macro"), abs=1e-6)
+    assert metrics["selected_on"] == "validation"
+
+
+def test_tensorboard_shows_scalars_pictures_text_and_hyperparameters(finished: Path) -> None:
+    events = EventAccumulator(str(finished / "tensorboard"), size_guidance={"images": 0}).Reload()
+    tags = events.Tags()
+    wanted = {"train/loss", "train/acc", "val/loss", "val/acc", "val/f1_macro", "final/test/acc"}
+    assert wanted <= set(tags["scalars"])
+    assert len(events.Scalars("val/acc")) == 2
+    assert any(tag.startswith("lr-") for tag in tags["scalars"])
+    assert {"training batch", "validation/confusion", "validation/examples"} <= set(tags["images"])
+    assert len(events.Images("validation/confusion")) == 2
+    assert any("config" in tag for tag in tags["tensors"])
+    assert "_hparams_/session_start_info" in events.summary_metadata
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not(compose: Compose, tmp_path: Path) -> None:
+    weights = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(compose("train", *TINY, f"seed={seed}", "data.seed=5", f"output_dir={tmp_path / name}"))
+        weights.append(torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"])
+    first, second, other = ({key: value.float() for key, value in state.items()} for state in weights)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+def test_a_resumed_run_is_the_unbroken_one(compose: Compose, tmp_path: Path) -> None:
+    options = (*TINY, "scheduler=none", "model.mixup=0.2", "callbacks=ema", "callbacks.ema.decay=0.9")
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    train(compose("train", *options, "trainer.max_epochs=3", f"output_dir={straight}"))
+    train(compose("train", *options, "trainer.max_epochs=1", f"output_dir={resumed}"))
+    last = resumed / "checkpoints/last.ckpt"
+    train(compose("train", *options, "trainer.max_epochs=3", f"output_dir={resumed}", f"ckpt_path={last}"))
+    for file in ("history.csv", "csv/metrics.csv"):
+        expected, actual = (pd.read_csv(folder / file) for folder in (straight, resumed))
+        pd.testing.assert_frame_equal(actual[sorted(actual)], expected[sorted(expected)], check_exact=False, rtol=1e-5)
+    states = [
+        torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for folder in (straight, resumed)
+    ]
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, msg=name)
+    events = EventAccumulator(str(resumed / "tensorboard")).Reload()
+    assert [event.value for event in events.Scalars("epoch")][-1] == 2.0
+    assert len(events.Scalars("val/acc")) == 3
+
+
+def test_one_batch_can_be_learnt_by_heart(compose: Compose, tmp_path: Path) -> None:
+    options = ("augmentation=none", "model.drop_rate=0", "scheduler=none", "callbacks=none", "logger=none")
+    cfg = compose(
+        "train", *TINY, *options, "trainer.overfit_batches=1", "trainer.max_epochs=40", f"output_dir={tmp_path}"
+    )
+    from fer_lightning.run import Run
+
+    run = Run(cfg)
+    run.fit()
+    assert run.trainer.callback_metrics["train/acc"] == 1.0
+
+
+def test_two_ranks_score_each_image_once(tmp_path: Path) -> None:
+    folder = tmp_path / "ddp"
+    program = run_program(folder, "trainer.strategy=ddp", "trainer.devices=2")
+    output, _ = program.communicate(timeout=180)
+    assert program.returncode == 0, output
+    table = pd.read_csv(folder / "predictions.csv")
+    assert len(table) == 21
+    assert table["path"].is_unique
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["accuracy"] == pytest.approx(accuracy_score(table["label"], table["predicted"]), abs=1e-6)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ddp"]
+
+
+def test_ctrl_c_keeps_the_checkpoint_and_writes_the_report(tmp_path: Path) -> None:
+    folder = tmp_path / "stopped"
+    program = run_program(folder, "trainer.max_epochs=500", "callbacks.early_stopping.patience=500")
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoints/last.ckpt").exists() and program.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+    program.send_signal(signal.SIGINT)
+    output, _ = program.communicate(timeout=120)
+    assert program.returncode == 130, output
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["interrupted"] is True
+    assert (folder / "report.html").exists()
+    assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["epoch"] < 499
+
+
+BAD = [
+    (["data.root={tmp}/nowhere"], DataError, "no such"),
+    (["data=folders", "data.root={tmp}"], DataError, "data.root"),
+    (["ckpt_path={tmp}/missing.ckpt"], CheckpointError, "missing.ckpt"),
+    (["data.batch_size=0"], ConfigError, "batch_size"),
+    (["augmentation.flip=2"], ConfigError, "flip"),
+    (["model.backbone=resnet51"], ConfigError, "resnet50"),
+    (["trainer.precision=17"], ConfigError, "17"),
+    (["loss.class_weights=invers"], ConfigError, "inverse"),
+    (["data.classes=[happy, sd]"], ConfigError, "sad"),
+    (["optimizer.lr=-1"], ConfigError, "lr|learning rate"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "error", "text"), BAD, ids=[" ".join(case[0]) for case in BAD])
+def test_bad_input_is_answered_in_one_message(
+    compose: Compose, tmp_path: Path, overrides: list[str], error: type[Exception], text: str
+) -> None:
+    words = [word.format(tmp=tmp_path) for word in overrides]
+    with pytest.raises(error, match=text):
+        train(compose("train", *TINY, *words, f"output_dir={tmp_path / 'run'}"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_of_other_classes_is_refused(compose: Compose, tmp_path: Path, finished: Path) -> None:
+    from fer_lightning.evaluate import evaluate
+
+    last = f"ckpt_path={finished / 'checkpoints/last.ckpt'}"
+    with pytest.raises(CheckpointError, match="was trained on angry"):
+        train(compose("train", *TINY, "data.classes=[happy, sad]", last, f"output_dir={tmp_path / 'a'}"))
+    cfg = compose("evaluate", TINY[0], "data.merge={bad: [angry, sad]}", last, f"output_dir={tmp_path / 'b'}")
+    with pytest.raises(CheckpointError, match="knows angry"):
+        evaluate(cfg)
+
+
+def test_evaluate_repeats_the_score_of_train(compose: Compose, tmp_path: Path, finished: Path) -> None:
+    from fer_lightning.evaluate import evaluate
+
+    best = f"ckpt_path={finished / 'checkpoints/best.ckpt'}"
+    evaluate(compose("evaluate", best, *TINY[0:1], *TINY[3:6], f"output_dir={tmp_path}"))
+    again, before = (json.loads((folder / "metrics.json").read_text()) for folder in (tmp_path, finished))
+    assert again["split"] == "test"
+    for key in ("accuracy", "f1_macro", "ece", "loss", "count", "per_class"):
+        assert again[key] == before[key]
