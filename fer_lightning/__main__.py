@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from fer_lightning import __version__
 from fer_lightning.errors import UserError
-from fer_lightning.signatures import did_you_mean
+from fer_lightning.near import did_you_mean
 from fer_lightning.usage import verbs
 
 

@@ -10,7 +10,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from fer_lightning.errors import ConfigError
-from fer_lightning.signatures import describe, did_you_mean, fits, locate, read_signature
+from fer_lightning.near import did_you_mean
+from fer_lightning.signatures import describe, fits, locate, read_signature
 
 MONITORS = {"val/acc": "max", "val/f1_macro": "max", "val/loss": "min", "train/loss": "min"}
 AUTO = ("trainer.precision", "trainer.accelerator", "data.num_workers", "data.holdout", "model.channels_last")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import os
 import pkgutil
 import sys
 import typing
-from collections.abc import Iterable
 from dataclasses import is_dataclass
 from enum import Enum
 from pathlib import PurePath
 from types import ModuleType, NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union
+
+from fer_lightning.near import did_you_mean
 
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
 
@@ -24,17 +24,6 @@ class Signature(NamedTuple):
 
     hints: dict[str, Any]
     takes_any: bool
-
-
-def nearest(name: str, valid: Iterable[str], count: int = 3) -> list[str]:
-    """Return at most `count` of the `valid` names that look like `name`, best first."""
-    return difflib.get_close_matches(name, list(valid), n=count, cutoff=0.6)
-
-
-def did_you_mean(name: str, valid: Iterable[str], prefix: str = "") -> str:
-    """Return `; did you mean a or b?`, or nothing where no valid name is near."""
-    names = [f"{prefix}{near}" for near in nearest(name, valid)]
-    return f"; did you mean {' or '.join(names)}?" if names else ""
 
 
 def locate(target: str) -> Any:

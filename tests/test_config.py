@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from fer_lightning.config import AUTO, check_config, conf_dir, rules
 from fer_lightning.errors import ConfigError
-from fer_lightning.signatures import describe, did_you_mean, fits, locate, read_signature
+from fer_lightning.near import did_you_mean
+from fer_lightning.signatures import describe, fits, locate, read_signature
 
 
 class Colour(Enum):

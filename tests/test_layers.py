@@ -16,7 +16,8 @@ PACKAGE = Path(fer_lightning.__file__).parent
 
 # A module imports from rows above its own, never from its own row or from below.
 ORDER = """
-errors emotions signatures quiet
+errors emotions near quiet
+signatures
 config
 composition usage
 resume
@@ -57,7 +58,19 @@ STRANGERS = {
     "models": ("data", "evaluation", "command", "config"),
     "evaluation": ("data", "models", "command", "config"),
 }
-LIGHT = ("errors", "emotions", "signatures", "config", "composition", "usage", "resume", "command", "train", "evaluate")
+LIGHT = (
+    "errors",
+    "near",
+    "emotions",
+    "signatures",
+    "config",
+    "composition",
+    "usage",
+    "resume",
+    "command",
+    "train",
+    "evaluate",
+)
 
 
 def module_name(path: Path) -> str:

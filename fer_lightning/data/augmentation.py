@@ -8,7 +8,6 @@ workers nor on what was drawn before, as after resuming.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 import random
@@ -25,6 +24,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from fer_lightning.errors import ConfigError
+from fer_lightning.near import did_you_mean
 
 _SIZES = {  # inclusive bounds of each number, as the error message gives them
     "flip": (0, 1),
@@ -231,9 +231,7 @@ def _find_transform(name: str) -> type[A.BasicTransform]:
     known = {key: value for key, value in vars(A).items() if inspect.isclass(value) and issubclass(value, kinds)}
     if name in known:
         return known[name]
-    spelling = {key.lower(): key for key in known}
-    near = [spelling[key] for key in difflib.get_close_matches(name.lower(), spelling, n=3, cutoff=0.5)]
-    hint = f"; did you mean {', '.join(near)}?" if near else ""
+    hint = did_you_mean(name, known)
     raise ConfigError(f"augmentation.extra: Albumentations {A.__version__} has no transform {name!r}{hint}")
 
 

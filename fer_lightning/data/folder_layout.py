@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from fer_lightning.data.folder_search import IMAGE_SUFFIXES, list_folder, split_folders, split_of, survey
-from fer_lightning.data.table import SPLITS, ImageTable, describe_counts, near_names, order_classes
+from fer_lightning.data.table import SPLITS, ImageTable, describe_counts, order_classes
 from fer_lightning.emotions import ALIASES, CODE_ORDERS, canonical, fold
 from fer_lightning.errors import DataError
+from fer_lightning.near import near_names
 
 Files = dict[tuple[str, str], list[str]]
 """(split, class) to the posix paths of its images, relative to the tree."""

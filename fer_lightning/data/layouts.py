@@ -10,9 +10,10 @@ from pathlib import Path
 from fer_lightning.data.csv_layout import KNOWN_FILES, has_pixel_columns, read_csv_pixels, read_csv_table
 from fer_lightning.data.folder_layout import alias_setting, read_folder_table
 from fer_lightning.data.folder_search import IMAGE_SUFFIXES, Survey, list_folder, split_folders, split_of, survey
-from fer_lightning.data.table import SPLITS, ImageTable, did_you_mean, select_classes
+from fer_lightning.data.table import SPLITS, ImageTable, select_classes
 from fer_lightning.emotions import CODE_ORDERS, canonical
 from fer_lightning.errors import ConfigError, DataError
+from fer_lightning.near import did_you_mean
 
 __all__ = ["SPLITS", "ImageTable", "read_csv_pixels", "read_layout", "select_classes"]
 
@@ -139,8 +140,8 @@ def _missing(root: Path) -> DataError:
     absent = root.relative_to(parent).parts[0]
     listing = list_folder(parent)
     near = did_you_mean(absent, (*listing.folders, *(name for name in listing.others if name.endswith(".csv"))))
-    hint = f"{parent} holds {', '.join(listing.folders[:8]) or 'no folders'}"
-    return DataError(f"no such folder or file: data.root={root}; {near or hint}")
+    hint = f"; {parent} holds {', '.join(listing.folders[:8]) or 'no folders'}"
+    return DataError(f"no such folder or file: data.root={root}{near or hint}")
 
 
 def _suggest(paths: list[Path]) -> str:

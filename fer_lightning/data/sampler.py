@@ -7,13 +7,14 @@ sharing happens here, the Trainer needs `use_distributed_sampler=False`; with Tr
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset, Sampler
+
+from fer_lightning.near import did_you_mean
 
 STRATEGIES = ("shuffle", "balanced", "sequential")
 
@@ -65,8 +66,7 @@ class TrainBatchSampler(Sampler[list[Draw]]):
     ) -> None:
         _check_shares(batch_size, rank, world_size)
         if strategy not in STRATEGIES:
-            near = difflib.get_close_matches(strategy, STRATEGIES, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(strategy, STRATEGIES)
             raise ValueError(f"strategy={strategy!r} must be one of {', '.join(STRATEGIES)}{hint}")
         if seed < 0:
             raise ValueError(f"seed={seed} must be 0 or more")

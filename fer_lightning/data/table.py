@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from fer_lightning.emotions import EMOTIONS, canonical
 from fer_lightning.errors import ConfigError, DataError
+from fer_lightning.near import did_you_mean
 
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
 
@@ -70,18 +70,6 @@ def describe_counts(splits: np.ndarray, classes: Sequence[str]) -> str:
     """Return "28,695 train, 3,589 validation images, 7 classes" for a column of splits, (N,) str."""
     counts = [f"{(splits == split).sum():,} {split}".rstrip() for split in (*SPLITS, "") if (splits == split).any()]
     return f"{', '.join(counts)} images, {len(classes)} classes"
-
-
-def near_names(name: str, options: Iterable[str], cutoff: float = 0.6) -> list[str]:
-    """Return up to three options that look like `name`, nearest first; case does not count."""
-    folded = {option.casefold(): option for option in options}
-    return [folded[match] for match in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=cutoff)]
-
-
-def did_you_mean(name: str, options: Iterable[str]) -> str:
-    """Return "did you mean a or b?" for the options that look like `name`, or "" where none does."""
-    near = near_names(name, options)
-    return f"did you mean {' or '.join(near)}?" if near else ""
 
 
 def select_classes(
@@ -169,8 +157,8 @@ def _known_class(name: str, classes: Sequence[str], becomes: Mapping[str, str], 
     for merged in (name, meaning):
         if merged in becomes:
             raise ConfigError(f"{key} names {name}, which data.merge takes into {becomes[merged]}: name that class")
-    hint = did_you_mean(name, classes) or f"classes of the data set: {', '.join(classes)}"
-    raise ConfigError(f"{key} names {name}, which is no class of the data set; {hint}")
+    hint = did_you_mean(name, classes) or f"; classes of the data set: {', '.join(classes)}"
+    raise ConfigError(f"{key} names {name}, which is no class of the data set{hint}")
 
 
 def _check_classes(table: ImageTable) -> None:

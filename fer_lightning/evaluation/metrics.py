@@ -6,7 +6,6 @@ probability column a class, named by the class. scikit-learn computes whatever i
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ import pandas as pd
 from sklearn import metrics as sk
 
 from fer_lightning.errors import DataError
+from fer_lightning.near import did_you_mean
 
 COLUMNS = ("path", "split", "label", "predicted")
 ECE_BINS = 15
@@ -99,9 +99,8 @@ def _positions(table: pd.DataFrame, column: str, classes: tuple[str, ...]) -> np
     positions = pd.Index(classes).get_indexer(pd.Index(table[column])).astype(np.int64)
     if (positions < 0).any():
         name = str(table[column].iloc[int(np.argmax(positions < 0))])
-        near = difflib.get_close_matches(name, classes, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
         known = ", ".join(classes)
+        hint = did_you_mean(name, classes)
         raise PredictionsError(f"predictions table: no probability column for {column} {name!r}, only {known}{hint}")
     return positions
 

@@ -109,8 +109,9 @@ def load_weights(backbone: nn.Module, file: str | Path, in_channels: int, unused
         ConfigError: the file cannot be read, or does not fit.
     """
     state = read_state_dict(file)
-    if not state.keys() & backbone.state_dict().keys():  # a checkpoint of ours keeps the network under this name
-        state = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
+    inner = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
+    if inner and not state.keys() & backbone.state_dict().keys():  # so a checkpoint of ours names the network
+        state = inner
     heads = classifier_names(backbone)
     try:
         # timm's own conversions, e.g. of position embeddings to another image size
@@ -123,7 +124,7 @@ def load_weights(backbone: nn.Module, file: str | Path, in_channels: int, unused
         if any(state[key].shape != own[key].shape for key in own.keys() & state.keys() if key.startswith(heads)):
             state = {key: value for key, value in state.items() if not key.startswith(heads)}
         outcome = backbone.load_state_dict(state, strict=False)
-    except (RuntimeError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+    except Exception as error:  # timm's conversions expect one layout and fail in many ways on others
         raise ConfigError(f"model.weights={file} does not fit this backbone: {first_lines(error)}") from error
     missing = [key for key in outcome.missing_keys if not key.startswith(heads)]
     unexpected = [key for key in outcome.unexpected_keys if not key.startswith(heads)]
