@@ -21,6 +21,8 @@ from fer_lightning.machine import Machine, settle
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.schedules import scheduler_config
 
+EXTRAS = ("wandb", "mlflow")  # of pyproject.toml, named after the logger that needs them
+
 
 def settle_machine(cfg: DictConfig) -> Machine:
     """Resolve every `auto` of the configuration that depends on the machine."""
@@ -152,5 +154,9 @@ def _make(node: DictConfig, **arguments: Any) -> Any:
 def _blaming(node: DictConfig) -> Iterator[None]:
     try:
         yield
-    except (ValueError, TypeError, ModuleNotFoundError, MisconfigurationException) as error:
+    except ModuleNotFoundError as error:
+        extra = node["_target_"].rpartition(".")[2].removesuffix("Logger").lower()
+        hint = f'pip install "fer_lightning[{extra}]"' if extra in EXTRAS else f"pip install {error.name}"
+        raise ConfigError(f"{node['_target_']} needs a package that is not installed: type {hint}") from error
+    except (ValueError, TypeError, MisconfigurationException) as error:
         raise ConfigError(f"{node['_target_']}: {error}") from error

@@ -103,7 +103,9 @@ class StopOnInterrupt(pl.Callback):
 
 
 class History(pl.Callback):
-    """One row of scalars an epoch, in `history.csv`; it travels in the checkpoint, so a resumed run has whole curves.
+    """One row of scalars an epoch, counted from 1, in `history.csv`.
+
+    The rows travel in the checkpoint, so a resumed run has whole curves.
 
     Args:
         folder: where the file goes.
@@ -122,7 +124,7 @@ class History(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         scores = {name: value.item() for name, value in trainer.callback_metrics.items() if not name.endswith("_step")}
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.rows.append({"epoch": trainer.current_epoch, "step": trainer.global_step, **scores, "lr": rate})
+        self.rows.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **scores, "lr": rate})
         if trainer.is_global_zero:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             pd.DataFrame(self.rows).to_csv(self.file, index=False)
@@ -134,7 +136,7 @@ def describe_epoch(row: dict[str, float], epochs: int | None) -> str:
     last = "" if epochs is None or epochs < 0 else f"/{epochs}"
     names = ("train/loss", "train/acc", "val/loss", "val/acc", "val/f1_macro")
     scores = ", ".join(f"{name} {row[name]:.4f}" for name in names if name in row)
-    return f"epoch {row['epoch'] + 1}{last}: {scores}"
+    return f"epoch {row['epoch']}{last}: {scores}"
 
 
 class BatchPreview(pl.Callback):
@@ -153,7 +155,7 @@ class BatchPreview(pl.Callback):
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         if trainer.global_step > 0 or batch_idx > 0:
             return
-        images, labels = (part[: self.count].cpu().numpy() for part in (batch.images, batch.labels))
+        images, labels = batch.images.cpu().numpy(), batch.labels.cpu().numpy()
         figure = plot_batch(images, labels, module.classes, limit=self.count)
         save(figure, self.file)
         add_figure(trainer, "training batch", figure)

@@ -61,6 +61,8 @@ def run_verb(name: str, task: Callable[[DictConfig], Any], argv: Sequence[str] |
         # Hydra prints errors in its own way unless it is told to raise them
         with _environment(HYDRA_FULL_ERROR="1"), _command_line(arguments):
             hydra.main(config_path=str(conf_dir()), config_name=name, **_hydra_options())(verb.job())()
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough; nothing can be said to it any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)

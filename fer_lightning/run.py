@@ -117,13 +117,13 @@ class Run:
         return next((callback for callback in kept if callback.monitor is not None), None)
 
     def _load_best(self) -> tuple[str, int]:
-        """Load the best checkpoint, if one was kept, and say which weights the model has now and of which epoch."""
+        """Load the best checkpoint, if one was kept; say which weights the model has now and after which epoch."""
         best = self._best_checkpoint.best_model_path if self._best_checkpoint is not None else ""
         if not Path(best).is_file():
             return "the current weights (no checkpoint was kept)", self.trainer.current_epoch
         checkpoint = read_checkpoint(best)
         self.model.load_state_dict(checkpoint["state_dict"])
-        return f"checkpoints/{Path(best).name}", checkpoint["epoch"]
+        return f"checkpoints/{Path(best).name}", checkpoint["epoch"] + 1  # Lightning counts from 0
 
     def _monitored(self) -> float | None:
         score = self._best_checkpoint.best_model_score if self._best_checkpoint is not None else None

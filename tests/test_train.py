@@ -50,10 +50,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory, compose: Compose) -> Path
 
 
 def test_a_run_leaves_everything_it_promises(finished: Path) -> None:
-    promised = (
-        "checkpoints/best.ckpt checkpoints/last.ckpt metrics.json classification_report.csv predictions.csv history.csv "
-        "curves.png confusion_matrix.png predictions.png mistakes.png batch.png report.html environment.json csv/metrics.csv"
-    )
+    promised = """
+        checkpoints/best.ckpt checkpoints/last.ckpt csv/metrics.csv environment.json report.html
+        metrics.json classification_report.csv predictions.csv history.csv
+        curves.png confusion_matrix.png predictions.png mistakes.png batch.png
+    """
     missing = [name for name in promised.split() if not (finished / name).stat().st_size]
     assert missing == []
     record = json.loads((finished / "environment.json").read_text())

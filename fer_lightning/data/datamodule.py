@@ -17,7 +17,7 @@ from fer_lightning.data.protocol import resolve_splits
 from fer_lightning.data.sampler import EvaluationBatchSampler, TrainBatchSampler, TrainLoader
 from fer_lightning.data.source import Source, draw_source, read_source
 from fer_lightning.data.splits import duplicates_across
-from fer_lightning.data.table import SPLITS, ImageTable, select_classes
+from fer_lightning.data.table import SPLITS, ImageTable, keep_first, select_classes
 from fer_lightning.errors import DataError
 
 DEFAULT_CACHE = Path.home() / ".cache" / "fer_lightning"
@@ -110,7 +110,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         table = replace(table, splits=splits)
         twins = () if self.layout == "synthetic" else _describe_twins(digests, splits)
         if self.limit is not None:
-            table = _keep_first(table, self.limit)
+            table = keep_first(table, self.limit)
         self._source = replace(source, table=table, remarks=(*source.remarks, *cuts, *twins))
 
     def _read(self) -> Source:
@@ -234,16 +234,6 @@ class ExpressionDataModule(pl.LightningDataModule):
 def _as_it_is(batch: Batch) -> Batch:
     """The dataset gives whole batches; a named function, because spawned workers cannot pickle a lambda."""
     return batch
-
-
-def _keep_first(table: ImageTable, limit: int) -> ImageTable:
-    kept = [
-        np.flatnonzero((table.splits == split) & (table.labels == label))[:limit]
-        for split in SPLITS
-        for label in range(len(table.classes))
-    ]
-    rows = np.sort(np.concatenate(kept))
-    return replace(table, **{name: getattr(table, name)[rows] for name in ("paths", "labels", "splits", "rows")})
 
 
 def _describe_twins(digests: np.ndarray, splits: np.ndarray) -> tuple[str, ...]:

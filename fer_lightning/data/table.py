@@ -122,6 +122,17 @@ def select_classes(
     return selected
 
 
+def keep_first(table: ImageTable, limit: int) -> ImageTable:
+    """Keep the first `limit` images, 1 or more, of each class in each split."""
+    kept = [
+        np.flatnonzero((table.splits == split) & (table.labels == label))[:limit]
+        for split in (*SPLITS, "")
+        for label in range(len(table.classes))
+    ]
+    rows = np.sort(np.concatenate(kept))
+    return replace(table, **{name: getattr(table, name)[rows] for name in ("paths", "labels", "splits", "rows")})
+
+
 def _merged_names(classes: Sequence[str], merge: Mapping[str, Sequence[str]] | None) -> dict[str, str]:
     """Return what each class of the table is called after the merge."""
     becomes = {name: name for name in classes}

@@ -18,8 +18,6 @@ from fer_lightning.models.backbones import backbone_parameters, build_backbone, 
 from fer_lightning.models.pixels import Pixels
 from fer_lightning.models.schedules import scheduler_config
 
-LOGGED = ("train/loss", "train/acc", "val/loss", "val/acc", "val/f1_macro")
-
 
 class ExpressionClassifier(pl.LightningModule):
     """Trains and judges a backbone on batches `(images uint8 (B, C, H, W), labels int64 (B,), index int64 (B,))`.
@@ -117,6 +115,8 @@ class ExpressionClassifier(pl.LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits float `(B, K)` for images uint8 `(B, C, H, W)`."""
+        if len(images) == 0:  # a rank's last evaluation batch can be empty, which attention does not take
+            return self.pixels.scale.new_zeros((0, len(self.classes)))
         return self._logits(self.pixels(images))
 
     def _logits(self, pixels: Tensor) -> Tensor:
@@ -207,7 +207,7 @@ class ExpressionClassifier(pl.LightningModule):
         schedule = scheduler_config(
             self.scheduler,
             optimizer,
-            total_steps=int(self.trainer.estimated_stepping_batches),
+            total_steps=self.trainer.estimated_stepping_batches,
             monitor=self.hparams.monitor,
             mode=self.hparams.mode,
         )

@@ -10,8 +10,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -386,6 +387,24 @@ def silence() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
+@contextmanager
+def dripping() -> Iterator[str]:
+    """A server that is always about to answer: a byte now and then, each within any time limit on silence."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            with suppress(OSError):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Patience: ")
+                    while True:
+                        connection.sendall(b"a")
+                        time.sleep(0.2)
+
+        threading.Thread(target=drip, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
 def test_what_counts_as_an_answer() -> None:
     with serving({}) as hub:
         assert answers(hub, 5)
@@ -396,6 +415,10 @@ def test_what_counts_as_an_answer() -> None:
         assert not answers(hub, 5)
     with silence() as hub:
         assert not answers(hub, 0.5)
+    with dripping() as hub:
+        start = time.monotonic()
+        assert not answers(hub, 1)
+        assert time.monotonic() - start < 3
 
 
 PROGRAM = """

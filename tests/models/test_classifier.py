@@ -1,4 +1,4 @@
-"""The LightningModule: one contract for every model configuration, honest metrics, checkpoints that describe themselves."""
+"""The LightningModule: one contract for every model configuration, honest scores, self-describing checkpoints."""
 
 from __future__ import annotations
 

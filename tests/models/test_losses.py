@@ -167,6 +167,12 @@ def test_gradients_are_finite_for_logits_of_any_size(criterion: nn.Module, dtype
     assert logits.grad[1].abs().max() > 0.1  # what is wrong is pulled back
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_bf16_logits_are_judged_in_full_precision(batch: tuple[Tensor, Tensor], loss: type[nn.Module]) -> None:
+    logits, labels = batch[0].bfloat16(), batch[1]
+    torch.testing.assert_close(loss(COUNTS)(logits, labels), loss(COUNTS)(logits.float(), labels))
+
+
 def test_gradient_of_focal_loss_is_that_of_its_formula(batch: tuple[Tensor, Tensor]) -> None:
     logits, labels = batch[0].requires_grad_(), batch[1]
     (ours,) = torch.autograd.grad(FocalLoss(COUNTS)(logits, labels), logits)
