@@ -170,7 +170,8 @@ class ExpressionClassifier(pl.LightningModule):
         correct, either = counts.diagonal(), counts.sum(0) + counts.sum(1)
         f1 = 2 * correct[either > 0] / either[either > 0]  # classes neither present nor predicted have no F1
         scores = {"loss": self.mean_loss.compute(), "acc": correct.sum() / counts.sum(), "f1_macro": f1.mean()}
-        self.log_dict({f"{stage}/{name}": value.float() for name, value in scores.items()}, prog_bar=True)
+        named = {f"{stage}/{name}": value.float() for name, value in scores.items()}
+        self.log_dict(named, prog_bar=True, sync_dist=True)  # equal on all ranks already; Lightning warns otherwise
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         return self._judge(batch)

@@ -123,7 +123,7 @@ def test_values_out_of_range_are_named(options: dict[str, object], text: str) ->
 
 
 def test_folders_without_a_root_say_what_to_type() -> None:
-    with pytest.raises(DataError, match="data.root=PATH"):
+    with pytest.raises(DataError, match=r"data\.root=PATH"):
         ExpressionDataModule(layout="folders").setup()
 
 
