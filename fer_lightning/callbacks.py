@@ -166,13 +166,13 @@ class ValidationPictures(pl.Callback):
 
     Args:
         every_n_epochs: how often; the last epoch is always shown.
-        count: example images, the same ones each time.
+        per_class: example images of each class, the same ones each time.
     """
 
-    def __init__(self, every_n_epochs: int = 1, count: int = 16) -> None:
-        if every_n_epochs < 1:
-            raise ValueError(f"every_n_epochs must be 1 or more, got {every_n_epochs}")
-        self.every_n_epochs, self.count = every_n_epochs, count
+    def __init__(self, every_n_epochs: int = 1, per_class: int = 4) -> None:
+        if every_n_epochs < 1 or per_class < 1:
+            raise ValueError(f"both must be 1 or more, got every_n_epochs={every_n_epochs}, per_class={per_class}")
+        self.every_n_epochs, self.per_class = every_n_epochs, per_class
         self._outputs: list[dict[str, torch.Tensor]] = []
 
     def _due(self, trainer: pl.Trainer) -> bool:
@@ -192,9 +192,8 @@ class ValidationPictures(pl.Callback):
         if trainer.is_global_zero:
             table = predictions_table(trainer.datamodule.table, index, probabilities, pl_module.classes)
             add_figure(trainer, "validation/confusion", plot_confusion(table))
-            some = np.linspace(0, len(index) - 1, min(self.count, len(index))).astype(int)
-            images = trainer.datamodule.images(index[some])
-            add_figure(trainer, "validation/examples", plot_gallery(table.iloc[some].reset_index(drop=True), images))
+            examples = plot_gallery(table, trainer.datamodule.images(index), columns=self.per_class)
+            add_figure(trainer, "validation/examples", examples)
 
 
 def _writer(trainer: pl.Trainer) -> Any:
