@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from fer_lightning.data.datamodule import ExpressionDataModule
 from fer_lightning.errors import ConfigError
 from fer_lightning.machine import Machine, settle
+from fer_lightning.models.backbones import check_name
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.schedules import scheduler_config
 
@@ -31,7 +32,33 @@ def settle_machine(cfg: DictConfig) -> Machine:
         precision=cfg.trainer.precision,
         channels_last=cfg.model.channels_last if "model" in cfg else "auto",
         num_workers=cfg.data.num_workers,
+        devices=cfg.trainer.devices,
     )
+
+
+def try_settings(cfg: DictConfig) -> None:
+    """Make all that needs no data, so that constructors' complaints come at once and before any work.
+
+    Raises:
+        ConfigError: listing every setting that is out of its range.
+    """
+    attempts = [
+        lambda: _make(cfg.data, num_workers=0, augmentation=_make(cfg.augmentation)),
+        lambda: check_name(cfg.model.backbone),
+        lambda: build_optimizer(cfg),
+        lambda: _make(cfg.loss, class_counts=[1, 1]),
+        lambda: build_callbacks(cfg),
+        lambda: build_loggers(cfg),
+        lambda: build_trainer(cfg, settle_machine(cfg), [], []),
+    ]
+    problems = []
+    for attempt in attempts:
+        try:
+            attempt()
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def build_data(cfg: DictConfig, machine: Machine) -> ExpressionDataModule:
@@ -47,8 +74,16 @@ def build_data(cfg: DictConfig, machine: Machine) -> ExpressionDataModule:
     return data
 
 
-def build_model(cfg: DictConfig, data: ExpressionDataModule, machine: Machine) -> ExpressionClassifier:
+def build_model(
+    cfg: DictConfig, data: ExpressionDataModule, machine: Machine, *, fresh: bool = True
+) -> ExpressionClassifier:
     """Return the model for these classes, with its loss, optimizer and schedule.
+
+    Args:
+        cfg: the configuration.
+        data: set up.
+        machine: decides what is `auto`.
+        fresh: whether pretrained weights are loaded, where asked for; a checkpoint will bring its own.
 
     Raises:
         ConfigError: a setting is out of its range, or weights cannot be had.
@@ -63,7 +98,8 @@ def build_model(cfg: DictConfig, data: ExpressionDataModule, machine: Machine) -
         mean=mean,
         std=std,
         channels_last=machine.channels_last,
-        data_fingerprint=data.source.fingerprint,
+        data_facts=data.facts(),
+        **({} if fresh else {"pretrained": False, "weights": None}),
         loss=_make(cfg.loss, class_counts=data.class_counts),
         optimizer=optimizer,
         scheduler=scheduler,
@@ -88,37 +124,39 @@ def build_optimizer(cfg: DictConfig) -> tuple[Callable[..., Any], Callable[..., 
     return optimizer, scheduler
 
 
-def build_callbacks(cfg: DictConfig) -> dict[str, pl.Callback]:
-    """Return the callbacks by their names in the configuration."""
-    return {str(name): _make(node) for name, node in cfg.callbacks.items()}
+def build_callbacks(cfg: DictConfig) -> list[pl.Callback]:
+    """Return the callbacks."""
+    return [_make(node) for node in cfg.callbacks.values()]
 
 
-def build_loggers(cfg: DictConfig, resumed: Mapping[str, Any] | None = None) -> list[Logger]:
+def build_loggers(cfg: DictConfig, resumed_at: int | None = None) -> list[Logger]:
     """Return the loggers.
 
     Args:
         cfg: the configuration.
-        resumed: the checkpoint that the run continues from. What an interrupted epoch logged after it is forgotten and
-            what was logged before it stays, so that curves are unbroken.
+        resumed_at: step that the run continues from; TensorBoard forgets what an interrupted epoch logged after it.
     """
-    loggers = []
-    for node in cfg.logger.values():
-        logger = _make(node)
-        if resumed is not None and isinstance(logger, TensorBoardLogger):
-            logger = _make(node, purge_step=resumed["global_step"])
-        if resumed is not None and isinstance(logger, CSVLogger):
-            _carry_over(logger, resumed["global_step"])
-        loggers.append(logger)
-    return loggers
+    loggers = [_make(node) for node in cfg.logger.values()]
+    if resumed_at is None:
+        return loggers
+    purge = {"purge_step": resumed_at}
+    nodes = zip(loggers, cfg.logger.values(), strict=True)
+    return [_make(node, **purge) if isinstance(logger, TensorBoardLogger) else logger for logger, node in nodes]
 
 
-def _carry_over(logger: CSVLogger, step: int) -> None:
-    """Log the rows of the earlier session again, because Lightning deletes its file at the first new one."""
+def carry_over(logger: CSVLogger, step: int) -> None:
+    """Log the rows of the earlier session again, because Lightning deletes its file as soon as the logger is used.
+
+    Args:
+        logger: not used yet.
+        step: that the run continues from; rows from there on are forgotten.
+    """
     file = Path(logger.log_dir) / "metrics.csv"
     if file.is_file():
         rows = pd.read_csv(file)
         for _, row in rows[rows["step"] < step].iterrows():
             logger.log_metrics(row.drop("step").dropna().to_dict(), step=int(row["step"]))
+        logger.save()
 
 
 def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback], loggers: list[Logger]) -> pl.Trainer:
@@ -127,8 +165,10 @@ def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback
     Raises:
         ConfigError: Lightning refuses the settings.
     """
-    if not cfg.trainer.enable_progress_bar:  # Lightning calls a bar beside this switch a contradiction
-        callbacks = [callback for callback in callbacks if not isinstance(callback, pl.callbacks.ProgressBar)]
+    # Lightning calls a bar beside its switch, and a monitor of learning rates without loggers, contradictions
+    bar = () if cfg.trainer.enable_progress_bar else (pl.callbacks.ProgressBar,)
+    unwanted = (*bar, *(() if loggers else (pl.callbacks.LearningRateMonitor,)))
+    callbacks = [callback for callback in callbacks if not isinstance(callback, unwanted)]
     return _make(
         cfg.trainer,
         accelerator=machine.accelerator,

@@ -60,7 +60,7 @@ def run_verb(name: str, task: Callable[[DictConfig], Any], argv: Sequence[str] |
         verb.remember_settings(arguments)
         # Hydra prints errors in its own way unless it is told to raise them
         with _environment(HYDRA_FULL_ERROR="1"), _command_line(arguments):
-            hydra.main(config_path=str(conf_dir()), config_name=name, **_hydra_options())(verb.job())()
+            hydra.main(config_path=str(conf_dir()), config_name=name, **hydra_options(hydra.main))(verb.job())()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough; nothing can be said to it any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
@@ -69,6 +69,24 @@ def run_verb(name: str, task: Callable[[DictConfig], Any], argv: Sequence[str] |
     except Exception as error:
         sys.exit(verb.end_sweep() if verb.codes else _report_start(error, arguments, verb.full_error))
     return verb.result
+
+
+def hydra_options(start: Callable[..., Any]) -> dict[str, Any]:
+    """Return what one of Hydra's starters must be told, beside the place of the configs, for the Hydra that is here.
+
+    Hydra 1.3 warns unless it is told which version's habits to follow; 1.4 has only its own, warns where it is told and
+    announces that 1.5 will not know the argument. From 1.4 on, `hydra.main` asks which targets may be called.
+
+    Args:
+        start: `hydra.main` or `hydra.initialize_config_dir`.
+    """
+    if "execution_whitelist" not in inspect.signature(hydra.main).parameters:
+        return {"version_base": "1.3"}
+    if "execution_whitelist" not in inspect.signature(start).parameters:
+        return {}
+    from hydra.utils import UNSAFE_DISABLE_EXECUTION_CHECKS  # the settings are the user's own, as is the machine
+
+    return {"execution_whitelist": UNSAFE_DISABLE_EXECUTION_CHECKS}
 
 
 class _Verb:
@@ -80,6 +98,7 @@ class _Verb:
         self.begun = time.time()
         self.started = 0
         self.codes: list[int] = []
+        self.said: set[str] = set()
         self.result: Any = None
         self.settings: dict[Path, bytes] = {}
         self.sweep = Path()
@@ -115,7 +134,9 @@ class _Verb:
             traceback.print_exception(error)
         user_error = _user_error(error)
         if user_error is not None:
-            print(f"error: {user_error}", file=sys.stderr)
+            if str(user_error) not in self.said:  # once, where it stops every job of a sweep
+                print(f"error: {user_error}", file=sys.stderr)
+            self.said.add(str(user_error))
             for path, content in self.settings.items():
                 path.write_bytes(content)
             if self.settings or not _is_first_process() or not self._remove_untouched(folder):
@@ -196,15 +217,6 @@ def _file_handlers() -> list[logging.FileHandler]:
 
 def _is_first_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in RANK_VARIABLES)
-
-
-def _hydra_options() -> dict[str, Any]:
-    """Hydra 1.4 asks which targets may be called, and 1.3 which version's habits to follow; neither knows the other."""
-    if "execution_whitelist" not in inspect.signature(hydra.main).parameters:
-        return {"version_base": "1.3"}
-    from hydra.utils import UNSAFE_DISABLE_EXECUTION_CHECKS  # the settings are the user's own, as is the machine
-
-    return {"execution_whitelist": UNSAFE_DISABLE_EXECUTION_CHECKS}
 
 
 @contextmanager

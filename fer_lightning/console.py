@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from fer_lightning.evaluation.report import judge
+from fer_lightning.evaluation.report import name_score
 
 
 def print_results(metrics: dict[str, Any], folder: Path) -> None:
@@ -29,7 +29,7 @@ def print_results(metrics: dict[str, Any], folder: Path) -> None:
     console.print(f"\n[bold]{headline(metrics)}[/bold]\n", highlight=False)
     console.print(table)
     console.print()
-    console.print(judge(metrics)[1], highlight=False)
+    console.print(name_score(metrics)[1], highlight=False)
     console.print(f"\nwritten to {folder}", highlight=False, soft_wrap=True)
     for name in ("report.html", "metrics.json", "predictions.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
         if (folder / name).exists():
@@ -45,7 +45,7 @@ def headline(metrics: dict[str, Any]) -> str:
         f"{name} {_number(metrics[key])}"
         for name, key in (("macro-F1", "f1_macro"), ("balanced accuracy", "balanced_accuracy"), ("ECE", "ece"))
     )
-    return f"{judge(metrics)[0]}: accuracy {accuracy}\n{others}, {metrics['count']:,} {metrics['split']} images"
+    return f"{name_score(metrics)[0]}: accuracy {accuracy}\n{others}, {metrics['count']:,} {metrics['split']} images"
 
 
 def _number(value: float | None) -> str:

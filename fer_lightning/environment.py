@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import shlex
 import subprocess
@@ -39,6 +40,16 @@ def describe_environment(**facts: Any) -> dict[str, Any]:
         "versions": {name: _version(name) for name in PACKAGES},
         **facts,
     }
+
+
+def write_environment(folder: Path, **facts: Any) -> None:
+    """Write `describe_environment(**facts)` to `environment.json`; records of earlier sessions stay under `before`."""
+    file = folder / "environment.json"
+    record = describe_environment(**facts)
+    if file.is_file():
+        record["before"] = json.loads(file.read_text())
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def _program() -> list[str]:

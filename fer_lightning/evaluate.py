@@ -20,11 +20,10 @@ def evaluate(cfg: DictConfig) -> float:
         UserError: checkpoint or data cannot be used.
     """
     from fer_lightning.config import check_config
+    from fer_lightning.rescore import complete, evaluate_checkpoint
 
+    cfg = complete(cfg)
     check_config(cfg)
-
-    from fer_lightning.rescore import evaluate_checkpoint
-
     return evaluate_checkpoint(cfg)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
+
+from fer_lightning.resources import available_cores, listed_devices
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,22 @@ class Machine:
         return asdict(self)
 
 
-def settle(*, accelerator: str, precision: str | int, channels_last: bool | str, num_workers: int | str) -> Machine:
+def settle(
+    *,
+    accelerator: str,
+    precision: str | int,
+    channels_last: bool | str,
+    num_workers: int | str,
+    devices: int | str | Sequence[int | str] = 1,
+) -> Machine:
     """Choose what is `auto` and keep what is not.
 
     Args:
         accelerator: `auto`, `cpu`, `gpu`, `cuda` or `mps`.
         precision: `auto`, or a precision of Lightning's Trainer.
         channels_last: `auto`, or a choice.
-        num_workers: `auto`, or a number.
+        num_workers: `auto`, or a number, of each rank.
+        devices: as Lightning's Trainer takes them; each is a rank, and the ranks share the cores.
     """
     if accelerator == "auto":
         accelerator = "gpu" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -48,15 +58,11 @@ def settle(*, accelerator: str, precision: str | int, channels_last: bool | str,
         channels_last = accelerator != "mps"
     if num_workers == "auto":
         # on a CPU the loaders would take cores from the network; images come decoded from a memory map
-        num_workers = 0 if accelerator == "cpu" else max(0, min(8, available_cores() - 1))
+        ranks = max(1, len(listed_devices(devices)) or torch.cuda.device_count())
+        num_workers = 0 if accelerator == "cpu" else max(0, min(8, available_cores() // ranks - 1))
     layout = "channels_last" if channels_last else "contiguous"
     why = f"{name}: {precision}, {layout}, {num_workers} loader processes"
     return Machine(accelerator, str(precision), bool(channels_last), int(num_workers), why)
-
-
-def available_cores() -> int:
-    """CPU cores that this process may use, which on a cluster or in a container are fewer than the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _describe(accelerator: str) -> tuple[str, bool]:

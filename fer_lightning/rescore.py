@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 from omegaconf import DictConfig, OmegaConf
 
-from fer_lightning import build, console, judge
-from fer_lightning.callbacks import ProgressBar
-from fer_lightning.environment import describe_environment
-from fer_lightning.models.checkpoint import load_classifier
+from fer_lightning import build, console, scoring
+from fer_lightning.callbacks.progress import ProgressBar
+from fer_lightning.data.datamodule import ExpressionDataModule
+from fer_lightning.environment import write_environment
+from fer_lightning.errors import CheckpointError, ConfigError
+from fer_lightning.evaluation.verdict import write_verdict
+from fer_lightning.models.checkpoint import load_classifier, read_checkpoint, selected_on
+from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.quiet import quieten
 
 log = logging.getLogger(__name__)
 
 
+def complete(cfg: DictConfig) -> DictConfig:
+    """Fill in what is null of `cfg.data` from the checkpoint: its splits and its way of reading images.
+
+    Raises:
+        CheckpointError: the file is no checkpoint of fer_lightning.
+        ConfigError: image size or channels are asked for that the network does not take.
+    """
+    settings: dict[str, Any] = read_checkpoint(cfg.ckpt_path)["hyper_parameters"]["data_facts"]["settings"]
+    for key in ("image_size", "channels"):
+        if cfg.data[key] not in (None, settings[key]):
+            raise ConfigError(f"data.{key}={cfg.data[key]}, but the network takes {settings[key]}: leave it out")
+    missing = {key: value for key, value in settings.items() if key in cfg.data and cfg.data[key] is None}
+    return OmegaConf.merge(cfg, {"data": missing})
+
+
 def evaluate_checkpoint(cfg: DictConfig) -> float:
-    """Score `cfg.ckpt_path` on `cfg.split` of `cfg.data`, with the image size and channels that the checkpoint names.
+    """Score `cfg.ckpt_path` on `cfg.split` of `cfg.data`, and write the verdict.
+
+    Args:
+        cfg: composed from `conf/evaluate.yaml`, completed and checked.
 
     Returns:
         the accuracy.
@@ -31,28 +53,61 @@ def evaluate_checkpoint(cfg: DictConfig) -> float:
     model = load_classifier(cfg.ckpt_path)
     machine = build.settle_machine(cfg)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    cfg = OmegaConf.merge(cfg, {"data": {"image_size": model.hparams.image_size, "channels": model.hparams.channels}})
     if cfg.split == "all":
         cfg.data.split = [0.0, 0.0, 1.0]  # a folder without splits is scored whole
     data = build.build_data(cfg, machine)
-    judge.check_classes(model, data, cfg.ckpt_path)
+    check_data(model, data, cfg)
     split = data.report_split if cfg.split == "auto" else cfg.split
+    data.require(split)
     for remark in (*data.remarks, machine.why):
         log.info(remark)
     trainer = build.build_trainer(cfg, machine, [ProgressBar()], [])
-    table, images = judge.predict_split(trainer, model, data, split)
-    metrics = {"accuracy": float((table["label"] == table["predicted"]).mean())}
+    table, images = scoring.predict_split(trainer, model, data, split)
+    accuracy = float((table["label"] == table["predicted"]).mean())
     if trainer.is_global_zero:
         folder = Path(cfg.output_dir)
-        record = describe_environment(machine=machine.as_dict(), data={"fingerprint": data.source.fingerprint})
-        (folder / "environment.json").write_text(json.dumps(record, indent=2) + "\n")
-        facts = {
-            "split": split,
-            "selected_on": "validation" if data.source.fingerprint == model.hparams.data_fingerprint else None,
-            "checkpoint": str(cfg.ckpt_path),
-            "model": model.hparams.backbone,
-            "data": data.remarks[0],
-        }
-        metrics = judge.write_verdict(table, images, folder, **facts)
+        write_environment(folder, machine=machine.as_dict(), data={"fingerprint": data.source.fingerprint})
+        metrics = write_verdict(table, images, folder, **describe(cfg, model, data, split, len(table)))
         console.print_results(metrics, folder)
-    return metrics["accuracy"]
+    return accuracy
+
+
+def check_data(model: ExpressionClassifier, data: ExpressionDataModule, cfg: DictConfig) -> None:
+    """Refuse classes that the model cannot name, and other splits of the very images it was trained on.
+
+    Raises:
+        CheckpointError: naming what differs.
+    """
+    if set(data.classes) - set(model.classes):
+        raise CheckpointError(
+            f"{cfg.ckpt_path} knows {', '.join(model.classes)}; the data has {', '.join(data.classes)}. "
+            "Choose or unite the data's classes with data.classes=[…] or data.merge={…}"
+        )
+    before, now = model.hparams.data_facts, data.facts()
+    if same_data(model, data) and before["splits"] != now["splits"] and cfg.split != "all":
+        known = before["settings"]
+        raise CheckpointError(
+            f"{cfg.ckpt_path} was trained on other splits of these images, so its training images would be scored. "
+            f"Leave out data.seed, data.split, data.holdout and data.limit, or type data.seed={known['seed']} "
+            f"data.split={known['split']} data.holdout={known['holdout']} data.limit={known['limit']}"
+        )
+
+
+def same_data(model: ExpressionClassifier, data: ExpressionDataModule) -> bool:
+    """Whether the images are, file for file, those that the model was trained on."""
+    return model.hparams.data_facts["fingerprint"] == data.source.fingerprint
+
+
+def describe(
+    cfg: DictConfig, model: ExpressionClassifier, data: ExpressionDataModule, split: str, scored: int
+) -> dict[str, Any]:
+    """Return what the numbers are about, for `metrics.json`."""
+    return {
+        "split": split,
+        "same_data": same_data(model, data),
+        "selected_on": selected_on(read_checkpoint(cfg.ckpt_path), cfg.ckpt_path),
+        "partial": scored < len(data.rows(split)),
+        "checkpoint": str(cfg.ckpt_path),
+        "model": model.hparams.backbone,
+        "data": data.remarks[0],
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -13,76 +12,99 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from fer_lightning import build, console, judge
-from fer_lightning.callbacks import Interrupted
-from fer_lightning.environment import describe_environment
-from fer_lightning.errors import CheckpointError
-from fer_lightning.models.checkpoint import read_checkpoint
+from fer_lightning import build, console, scoring
+from fer_lightning.callbacks.interrupt import Interrupted
+from fer_lightning.environment import write_environment
+from fer_lightning.errors import CheckpointError, ConfigError
+from fer_lightning.evaluation.verdict import write_verdict
+from fer_lightning.models.checkpoint import read_checkpoint, selected_on
 from fer_lightning.quiet import quieten
 
 log = logging.getLogger(__name__)
 
 
 class Run:
-    """Builds everything from a configuration, fits, and judges the best checkpoint.
+    """Builds everything from a configuration, fits, and scores the best checkpoint.
 
     Args:
         cfg: composed from `conf/train.yaml`, checked.
 
     Raises:
-        UserError: data, weights or checkpoint cannot be used.
+        UserError: settings, data, weights or checkpoint cannot be used.
     """
 
     def __init__(self, cfg: DictConfig) -> None:
         quieten()
         self.cfg, self.folder = cfg, Path(cfg.output_dir)
-        self.resumed = None if cfg.ckpt_path is None else read_checkpoint(cfg.ckpt_path)
+        self._check_folder()
+        build.try_settings(cfg)
+        resumed = None if cfg.ckpt_path is None else read_checkpoint(cfg.ckpt_path)
         self.machine = build.settle_machine(cfg)
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
         self.data = build.build_data(cfg, self.machine)
-        self.model = build.build_model(cfg, self.data, self.machine)
-        if self.resumed is not None:
-            self._check_resumed(self.resumed)
-        self.callbacks = build.build_callbacks(cfg)
-        self.interrupted = False
-        self.loggers = build.build_loggers(cfg, self.resumed)
-        self.trainer = build.build_trainer(cfg, self.machine, list(self.callbacks.values()), self.loggers)
+        for split in ("train", "validation"):
+            self.data.require(split)
+        if resumed is not None:
+            self._check_resumed(resumed["hyper_parameters"])
+        self.model = build.build_model(cfg, self.data, self.machine, fresh=resumed is None)
+        self.resumed_at = None if resumed is None else int(resumed["global_step"])
+        self.loggers = build.build_loggers(cfg, self.resumed_at)
+        self.trainer = build.build_trainer(cfg, self.machine, build.build_callbacks(cfg), self.loggers)
+        self.interrupted, self.monitored = False, None
 
     def fit(self) -> None:
         """Train; Ctrl-C ends it early and is remembered."""
-        self._announce()
+        if self.trainer.is_global_zero:
+            self._announce()
         try:
             with logging_redirect_tqdm():  # a line that is logged goes above the progress bar, not through it
                 self.trainer.fit(self.model, datamodule=self.data, ckpt_path=self.cfg.ckpt_path)
         except Interrupted:
             self.interrupted = True
+        self.monitored = self._best_value()  # now, because prediction clears what was logged
 
-    def judge(self) -> float | None:
-        """Score the best weights on the reported split, write every file, print the table.
-
-        Returns:
-            the best value of the monitored metric, or None if it was never logged.
-        """
-        weights, epoch = self._load_best()
+    def score(self) -> None:
+        """Score the best weights on the reported split, write every file, print the table."""
+        facts = self._load_best()
         split = self.data.report_split
-        table, images = judge.predict_split(self.trainer, self.model, self.data, split)
-        if self.trainer.is_global_zero:
-            facts = {
-                "split": split,
-                "selected_on": "validation",
-                "checkpoint": weights,
-                "epoch": epoch,
-                "monitor": self.cfg.monitor,
-                "monitored": self._monitored(),
-                "interrupted": self.interrupted,
-                "model": self.cfg.model.backbone,
-                "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
-                "data": self.data.remarks[0],
-            }
-            metrics = judge.write_verdict(table, images, self.folder, **facts)
-            self._log_final(metrics)
-            console.print_results(metrics, self.folder)
-        return self._monitored()
+        table, images = scoring.predict_split(self.trainer, self.model, self.data, split)
+        if not self.trainer.is_global_zero:
+            return
+        facts |= {
+            "split": split,
+            "partial": len(table) < len(self.data.rows(split)),
+            "monitor": self._monitor(),
+            "monitored": self.monitored,
+            "interrupted": self.interrupted,
+            "model": self.cfg.model.backbone,
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "data": self.data.remarks[0],
+        }
+        metrics = write_verdict(table, images, self.folder, **facts)
+        self._log_final(metrics)
+        console.print_results(metrics, self.folder)
+
+    def _check_folder(self) -> None:
+        if self.cfg.ckpt_path is None and any(self.folder.glob("checkpoints/*.ckpt")):
+            raise ConfigError(
+                f"{self.folder} holds a run already: type another hydra.run.dir=FOLDER, "
+                f"or ckpt_path={self.folder / 'checkpoints' / 'last.ckpt'} to continue it"
+            )
+
+    def _check_resumed(self, settings: dict[str, Any]) -> None:
+        """Refuse to continue on other classes, images, splits or with another network."""
+        before, now = settings["data_facts"], self.data.facts()
+        pairs = {
+            "model.backbone": (settings["backbone"], self.cfg.model.backbone),
+            "classes": (list(settings["classes"]), list(self.data.classes)),
+            "data.image_size": (settings["image_size"], self.data.image_size),
+            "data.channels": (settings["channels"], self.data.channels),
+            "the images": (before["fingerprint"], now["fingerprint"]),
+            "the splits (data.seed, data.split, data.holdout)": (before["splits"], now["splits"]),
+        }
+        for what, (old, new) in pairs.items():
+            if old != new:
+                raise CheckpointError(f"{self.cfg.ckpt_path} cannot be continued: {what} was {old} and is {new} now")
 
     def _announce(self) -> None:
         for remark in self.data.remarks:
@@ -90,56 +112,55 @@ class Run:
         trained = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
         log.info(f"{self.cfg.model.backbone}: {trained:,} parameters to train")
         log.info(self.machine.why)
-        if not self.trainer.is_global_zero:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
         data = {"fingerprint": self.data.source.fingerprint, "remarks": self.data.remarks}
-        record = describe_environment(machine=self.machine.as_dict(), data=data)
-        (self.folder / "environment.json").write_text(json.dumps(record, indent=2) + "\n")
+        write_environment(self.folder, machine=self.machine.as_dict(), data=data)
         if self.data.source.skipped:
             lines = (f"{path}\t{reason}\n" for path, reason in self.data.source.skipped.items())
             (self.folder / "skipped_images.txt").write_text("".join(lines))
         for logger in self.loggers:
+            if isinstance(logger, CSVLogger) and self.resumed_at is not None:
+                build.carry_over(logger, self.resumed_at)
             if isinstance(logger, TensorBoardLogger):
                 text = OmegaConf.to_yaml(self.cfg, resolve=True)
                 logger.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()))
-
-    def _check_resumed(self, checkpoint: dict[str, Any]) -> None:
-        classes = checkpoint["hyper_parameters"]["classes"]
-        if list(classes) != list(self.data.classes):
-            raise CheckpointError(
-                f"{self.cfg.ckpt_path} was trained on {', '.join(classes)}; the data has {', '.join(self.data.classes)}"
-            )
 
     @property
     def _best_checkpoint(self) -> ModelCheckpoint | None:
         kept = (callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint))
         return next((callback for callback in kept if callback.monitor is not None), None)
 
-    def _load_best(self) -> tuple[str, int]:
-        """Load the best checkpoint, if one was kept; say which weights the model has now and after which epoch."""
+    def _load_best(self) -> dict[str, Any]:
+        """Load the best checkpoint, if one was kept; say which weights the model has now, and what chose them."""
         best = self._best_checkpoint.best_model_path if self._best_checkpoint is not None else ""
         if not Path(best).is_file():
-            return "the current weights (no checkpoint was kept)", self.trainer.current_epoch
+            weights = "the current weights: no checkpoint was kept"
+            return {"checkpoint": weights, "epoch": self.trainer.current_epoch, "selected_on": None}
         checkpoint = read_checkpoint(best)
         self.model.load_state_dict(checkpoint["state_dict"])
-        return f"checkpoints/{Path(best).name}", checkpoint["epoch"] + 1  # Lightning counts from 0
+        return {
+            "checkpoint": f"checkpoints/{Path(best).name}",
+            "epoch": checkpoint["epoch"] + 1,  # Lightning counts from 0
+            "selected_on": selected_on(checkpoint, best),
+        }
 
-    def _monitored(self) -> float | None:
-        score = self._best_checkpoint.best_model_score if self._best_checkpoint is not None else None
-        score = self.trainer.callback_metrics.get(self.cfg.monitor) if score is None else score
+    def _monitor(self) -> str:
+        return self.cfg.monitor if self._best_checkpoint is None else str(self._best_checkpoint.monitor)
+
+    def _best_value(self) -> float | None:
+        score = None if self._best_checkpoint is None else self._best_checkpoint.best_model_score
+        score = self.trainer.callback_metrics.get(self._monitor()) if score is None else score
         return None if score is None else float(score)
 
     def _log_final(self, metrics: dict[str, Any]) -> None:
         """Fill the HParams tab: the settings that runs differ in, beside the final scores."""
         prefix = "test" if metrics["split"] == "test" else "val"
         names = {"acc": "accuracy", "f1_macro": "f1_macro", "balanced_acc": "balanced_accuracy", "ece": "ece"}
-        scores = {f"{prefix}/{name}": metrics[key] for name, key in names.items() if metrics[key] is not None}
+        scores = {f"final/{prefix}/{name}": metrics[key] for name, key in names.items() if metrics[key] is not None}
         for logger in self.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(flatten(self.cfg), {f"final/{name}": value for name, value in scores.items()})
+                logger.log_hyperparams(flatten(self.cfg), scores)
             elif not isinstance(logger, CSVLogger):
-                logger.log_metrics({f"final/{name}": value for name, value in scores.items()})
+                logger.log_metrics(scores)
             logger.finalize("success")
 
 

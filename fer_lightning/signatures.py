@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union
 from fer_lightning.near import did_you_mean
 
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
+PLURALS = {int: "whole numbers", float: "numbers", str: "text"}
 
 
 class Signature(NamedTuple):
@@ -105,14 +106,16 @@ def describe(hint: Any) -> str:
     if hint in WORDS or hint is None:
         return WORDS[hint or NoneType]
     if origin is tuple and ... not in arguments:
-        return f"a list of {len(arguments)} ({', '.join(map(describe, arguments))})"
+        alike = PLURALS.get(arguments[0]) if len(set(arguments)) == 1 else None
+        return f"a list of {len(arguments)} " + (alike or f"({', '.join(map(describe, arguments))})")
     kind = origin or hint
     if isinstance(kind, type) and issubclass(kind, os.PathLike):
         return "a path"
     if isinstance(kind, type) and (issubclass(dict, kind) or is_dataclass(kind)):
-        return "a mapping"
+        plain = len(arguments) == 2 and {*arguments} <= {*PLURALS}
+        return f"a mapping of {PLURALS[arguments[0]]} to {PLURALS[arguments[1]]}" if plain else "a mapping"
     if isinstance(kind, type) and (issubclass(list, kind) or kind in (tuple, set, frozenset)):
-        return "a list" + (f" of {describe(arguments[0])}" if arguments else "")
+        return "a list" + (f" of {PLURALS.get(arguments[0], describe(arguments[0]))}" if arguments else "")
     return f"a {getattr(kind, '__name__', kind)} (a mapping with its `_target_`)"
 
 
@@ -146,8 +149,11 @@ def _evaluate(annotation: Any, namespace: dict[str, Any]) -> Any:
 def _mapping_fits(value: dict[str, Any], kind: type, arguments: tuple[Any, ...]) -> bool:
     if is_dataclass(kind):
         return True
-    keyed = arguments if len(arguments) == 2 else (Any, Any)
-    return issubclass(dict, kind) and all(fits(key, keyed[0]) and fits(item, keyed[1]) for key, item in value.items())
+    key_hint, item_hint = arguments if len(arguments) == 2 else (Any, Any)
+    # YAML and Hydra read the key of `{1: surprise}` as a number, and nobody can be asked to quote it
+    keys = map(str, value) if key_hint is str else value
+    items = all(fits(item, item_hint) for item in value.values())
+    return issubclass(dict, kind) and items and all(fits(key, key_hint) for key in keys)
 
 
 def _list_fits(value: list[Any], kind: type, arguments: tuple[Any, ...]) -> bool:

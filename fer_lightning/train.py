@@ -27,10 +27,12 @@ def train(cfg: DictConfig) -> float | None:
 
     run = Run(cfg)
     run.fit()
-    score = run.judge()
-    if run.interrupted:
-        raise KeyboardInterrupt  # the report is written; a sweep must not go on, and the shell must know
-    return score
+    run.score()
+    # the report is written; a sweep must not go on, and the shell must know. Rank zero alone says so, because Lightning
+    # kills it as soon as another rank ends with an error
+    if run.interrupted and run.trainer.is_global_zero:
+        raise KeyboardInterrupt
+    return run.monitored
 
 
 def main(argv: list[str] | None = None) -> Any:

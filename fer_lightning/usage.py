@@ -13,7 +13,10 @@ import yaml
 from fer_lightning.config import conf_dir
 
 KEY = re.compile(r"^([a-z]\w*):\s*(.+?)(?:\s+#\s*(.+))?$")
+BLOCK = re.compile(r"^([a-z]\w*):$")
+NESTED = re.compile(r"^  ([a-z]\w*):\s*(\S.*?)\s+#\s*(.+)$")
 FOOTER = """flags
+  hydra.run.dir=FOLDER           write the run there
   -m                             run every combination of comma-separated values, each in its own folder
   --cfg job                      print the settings instead of running
   --config-dir FOLDER            add your own folder of YAML files
@@ -41,6 +44,8 @@ def usage(verb: str) -> str:
     files = {f"{group}.": conf_dir() / group / f"{defaults[group]}.yaml" for group in groups if defaults[group]}
     for prefix, path in {"": primary, **files}.items():
         lines += _describe_keys(_keys(path), prefix)
+    for group in groups:
+        lines += _describe_blocks(group, defaults[group])
     return "\n".join([*lines, "", FOOTER])
 
 
@@ -83,6 +88,38 @@ def _keys(path: Path) -> dict[str, tuple[str, str | None]]:
 
 def _describe_keys(keys: dict[str, tuple[str, str | None]], prefix: str) -> list[str]:
     """One line a key that has a comment; the others, which their names explain, in one paragraph."""
-    lines = [f"  {f'{prefix}{key}={value}':32} {meaning}" for key, (value, meaning) in keys.items() if meaning]
+    lines = [f"  {f'{prefix}{key}={value}':31}  {meaning}" for key, (value, meaning) in keys.items() if meaning]
     plain = " ".join(f"{prefix}{key}={value.replace(' ', '')}" for key, (value, meaning) in keys.items() if not meaning)
     return lines + textwrap.wrap(plain, 116, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _describe_blocks(group: str, default: str | None) -> list[str]:
+    """One line a commented key inside the blocks of a group, such as its callbacks; other options than the default
+    add what only they have.
+    """
+    found: dict[str, tuple[str, str | None]] = {}
+    for option in _options(group, default):
+        only = "" if option == default else f" ({group}={option})"
+        for key, (value, meaning) in _nested_keys(conf_dir() / group / f"{option}.yaml").items():
+            found.setdefault(key, (value, f"{meaning}{only}"))
+    return _describe_keys(found, f"{group}.")
+
+
+def _nested_keys(path: Path) -> dict[str, tuple[str, str]]:
+    """Return value and comment of every commented key one level down, `block.key`."""
+    text = path.read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text) or {}
+    found: dict[str, tuple[str, str]] = {}
+    for parent in content.get("defaults", []):
+        if isinstance(parent, str) and parent != "_self_":
+            found |= _nested_keys(path.with_name(f"{parent}.yaml"))
+    block = ""
+    for line in text.splitlines():
+        if heading := BLOCK.match(line):
+            block = heading[1]
+        elif block and (match := NESTED.match(line)):
+            key, value, meaning = match.groups()
+            found[f"{block}.{key}"] = (value, meaning)
+        elif line[:1].isalpha():
+            block = ""
+    return found

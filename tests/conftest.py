@@ -11,6 +11,7 @@ import pytest
 from omegaconf import DictConfig
 from PIL import Image
 
+from fer_lightning.command import hydra_options
 from fer_lightning.config import conf_dir
 
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -108,7 +109,7 @@ def compose() -> Callable[..., DictConfig]:
     """Return a function that composes a primary configuration as the programs do: compose("train", "model=vgg16")."""
 
     def compose_verb(verb: str, *overrides: str) -> DictConfig:
-        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        with hydra.initialize_config_dir(str(conf_dir()), **hydra_options(hydra.initialize_config_dir)):
             return hydra.compose(verb, list(overrides))
 
     return compose_verb

@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 import fer_lightning
-from fer_lightning.command import run_verb
-from fer_lightning.config import conf_dir
+from fer_lightning.command import hydra_options, run_verb
+from fer_lightning.config import check_config, conf_dir
 from fer_lightning.errors import ConfigError, DataError
 from fer_lightning.resume import continue_run, quoted
 from fer_lightning.usage import usage, verbs
@@ -57,7 +58,7 @@ def fail(capsys: pytest.CaptureFixture[str], *argv: str, task: Any = nothing) ->
         ("modell=x", "did you mean model=x"),
         ("model=resnet51", "did you mean model=resnet50? There are keras_cnn, resnet50"),
         ("experiment=keras", "did you mean experiment=keras_cnn?"),
-        ("optimizer.amsgrad=true", "If torch.optim.AdamW takes it, type +optimizer.amsgrad=true"),
+        ("optimizer.differentiable=true", "If torch.optim.AdamW takes it, type +optimizer.differentiable=true"),
         ("experiment=null", "what follows experiment is not the name of an option"),
         ("seed.x=1", "seed is a value: type seed=1"),
         ("qqq=1", "there are data, augmentation, model"),
@@ -234,6 +235,25 @@ def test_a_sweep_that_cannot_start_leaves_no_folder(elsewhere: Path, capsys: pyt
     assert [path for path in elsewhere.rglob("*") if path.name != "outputs"] == []
 
 
+@pytest.mark.parametrize("asked", ["trainer.devices=2", "trainer.devices='0,1'", "trainer.num_nodes=2"])
+def test_a_sweep_over_several_devices_is_refused_once(
+    asked: str, elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lightning starts the other ranks with the command line of the whole sweep."""
+    code, message = fail(capsys, "-m", "seed=1,2", "trainer=cpu", asked, task=check_config)
+    assert code == 2
+    assert message.startswith("error: a sweep (-m) runs on one device, and trainer.")
+    assert message.endswith("error: 2 of 2 jobs failed\n")
+    assert message.count("a sweep (-m)") == 1
+    assert [path for path in elsewhere.rglob("*") if path.name != "outputs"] == []
+
+
+def test_a_single_run_and_a_sweep_of_one_device_are_not_refused() -> None:
+    run_verb("train", check_config, ["trainer=cpu", "trainer.devices=2"])
+    run_verb("train", check_config, ["-m", "seed=1,2", "trainer=cpu", "trainer.devices='1,'"])
+    run_verb("train", check_config, ["trainer=cpu", "trainer.devices=2"])
+
+
 def test_other_ranks_remove_nothing(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -259,11 +279,31 @@ def test_help_names_groups_options_and_keys_of_every_verb() -> None:
     assert "ckpt_path=???" in usage("evaluate")
 
 
-def test_every_setting_in_the_help_can_be_typed() -> None:
-    typed = [word for word in usage("train").split() if word.partition("=")[0].count(".") == 1 and "=" in word]
+def test_help_names_what_is_often_changed_inside_callbacks_and_loggers() -> None:
+    text = usage("train")
+    wanted = ("callbacks.early_stopping.patience=10", "callbacks.validation_pictures.every_n_epochs=1")
+    assert [key for key in (*wanted, "hydra.run.dir=FOLDER") if key not in text] == []
+    for key, option in (("callbacks.ema.decay=", "callbacks=ema"), ("logger.wandb.project=", "logger=wandb")):
+        (line,) = (line for line in text.splitlines() if key in line)
+        assert line.endswith(f"({option})")
+
+
+@pytest.mark.parametrize("option", ["", "callbacks=ema", "logger=wandb", "logger=mlflow"])
+def test_every_setting_in_the_help_can_be_typed(option: str) -> None:
+    lines = [line for line in usage("train").splitlines() if line.startswith("  ") and "FOLDER" not in line]
+    only = [line.rpartition(" (")[2].rstrip(")") if line.endswith(")") else "" for line in lines]
+    lines = [line for line, of in zip(lines, only, strict=True) if of == option or not (option or "=" in of)]
+    typed = [word for line in lines for word in line.split() if "." in word.partition("=")[0] and "=" in word]
     typed = [word for word in typed if word[0].isalpha() and not set("[{$") & set(word)]
-    assert len(typed) > 40
-    run_verb("train", lambda cfg: None, ["hydra.run.dir=run", *typed])
+    assert len(typed) >= (1 if option else 41)
+    run_verb("train", lambda cfg: None, ["hydra.run.dir=run", *([option] if option else []), *typed])
+
+
+def test_hydra_is_started_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
+    hydra.main(config_path=str(conf_dir()), **hydra_options(hydra.main))
+    with hydra.initialize_config_dir(str(conf_dir()), **hydra_options(hydra.initialize_config_dir)):
+        pass
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 def program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -11,11 +11,14 @@ from typing import Any, Literal, Optional, Union
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from fer_lightning.config import AUTO, check_config, conf_dir, rules
+from fer_lightning.command import hydra_options
+from fer_lightning.config import AUTO, check_config, conf_dir
 from fer_lightning.errors import ConfigError
 from fer_lightning.near import did_you_mean
+from fer_lightning.rules import rules
 from fer_lightning.signatures import describe, fits, locate, read_signature
 
 
@@ -47,6 +50,8 @@ class Thing:
         act: Callable[[int], int] | None = None,
         odd: Unknown = None,  # type: ignore[name-defined]  # noqa: F821
         holdout: Union[float, Literal["auto"]] = "auto",  # noqa: UP007
+        workers: int | Literal["auto"] = "auto",
+        groups: Mapping[str, Sequence[str]] | None = None,
         plain=3,
     ) -> None: ...
 
@@ -76,23 +81,27 @@ OPTIONS = [
     for path in sorted(CONF.glob("*/**/*.yaml"))
     if path.relative_to(CONF).parts[0] not in ("hydra", "sweep")
 ]
-MUST_BE_GIVEN = {"data=csv": ["data.root=x"], "data=folders": ["data.root=x"]}
+MUST_BE_GIVEN = {
+    "data=csv": ["data.root=x"],
+    "data=folders": ["data.root=x"],
+    "experiment=vgg16_features": ["model.pretrained=true"],
+}
 
 
 def composed(primary: str, *overrides: str) -> DictConfig:
     # Hydra is asked for its own part too, because ${hydra:…} is what the output folder is made of
-    with initialize_config_dir(str(CONF), **VERSION):
+    with initialize_config_dir(str(CONF), **hydra_options(initialize_config_dir)):
         return compose(primary, ["output_dir=out", *overrides])
-
-
-VERSION: dict[str, Any] = {"version_base": "1.3"} if __import__("hydra").__version__ < "1.4" else {}
 
 
 @pytest.mark.parametrize("primary", PRIMARIES)
 def test_every_primary_config_passes(primary: str) -> None:
     cfg = composed(primary)
     missing = [key for key in cfg if OmegaConf.is_missing(cfg, key)]
-    check_config(composed(primary, *(f"{key}=x" for key in missing)))
+    cfg = composed(primary, *(f"{key}=x" for key in missing))
+    if primary == "evaluate":  # null means as in training, which the checkpoint tells
+        cfg.data = composed("train").data
+    check_config(cfg)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -104,6 +113,57 @@ def test_every_option_passes(option: str) -> None:
     check_config(cfg)
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("seed=null", "seed=null is not a whole number"),
+        ("seed=-1", "seed=-1 must be at least 0"),
+        ("data.num_workers=-1", "data.num_workers=-1 must be at least 0"),
+        ("data.num_workers=many", "data.num_workers=many is not one of auto or a whole number"),
+        ("data.classes=happy", "data.classes=happy is not a list of text or null; type 'data.classes=[happy]'"),
+        ("data.merge=[sad,fear]", "data.merge=['sad', 'fear'] is not a mapping or null"),
+        ("data.split=[0.9,x]", "data.split=[0.9, 'x'] is not a list of numbers"),
+        ("model.backbone_lr=-1", "model.backbone_lr=-1 must be at least 0"),
+    ],
+)
+def test_a_value_that_cannot_be_is_told_once(typed: str, said: str) -> None:
+    assert problems(composed("train", typed)) == said
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "data.aliases={1: surprise, 2: fear}",
+        "data.merge={negative: angry}",  # told when the classes are known, see tests/data/test_table.py
+        "data.num_workers=0",
+        "monitor=train/acc",
+        "optimizer.amsgrad=true",
+        "trainer.min_steps=10",
+    ],
+)
+def test_a_value_that_can_be_passes(typed: str) -> None:
+    check_config(composed("train", typed))
+
+
+@pytest.mark.parametrize(
+    ("options", "typed"),
+    [
+        ("optimizer=sgd", "optimizer.dampening=0.1 optimizer.nesterov=false optimizer.fused=true"),
+        ("optimizer=adam", "optimizer.amsgrad=true optimizer.fused=true"),
+        ("scheduler=onecycle", "scheduler.cycle_momentum=true"),
+        ("callbacks=ema", "callbacks.ema.update_starting_at_step=100 callbacks.early_stopping.strict=true"),
+        ("logger=wandb", "logger.wandb.name=x logger.wandb.group=x logger.wandb.tags=[x] logger.wandb.notes=x"),
+    ],
+)
+def test_what_is_often_changed_needs_no_plus(options: str, typed: str) -> None:
+    check_config(composed("train", options, *typed.split()))
+
+
+def test_the_split_to_evaluate_is_one_that_there_is() -> None:
+    cfg = OmegaConf.create({"split": "tst"})
+    assert problems(cfg) == "split=tst is not one of train, validation, test, all, auto"
+
+
 def test_every_auto_key_is_auto_in_its_yaml() -> None:
     cfg = composed("train")
     assert {key: OmegaConf.select(cfg, key) for key in AUTO} == dict.fromkeys(AUTO, "auto")
@@ -112,6 +172,24 @@ def test_every_auto_key_is_auto_in_its_yaml() -> None:
 @pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: path.relative_to(CONF).as_posix())
 def test_every_yaml_opens_with_a_command_or_a_reason(path: Path) -> None:
     assert path.read_text().startswith("# ")
+
+
+def test_a_run_that_ends_before_the_first_validation_has_nothing_to_stop(tmp_path: Path) -> None:
+    import lightning.pytorch as pl
+    from lightning.pytorch.demos.boring_classes import BoringModel
+
+    node = composed("train").callbacks.early_stopping
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "barebones": False}
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_steps=2,
+        callbacks=[instantiate(node)],
+        default_root_dir=tmp_path,
+        enable_model_summary=False,
+        **quiet,  # type: ignore[arg-type]
+    )
+    trainer.fit(BoringModel())
+    assert (trainer.global_step, trainer.num_training_batches) == (2, 64)
 
 
 # mistakes in one configuration
@@ -130,11 +208,14 @@ def test_every_yaml_opens_with_a_command_or_a_reason(path: Path) -> None:
         ({"flag": "yes"}, "thing.flag=yes is not true or false"),
         ({"kind": "balance"}, "thing.kind=balance is not one of shuffle, balanced"),
         ({"where": 3}, "thing.where=3 is not a path or null"),
-        ({"pair": [1]}, "thing.pair=[1] is not a list of 2 (a number, a number)"),
+        ({"pair": [1]}, "thing.pair=[1] is not a list of 2 numbers"),
         ({"pair": [1, "x"]}, "is not a list of 2"),
-        ({"names": "happy"}, "thing.names=happy is not a list of text or null"),
+        ({"names": "happy"}, "thing.names=happy is not a list of text or null; type 'thing.names=[happy]'"),
         ({"names": [1]}, "thing.names=[1] is not a list of text"),
-        ({"counts": {"a": "b"}}, "is not a mapping"),
+        ({"counts": {"a": "b"}}, "is not a mapping of text to whole numbers or null"),
+        ({"groups": {"a": "b"}}, "is not a mapping or null"),
+        ({"workers": "many"}, "thing.workers=many is not one of auto or a whole number"),
+        ({"workers": 1.5}, "thing.workers=1.5 is not one of auto or a whole number"),
         ({"counts": [1]}, "is not a mapping"),
         ({"act": "relu"}, "thing.act=relu is not"),
         ({"holdout": "most"}, "thing.holdout=most is not one of auto or a number"),
@@ -152,7 +233,8 @@ def test_a_mistake_is_named_with_its_key(values: dict[str, Any], said: str) -> N
         {"size": 1, "rate": 1, "name": "", "flag": True, "kind": "balanced", "where": "a/b", "pair": [0, 1]},
         {"names": ["a"], "counts": {"a": 1}, "point": {"x": 1}, "odd": "anything", "plain": [1], "holdout": 0.1},
         {"act": {"_target_": "math.sqrt", "_partial_": True}, "where": None, "holdout": "auto", "_convert_": "all"},
-        {"_partial_": True, "rate": "${thing.pair.0}", "pair": [0.5, 1]},
+        {"counts": {1: 2, 0.5: 3}, "workers": 4, "groups": {0: ["a"]}},
+        {"workers": "auto", "_partial_": True, "rate": "${thing.pair.0}", "pair": [0.5, 1]},
     ],
 )
 def test_right_values_pass_and_absent_ones_may_come_later(values: dict[str, Any]) -> None:
@@ -173,7 +255,7 @@ def test_everything_is_told_at_once() -> None:
     lines = problems(cfg).splitlines()
     assert lines[0] == "6 settings cannot work:"
     assert [line[:5] for line in lines[1:]] == [f"  {number}. " for number in range(1, 7)]
-    assert "seed=lucky is not a whole number or null" in lines[1]
+    assert "seed=lucky is not a whole number" in lines[1]
     assert any(
         "callbacks.one._target_: there is no 'Thingy'" in line and "did you mean Thing" in line for line in lines
     )
@@ -182,9 +264,9 @@ def test_everything_is_told_at_once() -> None:
 
 def test_a_wrong_value_is_told_once_where_it_stands() -> None:
     cfg = OmegaConf.create({"seed": "lucky", "thing": {"_target_": f"{__name__}.Thing", "size": "${seed}"}})
-    assert problems(cfg) == "seed=lucky is not a whole number or null"
+    assert problems(cfg) == "seed=lucky is not a whole number"
     cfg.seed = None
-    assert problems(cfg) == "thing.size=null is not a whole number"
+    assert problems(cfg) == "seed=null is not a whole number"
 
 
 def test_unknown_names_pass_where_the_target_takes_any() -> None:
@@ -276,7 +358,14 @@ def base(**more: Any) -> DictConfig:
         "scheduler": {"_target_": f"{__name__}.with_steps"},
         "data": {"batch_size": 64},
         "model": {"unfreeze_epoch": None},
-        "trainer": {"max_epochs": 3, "max_steps": -1, "accelerator": "cpu", "devices": 1, "strategy": "auto"},
+        "trainer": {
+            "max_epochs": 3,
+            "max_steps": -1,
+            "accelerator": "cpu",
+            "devices": 1,
+            "strategy": "auto",
+            "check_val_every_n_epoch": 1,
+        },
     }
     return OmegaConf.merge(cfg, more)
 
@@ -287,6 +376,7 @@ def test_the_usual_settings_break_no_rule() -> None:
 
 
 PLATEAU = {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau"}
+THAWING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
 
 
 @pytest.mark.parametrize(
@@ -304,8 +394,27 @@ PLATEAU = {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau"}
         ({"trainer": {"max_epochs": -1}}, "must know the end: type trainer.max_epochs=20"),
         ({"trainer": {"max_epochs": None, "max_time": "00:01:00:00"}}, "must know the end"),
         ({"data": {"batch_size": 0}}, "data.batch_size=0 must be at least 1"),
-        ({"model": {"unfreeze_epoch": 2}, "trainer": {"strategy": "ddp"}}, "ddp_find_unused_parameters_true"),
-        ({"model": {"unfreeze_epoch": 2}, "trainer": {"devices": 2}}, "ddp_find_unused_parameters_true"),
+        ({"model": THAWING, "trainer": {"strategy": "ddp"}}, "ddp_find_unused_parameters_true"),
+        ({"model": THAWING, "trainer": {"devices": 2}}, "ddp_find_unused_parameters_true"),
+        ({"seed": -1}, "seed=-1 must be at least 0"),
+        ({"seed": 2**32}, "seed=4294967296 must be at most 4294967295"),
+        ({"data": {"num_workers": -1}}, "data.num_workers=-1 must be at least 0"),
+        ({"model": {"backbone_lr": -1e-3}}, "model.backbone_lr=-0.001 must be at least 0"),
+        ({"model": {"freeze_backbone": True}}, "type model.pretrained=true, or model.weights=FILE"),
+        ({"model": {"unfreeze_epoch": 2}}, "type model.freeze_backbone=true too"),
+        ({"trainer": {"limit_val_batches": 0}}, "so that monitor=val/acc is never logged: type monitor=train/loss"),
+        (
+            {"trainer": {"limit_val_batches": 0.0}, "callbacks": {"stop": {"monitor": "val/acc"}}},
+            "type callbacks.stop.monitor=train/loss callbacks.stop.mode=min",
+        ),
+        (
+            {"scheduler": {**PLATEAU, "monitor": "${monitor}"}, "trainer": {"check_val_every_n_epoch": 2}},
+            "with trainer.check_val_every_n_epoch=2 some have none",
+        ),
+        (
+            {"scheduler": {**PLATEAU, "monitor": "val/acc"}, "trainer": {"check_val_every_n_epoch": None}},
+            "with trainer.check_val_every_n_epoch=null some have none",
+        ),
     ],
 )
 def test_a_broken_rule_says_what_to_type(more: dict[str, Any], said: str) -> None:
@@ -319,8 +428,17 @@ def test_a_broken_rule_says_what_to_type(more: dict[str, Any], said: str) -> Non
         {"monitor": "val/loss", "mode": "min", "scheduler": PLATEAU},
         {"trainer": {"max_epochs": -1, "max_steps": 100}},
         {"trainer": {"max_epochs": -1}, "scheduler": PLATEAU},
-        {"model": {"unfreeze_epoch": 2}, "trainer": {"strategy": "ddp_find_unused_parameters_true"}},
+        {"model": THAWING, "trainer": {"strategy": "ddp_find_unused_parameters_true"}},
+        {"model": THAWING, "trainer": {"devices": "1,"}},
+        {"model": {"freeze_backbone": True, "weights": "file.pth"}},
+        {"model": {"freeze_backbone": True}, "ckpt_path": "last.ckpt"},
         {"trainer": {"devices": 8}},
+        {"trainer": {"limit_val_batches": 0}, "callbacks": None},
+        {"trainer": {"limit_val_batches": 0}, "monitor": "train/acc"},
+        {"trainer": {"limit_val_batches": None}},
+        {"trainer": {"limit_val_batches": 0.5}},
+        {"scheduler": {**PLATEAU, "monitor": "train/acc"}, "trainer": {"check_val_every_n_epoch": 2}},
+        {"trainer": {"check_val_every_n_epoch": 2}},
     ],
 )
 def test_a_rule_that_is_kept_says_nothing(more: dict[str, Any]) -> None:

@@ -16,8 +16,9 @@ PACKAGE = Path(fer_lightning.__file__).parent
 
 # A module imports from rows above its own, never from its own row or from below.
 ORDER = """
-errors emotions near quiet
+errors emotions near quiet resources
 signatures
+rules
 config
 composition usage
 resume
@@ -31,12 +32,12 @@ data.loading
 data.cache
 data.augmentation
 data.splits
-data.protocol data.source
+data.protocol data.source data.orders
 data.sampler
 data.dataset
 data.datamodule
 
-models.small_cnn models.keras_cnn models.pixels models.pretrained
+models.small_cnn models.keras_cnn models.pixels models.pretrained models.heads models.mixing
 models.backbones
 models.losses models.schedules
 models.classifier
@@ -46,9 +47,10 @@ machine environment
 evaluation.metrics
 evaluation.figures evaluation.predictions evaluation.report_page
 evaluation.galleries evaluation.report
-callbacks console
+evaluation.verdict
+scoring console
+callbacks.progress callbacks.reseed callbacks.interrupt callbacks.history callbacks.pictures callbacks.checkpoint
 build
-judge
 run rescore
 train evaluate
 """
@@ -62,6 +64,8 @@ LIGHT = (
     "errors",
     "near",
     "emotions",
+    "resources",
+    "rules",
     "signatures",
     "config",
     "composition",

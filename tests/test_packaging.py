@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -82,3 +83,15 @@ def test_the_program_finds_its_configs(situation: str, site: Path, tmp_path: Pat
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not imported & {"torch", "lightning"}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_commit_hook_and_the_test_extra_use_one_ruff() -> None:
+    hooks = ROOT / ".pre-commit-config.yaml"
+    if not hooks.exists():
+        pytest.skip("a source distribution has no hooks")
+    hook = re.search(r"ruff-pre-commit\n\s+rev: v(\d+)\.(\d+)\.", hooks.read_text())
+    extra = re.search(r'"ruff>=(\d+)\.(\d+),<(\d+)\.(\d+)"', (ROOT / "pyproject.toml").read_text())
+    assert hook is not None
+    assert extra is not None
+    major, minor = map(int, hook.groups())
+    assert list(map(int, extra.groups())) == [major, minor, major, minor + 1]

@@ -19,7 +19,9 @@ from omegaconf import DictConfig
 from sklearn.metrics import accuracy_score, f1_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from fer_lightning.data.synthetic import write_tree
 from fer_lightning.errors import CheckpointError, ConfigError, DataError
+from fer_lightning.evaluate import evaluate
 from fer_lightning.train import train
 
 Compose = Callable[..., DictConfig]
@@ -32,6 +34,8 @@ TINY = (
     "trainer.enable_progress_bar=false",
     "trainer.max_epochs=2",
 )
+
+JUDGED = ("trainer=cpu", "trainer.precision=32-true", "trainer.enable_progress_bar=false")
 
 
 def run_program(folder: Path, *overrides: str, **options: object) -> subprocess.Popen[str]:
@@ -72,7 +76,11 @@ def test_metrics_follow_from_the_predictions_table(finished: Path) -> None:
     np.testing.assert_allclose(table.iloc[:, 4:].sum(axis=1), 1, atol=1e-4)
     assert metrics["accuracy"] == pytest.approx(accuracy_score(table["label"], table["predicted"]), abs=1e-6)
     assert metrics["f1_macro"] == pytest.approx(f1_score(table["label"], table["predicted"], average="macro"), abs=1e-6)
-    assert metrics["selected_on"] == "validation"
+    assert (metrics["selected_on"], metrics["checkpoint"]) == ("validation", "checkpoints/best.ckpt")
+    best = torch.load(finished / "checkpoints/best.ckpt", weights_only=True)
+    history = pd.read_csv(finished / "history.csv").set_index("epoch")
+    assert metrics["epoch"] == best["epoch"] + 1 == history["val/acc"].idxmax()
+    assert metrics["monitored"] == pytest.approx(history["val/acc"].max())
 
 
 def test_tensorboard_shows_scalars_pictures_text_and_hyperparameters(finished: Path) -> None:
@@ -130,7 +138,7 @@ def test_one_batch_can_be_learnt_by_heart(compose: Compose, tmp_path: Path) -> N
     assert run.trainer.callback_metrics["train/acc"] == 1.0
 
 
-def test_two_ranks_score_each_image_once(tmp_path: Path) -> None:
+def test_two_ranks_score_each_image_once(compose: Compose, tmp_path: Path) -> None:
     folder = tmp_path / "ddp"
     program = run_program(folder, "trainer.strategy=ddp", "trainer.devices=2")
     output, _ = program.communicate(timeout=180)
@@ -139,8 +147,14 @@ def test_two_ranks_score_each_image_once(tmp_path: Path) -> None:
     assert len(table) == 21
     assert table["path"].is_unique
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["accuracy"] == pytest.approx(accuracy_score(table["label"], table["predicted"]), abs=1e-6)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ddp"]
+    best = f"ckpt_path={folder / 'checkpoints/best.ckpt'}"
+    evaluate(compose("evaluate", best, *JUDGED, f"output_dir={tmp_path / 'again'}"))
+    again = json.loads((tmp_path / "again/metrics.json").read_text())
+    for key in ("accuracy", "f1_macro", "ece", "loss", "roc_auc_macro"):
+        assert metrics[key] == pytest.approx(again[key], abs=1e-6), key
+    for name, scores in metrics["per_class"].items():
+        assert scores == pytest.approx(again["per_class"][name], abs=1e-6), name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "ddp"]
 
 
 def test_ctrl_c_keeps_the_checkpoint_and_writes_the_report(tmp_path: Path) -> None:
@@ -184,22 +198,108 @@ def test_bad_input_is_answered_in_one_message(
 
 
 def test_a_checkpoint_of_other_classes_is_refused(compose: Compose, tmp_path: Path, finished: Path) -> None:
-    from fer_lightning.evaluate import evaluate
-
     last = f"ckpt_path={finished / 'checkpoints/last.ckpt'}"
-    with pytest.raises(CheckpointError, match="was trained on angry"):
+    with pytest.raises(CheckpointError, match="cannot be continued: classes was"):
         train(compose("train", *TINY, "data.classes=[happy, sad]", last, f"output_dir={tmp_path / 'a'}"))
-    cfg = compose("evaluate", TINY[0], "data.merge={bad: [angry, sad]}", last, f"output_dir={tmp_path / 'b'}")
+    cfg = compose("evaluate", "data.merge={bad: [angry, sad]}", last, f"output_dir={tmp_path / 'b'}")
     with pytest.raises(CheckpointError, match="knows angry"):
         evaluate(cfg)
 
 
 def test_evaluate_repeats_the_score_of_train(compose: Compose, tmp_path: Path, finished: Path) -> None:
-    from fer_lightning.evaluate import evaluate
-
     best = f"ckpt_path={finished / 'checkpoints/best.ckpt'}"
-    evaluate(compose("evaluate", best, *TINY[0:1], *TINY[3:6], f"output_dir={tmp_path}"))
+    evaluate(compose("evaluate", best, *JUDGED, f"output_dir={tmp_path}"))
     again, before = (json.loads((folder / "metrics.json").read_text()) for folder in (tmp_path, finished))
     assert again["split"] == "test"
     for key in ("accuracy", "f1_macro", "ece", "loss", "count", "per_class"):
         assert again[key] == before[key]
+
+
+def write_flat(root: Path) -> Path:
+    write_tree(root, layout="flat", per_class=20, image_size=32)
+    return root
+
+
+def test_evaluate_finds_the_splits_of_training_again(compose: Compose, tmp_path: Path) -> None:
+    data = (f"data.root={write_flat(tmp_path / 'data')}", f"data.cache_dir={tmp_path / 'cache'}")
+    train(compose("train", *TINY, *data, "seed=7", "data.split=[0.6, 0.2, 0.2]", f"output_dir={tmp_path / 'run'}"))
+    last = f"ckpt_path={tmp_path / 'run/checkpoints/last.ckpt'}"
+    evaluate(compose("evaluate", last, *JUDGED, *data, "split=test", f"output_dir={tmp_path / 'again'}"))
+    paths = [set(pd.read_csv(tmp_path / name / "predictions.csv")["path"]) for name in ("run", "again")]
+    assert paths[0] == paths[1]
+    with pytest.raises(CheckpointError, match=r"its training images would be scored.*data\.seed=7"):
+        evaluate(compose("evaluate", last, *JUDGED, *data, "data.seed=8", f"output_dir={tmp_path / 'other'}"))
+    evaluate(compose("evaluate", last, *JUDGED, *data, "split=all", f"output_dir={tmp_path / 'all'}"))
+    assert len(pd.read_csv(tmp_path / "all/predictions.csv")) == 140
+
+
+def test_a_run_without_validation_checkpoint_says_whose_weights_it_scored(compose: Compose, tmp_path: Path) -> None:
+    options = ("callbacks=none", "logger=none", "trainer.limit_predict_batches=1")
+    assert train(compose("train", *TINY, *options, f"output_dir={tmp_path}")) is not None
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["selected_on"], metrics["partial"]) == (None, True)
+    assert "no checkpoint was kept" in metrics["checkpoint"]
+
+
+def test_epochs_without_validation_have_no_scores_of_it(compose: Compose, tmp_path: Path) -> None:
+    options = ("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=3", "logger=none")
+    train(compose("train", *TINY, *options, f"output_dir={tmp_path}"))
+    assert pd.read_csv(tmp_path / "history.csv")["val/acc"].isna().tolist() == [True, False, True]
+
+
+def test_a_moved_run_keeps_its_best_score(compose: Compose, tmp_path: Path) -> None:
+    options = (*TINY, "monitor=val/loss", "mode=min", "callbacks.early_stopping.patience=9")
+    train(compose("train", *options, f"output_dir={tmp_path / 'first'}"))
+    moved = (tmp_path / "first").rename(tmp_path / "moved")
+    best = torch.load(moved / "checkpoints/best.ckpt", weights_only=True)
+    again = (f"ckpt_path={moved / 'checkpoints/last.ckpt'}", "optimizer.lr=0", "trainer.max_epochs=3")
+    train(compose("train", *options, *again, "model.drop_rate=0", "optimizer.weight_decay=0", f"output_dir={moved}"))
+    history = pd.read_csv(moved / "history.csv")
+    kept = torch.load(moved / "checkpoints/best.ckpt", weights_only=True)
+    assert kept["epoch"] + 1 == history.set_index("epoch")["val/loss"].idxmin()
+    assert kept["epoch"] >= best["epoch"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (["data.image_size=40"], "image_size was 32 and is 40"),
+        (["model=keras_cnn"], "backbone was small_cnn and is keras_cnn"),
+        (["data.seed=9"], "the images was drawn"),
+    ],
+    ids=["size", "network", "images"],
+)
+def test_a_run_is_not_continued_on_something_else(
+    compose: Compose, tmp_path: Path, finished: Path, overrides: list[str], text: str
+) -> None:
+    last = f"ckpt_path={finished / 'checkpoints/last.ckpt'}"
+    with pytest.raises(CheckpointError, match=text):
+        train(compose("train", *TINY, *overrides, last, f"output_dir={tmp_path / 'run'}"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_is_not_overwritten(compose: Compose, finished: Path) -> None:
+    before = (finished / "metrics.json").stat().st_mtime_ns
+    with pytest.raises(ConfigError, match=r"holds a run already.*last\.ckpt"):
+        train(compose("train", *TINY, f"output_dir={finished}"))
+    last = f"ckpt_path={finished / 'checkpoints/last.ckpt'}"
+    rows = (finished / "csv/metrics.csv").read_text()
+    with pytest.raises(ConfigError, match="gradient_clip_algorithm"):
+        train(compose("train", *TINY, last, "trainer.gradient_clip_algorithm=foo", f"output_dir={finished}"))
+    assert (finished / "csv/metrics.csv").read_text() == rows
+    assert (finished / "metrics.json").stat().st_mtime_ns == before
+
+
+def test_several_bad_values_are_told_together(compose: Compose, tmp_path: Path) -> None:
+    wrong = ("model.backbone=resnet51", "optimizer.lr=-1", "loss.class_weights=invers", "augmentation.flip=2")
+    with pytest.raises(ConfigError, match=r"(?s)flip.*resnet50.*-1.*inverse"):
+        train(compose("train", *TINY, *wrong, f"output_dir={tmp_path}"))
+
+
+@pytest.mark.parametrize("missing", ["train", "validation"])
+def test_a_missing_split_is_said_before_training(compose: Compose, tmp_path: Path, missing: str) -> None:
+    shares = {"train": "[0, 0.5, 0.5]", "validation": "[0.8, 0, 0.2]"}[missing]
+    data = (f"data.root={write_flat(tmp_path / 'data')}", f"data.cache_dir={tmp_path / 'cache'}")
+    with pytest.raises(DataError, match=f"no {missing} images"):
+        train(compose("train", *TINY, *data, f"data.split={shares}", f"output_dir={tmp_path / 'run'}"))
+    assert not (tmp_path / "run").exists()

@@ -1,9 +1,9 @@
 """Random changes to training images: one specification, drawn per image through Albumentations.
 
 Albumentations 2.0.8 draws the same stream in every DataLoader worker and again in every epoch, however a worker is
-seeded. Here the stream of an image is set anew from (seed, epoch, row) before each call, which costs about 4 µs. So
-draws differ between images, workers and epochs, repeat under the same seed, and depend neither on the number of
-workers nor on what was drawn before, as after resuming.
+seeded. Here the stream of an image is set anew from (seed, epoch, row, repeat) before each call, which costs about
+4 µs. So draws differ between images, workers and epochs, are the same under the same seed, and depend neither on the
+number of workers nor on what was drawn before, as after resuming.
 """
 
 from __future__ import annotations
@@ -112,20 +112,21 @@ class AlbumentationsEngine:
         self.seed = seed
         self._extra = _build_extra(spec.extra)
         transforms = _build_transforms(spec, self._extra)
-        # Counter-based, so that (seed, epoch, row) is the state itself: nothing to hash, no two alike, 0.4 µs to set.
+        # Counter-based: (seed, epoch, row, repeat) is the state itself, nothing to hash, no two alike, 0.4 µs to set.
         self._philox = np.random.Philox()
         self._random = random.Random()
         self._compose = A.Compose(transforms, is_check_shapes=False) if transforms else None
         if self._compose is not None:  # all transforms share these two, so reseeding them in place is enough
             self._compose.set_random_state(np.random.Generator(self._philox), self._random)
 
-    def __call__(self, image: np.ndarray, epoch: int, row: int) -> np.ndarray:
+    def __call__(self, image: np.ndarray, epoch: int, row: int, repeat: int = 0) -> np.ndarray:
         """Draws once.
 
         Args:
             image: uint8 (H, W, C), C 1 or 3, any strides; never written to.
             epoch: 0 or more.
             row: which image this is, 0 or more.
+            repeat: how often it was drawn before in this epoch.
 
         Returns:
             uint8 (H, W, C), C-contiguous, a function of the arguments, `spec` and `seed` alone; may be `image` itself.
@@ -135,7 +136,7 @@ class AlbumentationsEngine:
         """
         if self._compose is None:
             return np.ascontiguousarray(image)
-        self._reseed(int(epoch), int(row))
+        self._reseed(int(epoch), int(row), int(repeat))
         augmented = self._compose(image=image)["image"]
         if augmented.shape != image.shape or augmented.dtype != np.uint8:
             raise _not_an_image(", ".join(type(t).__name__ for t in self._extra), augmented, image)
@@ -161,17 +162,17 @@ class AlbumentationsEngine:
     def __reduce__(self) -> tuple[type[AlbumentationsEngine], tuple[Augmentation, int]]:
         return type(self), (self.spec, self.seed)
 
-    def _reseed(self, epoch: int, row: int) -> None:
+    def _reseed(self, epoch: int, row: int, repeat: int) -> None:
         self._philox.state = {
             "bit_generator": "Philox",
-            # Word 0 counts what is drawn, the words above it are free to tell the epochs apart.
-            "state": {"counter": (0, 0, 0, epoch), "key": (self.seed, row)},
+            # Word 0 counts what is drawn, the words above it are free to tell epochs and repeats apart.
+            "state": {"counter": (0, 0, repeat, epoch), "key": (self.seed, row)},
             "buffer": (0, 0, 0, 0),
             "buffer_pos": 4,  # the buffer is used up
             "has_uint32": 0,
             "uinteger": 0,
         }
-        self._random.seed(self.seed << 128 | epoch << 64 | row)
+        self._random.seed(repeat << 192 | self.seed << 128 | epoch << 64 | row)
 
 
 def _build_transforms(spec: Augmentation, extra: list[A.BasicTransform]) -> list[A.BasicTransform]:

@@ -4,8 +4,9 @@
     <cache_dir>/keys/<key>        which fingerprint the files on disk had in this state
     <cache_dir>/building-<key>/   half-made; nobody opens it
 
-The state of the files (place, names, sizes, times of change) finds the folder without reading one of them. A build ends
-with a rename, so that a folder is whole or not there; what a killed build leaves behind is swept by the next one.
+The state of the files (place, names, sizes, times of change) finds the folder without reading one of them, unless some
+could not be opened: then the next run tries again. A build ends with a rename, so that a folder is whole or not there;
+what a killed build leaves behind is swept by the next one.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from fer_lightning.data.layouts import ImageTable
-from fer_lightning.data.loading import load_images
+from fer_lightning.data.loading import Loaded, load_images
+from fer_lightning.data.table import ImageTable
 from fer_lightning.errors import DataError
 
 _FORMAT = 1  # raise it when the same file decodes to other pixels than before
@@ -185,25 +186,27 @@ def _build(
     building.mkdir()
     start = time.perf_counter()
     try:
-        digests, failures = load_images(table, shape, building / "images.npy", progress=progress, workers=workers)
-        fingerprint = _fingerprint(table, shape, digests, failures)
-        np.save(building / "digests.npy", digests)
-        facts = {"fingerprint": fingerprint, "shape": shape, "failures": failures, "data": table.explanation}
+        loaded = load_images(table, shape, building / "images.npy", progress=progress, workers=workers)
+        fingerprint = _fingerprint(table, shape, loaded)
+        np.save(building / "digests.npy", loaded.digests)
+        facts = {"fingerprint": fingerprint, "shape": shape, "failures": loaded.failures, "data": table.explanation}
         (building / "cache.json").write_text(json.dumps(facts, indent=1))
         cache = _publish(building, cache_dir / fingerprint, shape)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    name = cache_dir / "keys" / key
-    name.with_suffix(".new").write_text(fingerprint)
-    os.replace(name.with_suffix(".new"), name)
-    log.info("decoded %s images in %.1f s into %s", f"{len(digests):,}", time.perf_counter() - start, cache.path)
+    # a file that could not be opened may open the next time and look the same, so this state leads nowhere
+    if not loaded.unopened:
+        name = cache_dir / "keys" / key
+        name.with_suffix(".new").write_text(fingerprint)
+        os.replace(name.with_suffix(".new"), name)
+    log.info("decoded %s images in %.1f s into %s", f"{len(table):,}", time.perf_counter() - start, cache.path)
     return cache
 
 
-def _fingerprint(table: ImageTable, shape: tuple[int, ...], digests: np.ndarray, failures: dict[int, str]) -> str:
-    digest = hashlib.blake2b(json.dumps([*shape, sorted(failures)]).encode(), digest_size=16)
+def _fingerprint(table: ImageTable, shape: tuple[int, ...], loaded: Loaded) -> str:
+    digest = hashlib.blake2b(json.dumps([*shape, *loaded.failures.items()]).encode(), digest_size=16)
     digest.update("\0".join(table.paths.tolist()).encode("utf-8", "surrogateescape"))
-    digest.update(digests.astype("<u8").tobytes())
+    digest.update(loaded.digests.astype("<u8").tobytes())
     return digest.hexdigest()
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
@@ -15,7 +16,7 @@ from fer_lightning.data.augmentation import AlbumentationsEngine, Augmentation
 from fer_lightning.data.dataset import Batch, CachedImages
 from fer_lightning.data.protocol import resolve_splits
 from fer_lightning.data.sampler import EvaluationBatchSampler, TrainBatchSampler, TrainLoader
-from fer_lightning.data.source import Source, draw_source, read_source
+from fer_lightning.data.source import ImageRows, Source, draw_source, read_source
 from fer_lightning.data.splits import duplicates_across
 from fer_lightning.data.table import SPLITS, ImageTable, keep_first, select_classes
 from fer_lightning.errors import DataError
@@ -63,12 +64,12 @@ class ExpressionDataModule(pl.LightningDataModule):
         merge: Mapping[str, Sequence[str]] | None = None,
         aliases: Mapping[str, str] | None = None,
         code_order: str | None = None,
-        holdout: float | str = "auto",
+        holdout: float | Literal["auto"] = "auto",
         split: Sequence[float] = (0.8, 0.1, 0.1),
         image_size: int = 48,
         channels: int = 1,
         batch_size: int = 64,
-        num_workers: int | str = "auto",
+        num_workers: int | Literal["auto"] = "auto",
         sampler: str = "shuffle",
         on_error: str = "raise",
         cache_dir: str | None = None,
@@ -92,6 +93,19 @@ class ExpressionDataModule(pl.LightningDataModule):
         self.counts = DRAWN_FACES if synthetic is None else synthetic
         self.engine = None if augmentation is None else AlbumentationsEngine(augmentation, seed)
         self._source: Source | None = None
+        self.settings = {
+            "classes": classes,
+            "merge": merge,
+            "aliases": aliases,
+            "code_order": code_order,
+            "holdout": holdout,
+            "split": list(split),
+            "image_size": image_size,
+            "channels": channels,
+            "synthetic": dict(self.counts),
+            "limit": limit,
+            "seed": seed,
+        }
 
     def setup(self, stage: str | None = None) -> None:
         """Read or draw, decode once, select classes, settle the splits; a second call does nothing.
@@ -169,6 +183,17 @@ class ExpressionDataModule(pl.LightningDataModule):
         """Return the unaugmented images, uint8 `(n, C, H, W)`, of these rows of `table`."""
         return np.asarray(self.source.images[self.table.rows[rows]])
 
+    def image_rows(self, rows: np.ndarray) -> ImageRows:
+        """Return the same as `images`, but read one by one."""
+        return ImageRows(self.source.images, self.table.rows[rows])
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the data: how to find the same splits again, and how to tell whether they are."""
+        digest = hashlib.sha256()
+        for column in (self.table.paths, self.table.splits, self.table.labels.astype(str)):
+            digest.update("\n".join(column.tolist()).encode())
+        return {"fingerprint": self.source.fingerprint, "splits": digest.hexdigest()[:16], "settings": self.settings}
+
     def statistics(self, most: int = 4096) -> tuple[list[float], list[float]]:
         """Return mean and deviation of each channel over at most `most` evenly chosen training images, 0…1."""
         rows = self.rows("train")
@@ -179,7 +204,7 @@ class ExpressionDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return augmented batches, in an order and with draws that are functions of seed and epoch."""
-        rows = self._some_rows("train")
+        rows = self.require("train")
         overfit = self.trainer is not None and self.trainer.overfit_batches > 0
         strategy = "sequential" if overfit else self.sampler
         batches = TrainBatchSampler(self.table.labels[rows], self.batch_size, strategy=strategy, seed=self.seed)
@@ -201,17 +226,22 @@ class ExpressionDataModule(pl.LightningDataModule):
         Raises:
             DataError: the split is empty.
         """
-        rows = self._some_rows(split)
+        rows = self.require(split)
         dataset = CachedImages(self.source.images, self.table, rows)
         return DataLoader(
             dataset, batch_sampler=EvaluationBatchSampler(len(rows), self.batch_size), **self._loader_options()
         )
 
-    def _some_rows(self, split: str) -> np.ndarray:
+    def require(self, split: str) -> np.ndarray:
+        """Return `rows(split)`, at least one.
+
+        Raises:
+            DataError: there is none.
+        """
         rows = self.rows(split)
         if len(rows) == 0:
             there = ", ".join(name for name in SPLITS if len(self.rows(name)))
-            hint = "; data.holdout=0.1 takes one from train" if split == "validation" else ""
+            hint = "; data.holdout=0.1 takes some from train" if split == "validation" else ""
             raise DataError(f"no {split} images: the data has {there}{hint}")
         return rows
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from fer_lightning.data.sampler import Draw
 from fer_lightning.data.table import ImageTable
 
-Engine = Callable[[np.ndarray, int, int], np.ndarray]
+Engine = Callable[[np.ndarray, int, int, int], np.ndarray]
 
 
 class Batch(NamedTuple):
@@ -37,7 +37,7 @@ class CachedImages(Dataset[Batch]):
         images: uint8 `(N, C, H, W)`, indexed by `table.rows`.
         table: of all splits.
         rows: int64 `(n,)`, the rows of `table` that belong to this split.
-        engine: augments one `(H, W, C)` image, given the epoch and the row; None leaves images as they are.
+        engine: augments one `(H, W, C)` image, given epoch, row and repeat (see `Draw`); None leaves it as it is.
     """
 
     def __init__(self, images: np.ndarray, table: ImageTable, rows: np.ndarray, engine: Engine | None = None) -> None:
@@ -49,19 +49,22 @@ class CachedImages(Dataset[Batch]):
         return len(self.rows)
 
     def __getitems__(self, draws: Sequence[Draw] | Sequence[int]) -> Batch:
-        items = np.array([draw.row if isinstance(draw, Draw) else draw for draw in draws], dtype=np.int64)
+        drawn = [draw if isinstance(draw, Draw) else Draw(draw, epoch=0) for draw in draws]
+        items = np.array([draw.row for draw in drawn], dtype=np.int64)
         rows, positions = self.rows[items], self.positions[items]
         images = np.asarray(self.images[positions])
         if self.engine is not None:
-            epochs = [draw.epoch if isinstance(draw, Draw) else 0 for draw in draws]
-            images = self._augment(images, epochs, positions)
+            images = self._augment(images, drawn, positions)
         return Batch(torch.from_numpy(images), torch.from_numpy(self.labels[items]), torch.from_numpy(rows))
 
     def __getitem__(self, draw: Draw | int) -> Batch:
         batch = self.__getitems__([draw])  # type: ignore[list-item]
         return Batch(*(part[0] for part in batch))
 
-    def _augment(self, images: np.ndarray, epochs: Sequence[int], positions: np.ndarray) -> np.ndarray:
+    def _augment(self, images: np.ndarray, draws: Sequence[Draw], positions: np.ndarray) -> np.ndarray:
         channels_last = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
-        augmented = [self.engine(*job) for job in zip(channels_last, epochs, positions.tolist(), strict=True)]  # type: ignore[misc]
+        augmented = [
+            self.engine(image, draw.epoch, position, draw.repeat)  # type: ignore[misc]
+            for image, draw, position in zip(channels_last, draws, positions.tolist(), strict=True)
+        ]
         return np.ascontiguousarray(np.stack(augmented).transpose(0, 3, 1, 2))

@@ -7,15 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from fer_lightning.data.csv_layout import KNOWN_FILES, has_pixel_columns, read_csv_pixels, read_csv_table
+from fer_lightning.data.csv_layout import KNOWN_FILES, has_pixel_columns, read_csv_table
 from fer_lightning.data.folder_layout import alias_setting, read_folder_table
 from fer_lightning.data.folder_search import IMAGE_SUFFIXES, Survey, list_folder, split_folders, split_of, survey
-from fer_lightning.data.table import SPLITS, ImageTable, select_classes
+from fer_lightning.data.table import ImageTable
 from fer_lightning.emotions import CODE_ORDERS, canonical
 from fer_lightning.errors import ConfigError, DataError
 from fer_lightning.near import did_you_mean
-
-__all__ = ["SPLITS", "ImageTable", "read_csv_pixels", "read_layout", "select_classes"]
 
 LAYOUTS: tuple[str, ...] = ("auto", "folders", "csv")
 ARCHIVES: tuple[str, ...] = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
@@ -27,7 +25,7 @@ def read_layout(
     """Recognise what lies at `root` and list it; no image is opened.
 
     Class folders go before CSV files where both are there. Whether all splits have all classes is checked by
-    `select_classes`, because only the classes that are used have to agree.
+    `table.select_classes`, because only the classes that are used have to agree.
 
     Args:
         root: The folder of a download, a wrapper around it, or a CSV file. A leading ~ is the home folder.

@@ -9,13 +9,16 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fer_lightning.data.csv_layout import read_csv_pixels
 from fer_lightning.data.decode import DecodeError, decode_image, fit_image
-from fer_lightning.data.layouts import ImageTable, read_csv_pixels
+from fer_lightning.data.table import ImageTable
+from fer_lightning.resources import available_cores
 
 _CHUNK_BYTES = 1 << 20  # of decoded images that a thread collects before it writes
 
@@ -23,9 +26,27 @@ Read = Callable[[int], np.ndarray]
 """Row of the table -> image (C, H, W), uint8; DecodeError says why not."""
 
 
+class Loaded(NamedTuple):
+    """What became of the N images of a table.
+
+    Attributes:
+        digests: (N,), uint64, of the decoded pixels.
+        failures: row -> reason, of what could not be decoded.
+        unopened: rows of those that the system did not hand over; it may do so the next time, the file unchanged.
+    """
+
+    digests: np.ndarray
+    failures: dict[int, str]
+    unopened: set[int]
+
+
+class _Unopened(DecodeError):
+    """There are no bytes to decode."""
+
+
 def load_images(
     table: ImageTable, shape: tuple[int, int, int, int], dest: Path, *, progress: bool, workers: int | None
-) -> tuple[np.ndarray, dict[int, str]]:
+) -> Loaded:
     """Decode a table into a file.
 
     Args:
@@ -35,9 +56,6 @@ def load_images(
         progress: show a bar on stderr.
         workers: threads; None for one a core. Most of the work is OpenCV's, which does without Python's lock.
 
-    Returns:
-        digests (N,), uint64, and reasons by row of what could not be decoded.
-
     Raises:
         OSError: `dest` cannot be written.
         DataError: the CSV is malformed.
@@ -45,7 +63,7 @@ def load_images(
     count, image_shape = shape[0], shape[1:]
     read = _csv_reader(table, image_shape) if table.source == "csv" else _file_reader(table, image_shape)
     step = max(1, min(256, _CHUNK_BYTES // math.prod(image_shape)))
-    digests, failures = np.zeros(count, dtype=np.uint64), dict[int, str]()
+    digests, failures, unopened = np.zeros(count, dtype=np.uint64), dict[int, str](), set[int]()
     with _ImageFile(dest, shape) as file, _bar(progress) as bar:
         task = bar.add_task("decoding images", total=count)
 
@@ -55,6 +73,8 @@ def load_images(
                 digests[row] = _digest(image)
             except DecodeError as error:
                 failures[row] = str(error)
+                if isinstance(error, _Unopened):
+                    unopened.add(row)
                 digests[row] = _digest(str(table.paths[row]).encode("utf-8", "surrogateescape"))
 
         def load(first: int) -> None:
@@ -64,8 +84,8 @@ def load_images(
             file.write(first, block)
             bar.advance(task, len(block))
 
-        _for_each(load, range(0, count, step), _cores() if workers is None else workers)
-    return digests, dict(sorted(failures.items()))
+        _for_each(load, range(0, count, step), available_cores() if workers is None else workers)
+    return Loaded(digests, dict(sorted(failures.items())), unopened)
 
 
 class _ImageFile:
@@ -114,7 +134,7 @@ def _file_reader(table: ImageTable, image_shape: tuple[int, int, int]) -> Read:
             with open(f"{root}/{names[row]}", "rb", buffering=0) as file:
                 data = file.read()
         except OSError as error:
-            raise DecodeError(f"cannot be opened: {error.strerror or error}") from error
+            raise _Unopened(f"cannot be opened: {error.strerror or error}") from error
         return decode_image(data, image_size, channels)
 
     return read
@@ -136,8 +156,3 @@ def _csv_reader(table: ImageTable, image_shape: tuple[int, int, int]) -> Read:
 def _bar(shown: bool) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True), disable=not shown)
-
-
-def _cores() -> int:
-    """Cores that this process may use, which in a container or under SLURM are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,16 +14,22 @@ import numpy as np
 import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from fer_lightning.data.orders import STRATEGIES, count_repeats, epoch_order, fixed_order
 from fer_lightning.near import did_you_mean
-
-STRATEGIES = ("shuffle", "balanced", "sequential")
 
 
 class Draw(NamedTuple):
-    """What a train batch carries to the dataset for each image; a persistent worker learns the epoch only from here."""
+    """What a train batch carries to the dataset for each image; a persistent worker learns the epoch only from here.
+
+    Attributes:
+        row: which image.
+        epoch: 0 or more.
+        repeat: how often this row came before in this epoch, over all ranks; so that it is augmented anew each time.
+    """
 
     row: int
     epoch: int
+    repeat: int = 0
 
 
 class TrainBatchSampler(Sampler[list[Draw]]):
@@ -33,7 +39,7 @@ class TrainBatchSampler(Sampler[list[Draw]]):
         shuffle: each image once an epoch, in a new order.
         balanced: each class equally often (to within one image), in as many draws as there are images. A class deals
             its images from shuffled decks that last across epochs: none comes again before all have come.
-        sequential: each image once an epoch, in the order of the rows.
+        sequential: each image once an epoch, always in one order, that of `fixed_order`.
 
     Ranks take every `world_size`-th image, so W ranks with batches of B see together, step by step, the images that one
     process with batches of W * B sees.
@@ -111,10 +117,11 @@ class TrainBatchSampler(Sampler[list[Draw]]):
         self._resume = (0, 0)  # only once
         sizes = self._batch_sizes(world_size)
         # resize repeats from the start where the last batch needs filling up, and cuts off what drop_last leaves out
-        rows = np.resize(self._order(epoch), sum(sizes) * world_size)[rank::world_size]
+        rows = np.resize(epoch_order(self.labels, self.strategy, self.seed, epoch), sum(sizes) * world_size)
+        draws = np.stack([rows, count_repeats(rows)], axis=1)[rank::world_size]
         stops = np.cumsum(sizes)
         for start, stop in list(zip(stops - sizes, stops, strict=True))[first:]:
-            yield [Draw(row, epoch) for row in rows[start:stop].tolist()]
+            yield [Draw(row, epoch, repeat) for row, repeat in draws[start:stop].tolist()]
 
     def _batch_sizes(self, world_size: int) -> list[int]:
         full, rest = divmod(len(self.labels), self.batch_size * world_size)
@@ -123,37 +130,9 @@ class TrainBatchSampler(Sampler[list[Draw]]):
             sizes.append(-(-rest // world_size))
         return sizes
 
-    def _order(self, epoch: int) -> np.ndarray:
-        """Rows (N,) int64 in the order of one epoch, before they are shared out."""
-        count = len(self.labels)
-        if self.strategy == "sequential":
-            return np.arange(count)
-        shuffled = np.random.default_rng([self.seed, epoch]).permutation(count)
-        return shuffled if self.strategy == "shuffle" else self._balanced(epoch)[shuffled]
-
-    def _balanced(self, epoch: int) -> np.ndarray:
-        """Rows (N,) of one epoch in which each class has its share, class after class.
-
-        Draw number t, counted over all epochs, belongs to class t mod K. So how often a class was drawn before this
-        epoch, and with it the place in its deck, needs no memory.
-        """
-        count = len(self.labels)
-        classes = np.unique(self.labels)
-        rows = []
-        for number, label in enumerate(classes):
-            start, stop = (-(-(draws - number) // len(classes)) for draws in (epoch * count, (epoch + 1) * count))
-            members = np.flatnonzero(self.labels == label)
-            decks = [
-                np.random.default_rng([self.seed, number, deck, 1]).permutation(members)
-                for deck in range(start // len(members), -(-stop // len(members)))
-            ]
-            skipped = start % len(members)
-            rows.append(np.concatenate(decks)[skipped : skipped + stop - start] if decks else members[:0])
-        return np.concatenate(rows)
-
 
 class EvaluationBatchSampler(Sampler[list[int]]):
-    """Batches of rows in their order, each row exactly once over all ranks.
+    """Batches of rows, each exactly once over all ranks, always in the order of `fixed_order`.
 
     Each rank gives the same number of batches, because the forward pass of a distributed model waits for the others.
     The batches of one step differ in size by at most one image; the last can be empty on some ranks.
@@ -182,9 +161,9 @@ class EvaluationBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         rank, world_size = _resolve_place(*self._place)
-        rows = range(rank, self.count, world_size)
+        rows = fixed_order(self.count)[rank::world_size].tolist()
         for batch in range(len(self)):
-            yield list(rows[batch * self.batch_size : (batch + 1) * self.batch_size])
+            yield rows[batch * self.batch_size : (batch + 1) * self.batch_size]
 
 
 class TrainLoader(DataLoader[Any]):

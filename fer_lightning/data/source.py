@@ -37,6 +37,27 @@ class Source:
     remarks: tuple[str, ...] = ()
 
 
+class ImageRows:
+    """Some rows of the images, uint8 `(n, C, H, W)`, each read when it is asked for: a gallery needs few of many.
+
+    Args:
+        images: uint8 `(N, C, H, W)`.
+        rows: int64 `(n,)`.
+    """
+
+    ndim, dtype = 4, np.dtype(np.uint8)
+
+    def __init__(self, images: np.ndarray, rows: np.ndarray) -> None:
+        self._images, self._rows = images, rows
+        self.shape = (len(rows), *images.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, position: int) -> np.ndarray:
+        return np.asarray(self._images[self._rows[position]])
+
+
 def draw_source(counts: Mapping[str, int], *, image_size: int, channels: int, seed: int) -> Source:
     """Draw `counts["train"]`, `counts["validation"]` and `counts["test"]` faces."""
     table, images = synthetic_table(**counts, image_size=image_size, channels=channels, seed=seed)

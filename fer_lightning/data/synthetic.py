@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from fer_lightning.data.faces import draw_face
-from fer_lightning.data.layouts import SPLITS, ImageTable
 from fer_lightning.data.people import Dice
+from fer_lightning.data.table import SPLITS, ImageTable
 from fer_lightning.emotions import EMOTIONS, FER2013_CODES
 from fer_lightning.errors import DataError
 

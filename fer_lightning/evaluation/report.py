@@ -19,7 +19,7 @@ PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 def write_report(folder: Path | str) -> Path:
     """Write `report.html` into a run folder, from whatever is there, and return its path.
 
-    Reads `metrics.json` (the keys of `compute_metrics`, and `split`, `selected_on`, `checkpoint`, `epoch`,
+    Reads `metrics.json` (the keys of `compute_metrics`, those that `name_score` reads, and `checkpoint`, `epoch`,
     `interrupted`, `data`: one line about the images; others are listed as they are), `classification_report.csv`,
     `history.csv`, `environment.json`, `.hydra/config.yaml` and every `*.png`. What is missing or damaged is left out
     and named at the end of the page.
@@ -32,34 +32,50 @@ def write_report(folder: Path | str) -> Path:
         raise DataError(f"report: no run folder {folder}; give the folder that holds metrics.json")
     run = read_run(folder)
     target, partial = folder / "report.html", folder / ".report.html.partial"
-    partial.write_text(render(run, judge(run.metrics)), encoding="utf-8")
+    partial.write_text(render(run, name_score(run.metrics)), encoding="utf-8")
     os.replace(partial, target)  # a reader never meets half a page
     return target
 
 
-def judge(metrics: Mapping[str, Any]) -> tuple[str, str]:
+def name_score(metrics: Mapping[str, Any]) -> tuple[str, str]:
     """What a score may be called, and why: (`Validation score`, one sentence).
 
+    It is a test score only where the scored images had no part in training or in choosing the weights.
+
     Args:
-        metrics: with `split` (which images were scored) and `selected_on` (which split chose the checkpoint, None for
-            none of them). It is a test score only where the scored images had no part in the choice.
+        metrics: with `split` (which images were scored), `selected_on` (which split chose the checkpoint; None: nothing
+            was chosen), `same_data` (whether the weights were trained on another split of this very data) and `partial`
+            (whether images of the split were left out).
     """
     split = metrics.get("split")
     if not split:
         return "Score", "The run does not say which images were scored, so this proves nothing about new faces."
+    if metrics.get("partial"):
+        return "Partial score", f"Only a part of the {split} images was scored: good for a trial, not for a comparison."
+    if not metrics.get("same_data", True):
+        reason = "The network was trained on other files; whether some of these images were among them is not known"
+        return f"Score on {_these(split)}", f"{reason}."
     if split == "train":
         return "Training score", "The network was trained on these very images: this says nothing about new faces."
+    if split == "all":
+        return "Score on all images", "Training images are among them: this says little about new faces."
     if "selected_on" not in metrics:
         reason = "The run does not say which images chose the checkpoint, so this may be an optimistic score."
-        return f"Score on {split} images", reason
-    chosen = metrics["selected_on"]
+        return f"Score on {_these(split)}", reason
+    chosen, kind = metrics["selected_on"], f"{split.capitalize()} score"
+    if chosen is None:
+        return (
+            kind,
+            f"These are the weights that training ended with; no checkpoint was chosen, on {split} or elsewhere.",
+        )
     if chosen == split:
         reason = f"The checkpoint was chosen on these same {split} images, so the score leans to the optimistic side"
         return "Validation score", f"{reason}: it is not a test score."
-    kind = f"{split.capitalize()} score"
-    if chosen is None:
-        return kind, f"No split chose the checkpoint; the {split} images were only scored."
     return kind, f"The checkpoint was chosen on the {chosen} images; the {split} images had no part in it."
+
+
+def _these(split: str) -> str:
+    return "all images" if split == "all" else f"{split} images"
 
 
 def read_run(folder: Path) -> Run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from fer_lightning.errors import ConfigError
 from fer_lightning.models.keras_cnn import KerasCNN
 from fer_lightning.models.pretrained import first_lines, load_weights, pretrained_source, unreachable
 from fer_lightning.models.small_cnn import SmallCNN
+from fer_lightning.near import did_you_mean, near_names
 
 OWN = ("small_cnn", "keras_cnn")
 STEMS = ("imagenet", "small")
@@ -184,14 +184,13 @@ def check_name(name: str) -> None:
         return
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
-        near = difflib.get_close_matches(architecture.lower(), [*OWN, *timm.list_models()], n=3)
-        hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() lists all names"
-        raise ConfigError(f"model.backbone={name} is unknown; {hint}")
+        hint = did_you_mean(architecture, [*OWN, *timm.list_models()])
+        raise ConfigError(f"model.backbone={name} is unknown{hint if hint else '; timm.list_models() lists all names'}")
     if tag:
         names = timm.list_models(f"{architecture}.*", pretrained=True)
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=3, cutoff=0.0)
-            hint = f"did you mean {', '.join(near)}?" if near else f"type model.backbone={architecture}"
+            near = near_names(name, names, cutoff=0.0)  # of one network: any is worth naming
+            hint = f"did you mean {' or '.join(near)}?" if near else f"type model.backbone={architecture}"
             raise ConfigError(f"model.backbone={name}: {architecture} has no weights of that tag; {hint}")
 
 
@@ -211,25 +210,3 @@ def try_out(backbone: nn.Module, name: str, shape: tuple[int, int, int, int], nu
         backbone.train(training)
     if not isinstance(logits, Tensor) or logits.shape != (1, num_classes):
         raise ConfigError(f"model.backbone={name} gives no logits (1, {num_classes}); it is no classifier of images")
-
-
-def head_parameters(backbone: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters of the last layer (of both, for distilled transformers)."""
-    last = backbone.get_classifier()
-    return [parameter for head in (last if isinstance(last, tuple) else (last,)) for parameter in head.parameters()]
-
-
-def backbone_parameters(backbone: nn.Module) -> list[nn.Parameter]:
-    """Return all parameters but those of the last layer."""
-    head = {id(parameter) for parameter in head_parameters(backbone)}
-    return [parameter for parameter in backbone.parameters() if id(parameter) not in head]
-
-
-def splits_at_head(backbone: nn.Module, pixels: Tensor) -> bool:
-    """Return whether `forward` is `forward_head` of `forward_features`, tried on pixels `(B, C, H, W)`, no dropout."""
-    training = backbone.training
-    backbone.eval()
-    with torch.no_grad():
-        whole, parts = backbone(pixels), backbone.forward_head(backbone.forward_features(pixels))
-    backbone.train(training)
-    return whole.shape == parts.shape and torch.allclose(whole, parts, rtol=1e-4, atol=1e-5)

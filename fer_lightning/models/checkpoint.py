@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 
+from fer_lightning import __version__
 from fer_lightning.errors import CheckpointError
 from fer_lightning.models.classifier import ExpressionClassifier
+from fer_lightning.models.pretrained import first_lines
 
 HINT = "type ckpt_path=<run folder>/checkpoints/best.ckpt"
 
@@ -34,14 +36,39 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
-def load_classifier(path: str | Path) -> ExpressionClassifier:
+def selected_on(checkpoint: dict[str, Any], path: str | Path) -> str | None:
+    """Return the split whose images chose a checkpoint, or None if it is merely the last one.
+
+    Args:
+        checkpoint: as `read_checkpoint` gives it.
+        path: of its file, by whose name it is told from others of its run.
+    """
+    for name, state in checkpoint.get("callbacks", {}).items():
+        monitor = state.get("monitor") if "Checkpoint" in name else None
+        if monitor is not None and Path(state["best_model_path"]).name == Path(path).name:
+            return "validation" if monitor.startswith("val/") else monitor.partition("/")[0]
+    return None
+
+
+def load_classifier(path: str | Path, kind: type[ExpressionClassifier] = ExpressionClassifier) -> ExpressionClassifier:
     """Rebuild a classifier, in evaluation mode on the CPU, from its checkpoint alone: no configuration and no download.
 
+    Args:
+        path: of the checkpoint.
+        kind: the class that it was made by.
+
     Raises:
-        CheckpointError: as in `read_checkpoint`.
+        CheckpointError: as in `read_checkpoint`, or another class or version made it.
     """
     checkpoint = read_checkpoint(path)
     settings = checkpoint["hyper_parameters"] | {"pretrained": False, "weights": None}
-    model = ExpressionClassifier(**settings)
-    model.load_state_dict(checkpoint["state_dict"])
+    try:
+        model = kind(**settings)
+        model.load_state_dict(checkpoint["state_dict"])
+    except (TypeError, RuntimeError) as error:  # a foreign argument, or weights of other names or shapes
+        maker = checkpoint["fer_lightning"]
+        raise CheckpointError(
+            f"{path} was made by another class or version: by {maker.get('class', 'a class')} of fer_lightning "
+            f"{maker['version']}, not by {kind.__name__} of {__version__} ({first_lines(error)}); {HINT}"
+        ) from error
     return model.eval()

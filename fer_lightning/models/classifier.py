@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
-from torchvision.transforms import v2
 
 from fer_lightning import __version__
-from fer_lightning.models.backbones import backbone_parameters, build_backbone, head_parameters
+from fer_lightning.errors import UserError
+from fer_lightning.models.backbones import build_backbone
+from fer_lightning.models.heads import backbone_parameters, freeze, head_logits, head_parameters
+from fer_lightning.models.mixing import build_mix, main_labels
 from fer_lightning.models.pixels import Pixels
 from fer_lightning.models.schedules import scheduler_config
 
@@ -38,13 +40,13 @@ class ExpressionClassifier(pl.LightningModule):
         pretrained: start from timm's weights.
         weights: start from a local file.
         backbone_kwargs: further arguments of `timm.create_model`.
-        freeze_backbone: train the last layer only, with the rest in evaluation mode …
-        unfreeze_epoch: … until this epoch (counted from 0); None for ever.
+        freeze_backbone: train the last layer only, on features that the rest gives in evaluation mode …
+        unfreeze_epoch: … for this many epochs, then everything; None for ever.
         backbone_lr: learning rate of everything but the last layer; None for the optimizer's.
         mixup: α of mixup (Zhang et al., 2018); 0 turns it off.
         cutmix: α of cutmix (Yun et al., 2019); 0 turns it off. With both, each batch draws one of them.
         channels_last: memory format of weights and activations.
-        data_fingerprint: of the images it is trained on, for the record.
+        data_facts: which images it is trained on and how to find its splits again, for the record.
         loss: maps logits `(B, K)` and labels `(B,)` or `(B, K)` to a scalar; None for cross-entropy.
         optimizer: makes an optimizer from parameter groups.
         scheduler: makes a schedule from an optimizer; see `schedules.scheduler_config`.
@@ -53,7 +55,7 @@ class ExpressionClassifier(pl.LightningModule):
 
     Raises:
         ValueError: an argument is out of its range.
-        ConfigError: unknown backbone, or weights that cannot be had.
+        ConfigError: unknown backbone, one that cannot be frozen as asked, or weights that cannot be had.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class ExpressionClassifier(pl.LightningModule):
         mixup: float = 0.0,
         cutmix: float = 0.0,
         channels_last: bool = True,
-        data_fingerprint: str | None = None,
+        data_facts: dict[str, Any] | None = None,
         loss: nn.Module | None = None,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW,
         scheduler: Callable[..., Any] | None = None,
@@ -91,11 +93,12 @@ class ExpressionClassifier(pl.LightningModule):
         self.hparams.update(classes=classes, mean=list(mean), std=list(std))
         self.classes = classes
         self.pixels = Pixels(mean, std, input_size)
+        side = image_size if input_size is None else input_size
         self.backbone = build_backbone(
             backbone,
             num_classes=len(classes),
             in_channels=channels,
-            image_size=image_size if input_size is None else input_size,
+            image_size=side,
             pretrained=pretrained,
             weights=weights,
             drop_rate=drop_rate,
@@ -104,14 +107,13 @@ class ExpressionClassifier(pl.LightningModule):
         )
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self.memory_format)
-        if freeze_backbone and unfreeze_epoch is None:
-            for parameter in backbone_parameters(self.backbone):
-                parameter.requires_grad_(False)
+        if freeze_backbone:
+            freeze(self.backbone, backbone, (channels, side, side), for_ever=unfreeze_epoch is None)
         self.mix = build_mix(mixup, cutmix, num_classes=len(classes))
         self.loss = nn.CrossEntropyLoss() if loss is None else loss
         self.optimizer, self.scheduler = optimizer, scheduler
         self.confusion = MulticlassConfusionMatrix(num_classes=len(classes), validate_args=False)
-        self.mean_loss = MeanMetric()
+        self.mean_loss = MeanMetric(nan_strategy="disable")  # else it leaves out what diverged
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits float `(B, K)` for images uint8 `(B, C, H, W)`."""
@@ -121,11 +123,9 @@ class ExpressionClassifier(pl.LightningModule):
 
     def _logits(self, pixels: Tensor) -> Tensor:
         pixels = pixels.contiguous(memory_format=self.memory_format)
-        if not self.frozen:
-            return self.backbone(pixels)
-        with torch.no_grad():
-            features = self.backbone.forward_features(pixels)
-        return self.backbone.forward_head(features)
+        if self.training and self.frozen:
+            return head_logits(self.backbone, pixels, self.hparams.drop_rate)
+        return self.backbone(pixels)
 
     @property
     def frozen(self) -> bool:
@@ -143,6 +143,8 @@ class ExpressionClassifier(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         self.train()  # an epoch may thaw the backbone
 
+    on_train_start = on_train_epoch_start  # for a run resumed amid an epoch, whose start Lightning does not call again
+
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels, _ = batch
         pixels, targets = self.pixels(images), labels
@@ -150,11 +152,21 @@ class ExpressionClassifier(pl.LightningModule):
             pixels, targets = self.mix(pixels, labels)
         logits = self._logits(pixels).float()
         loss = self.loss(logits, targets)
-        hits = (logits.detach().argmax(dim=1) == labels).float().mean()
+        hits = (logits.detach().argmax(dim=1) == main_labels(targets)).float().mean()
         self.log("train/loss_step", loss.detach(), prog_bar=True)
         epoch = {"train/loss": loss.detach(), "train/acc": hits}
         self.log_dict(epoch, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        self._check_finite(self.trainer.callback_metrics.get("train/loss"))
+
+    def _check_finite(self, loss: Tensor | None) -> None:
+        if loss is not None and not loss.isfinite():
+            raise UserError(
+                f"the loss is not finite since epoch {self.current_epoch + 1}: type a smaller optimizer.lr or "
+                "trainer.gradient_clip_val=1"
+            )
 
     def _judge(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         images, labels, index = batch
@@ -166,10 +178,13 @@ class ExpressionClassifier(pl.LightningModule):
         return {"index": index, "probabilities": logits.softmax(dim=1)}
 
     def _log_scores(self, stage: str) -> None:
-        counts = self.confusion.compute().double()  # summed over ranks
+        loss = self.mean_loss.compute()  # over ranks
+        if stage == "val":
+            self._check_finite(loss)
+        counts = self.confusion.compute().double()
         correct, either = counts.diagonal(), counts.sum(0) + counts.sum(1)
         f1 = 2 * correct[either > 0] / either[either > 0]  # classes neither present nor predicted have no F1
-        scores = {"loss": self.mean_loss.compute(), "acc": correct.sum() / counts.sum(), "f1_macro": f1.mean()}
+        scores = {"loss": loss, "acc": correct.sum() / counts.sum(), "f1_macro": f1.mean()}
         named = {f"{stage}/{name}": value.float() for name, value in scores.items()}
         self.log_dict(named, prog_bar=True, sync_dist=True)  # equal on all ranks already; Lightning warns otherwise
 
@@ -215,7 +230,8 @@ class ExpressionClassifier(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["fer_lightning"] = {"version": __version__, "torch": str(torch.__version__)}
+        kind = f"{type(self).__module__}.{type(self).__qualname__}"
+        checkpoint["fer_lightning"] = {"version": __version__, "torch": str(torch.__version__), "class": kind}
 
 
 def check_ranges(*, channels: int, mixup: float, cutmix: float, drop_rate: float, unfreeze_epoch: int | None) -> None:
@@ -228,15 +244,3 @@ def check_ranges(*, channels: int, mixup: float, cutmix: float, drop_rate: float
         raise ValueError(f"drop_rate must be in [0, 1), got {drop_rate}")
     if unfreeze_epoch is not None and unfreeze_epoch < 0:
         raise ValueError(f"unfreeze_epoch must be 0 or more, got {unfreeze_epoch}")
-
-
-def build_mix(
-    mixup: float, cutmix: float, num_classes: int
-) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
-    """Return what mixes a batch, or None if both are off."""
-    mixes: list[v2.Transform] = []
-    if mixup > 0:
-        mixes.append(v2.MixUp(alpha=mixup, num_classes=num_classes))
-    if cutmix > 0:
-        mixes.append(v2.CutMix(alpha=cutmix, num_classes=num_classes))
-    return v2.RandomChoice(mixes) if mixes else None

@@ -51,6 +51,7 @@ class WeightedLoss(nn.Module):
         class_counts: training images of each class, `(K,)`.
         scheme: of `class_weights`.
         label_smoothing: share of the target spread evenly over the classes, in [0, 1).
+        beta: of `class_weights`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -58,13 +59,13 @@ class WeightedLoss(nn.Module):
 
     weight: Tensor
 
-    def __init__(self, class_counts: Sequence[int], scheme: str, label_smoothing: float) -> None:
+    def __init__(self, class_counts: Sequence[int], scheme: str, label_smoothing: float, beta: float) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
         self.label_smoothing = label_smoothing
         # not stored with the weights of the network: it follows from the counts
-        self.register_buffer("weight", class_weights(class_counts, scheme), persistent=False)
+        self.register_buffer("weight", class_weights(class_counts, scheme, beta), persistent=False)
 
 
 class CrossEntropy(WeightedLoss):
@@ -78,13 +79,20 @@ class CrossEntropy(WeightedLoss):
         class_counts: training images of each class, `(K,)`.
         label_smoothing: share of the target spread evenly over the classes, in [0, 1).
         class_weights: scheme of `class_weights`: none, inverse, sqrt or effective.
+        beta: β of `effective`, in [0, 1).
 
     Raises:
         ValueError: an argument is out of its range.
     """
 
-    def __init__(self, class_counts: Sequence[int], label_smoothing: float = 0.0, class_weights: str = "none") -> None:
-        super().__init__(class_counts, class_weights, label_smoothing)
+    def __init__(
+        self,
+        class_counts: Sequence[int],
+        label_smoothing: float = 0.0,
+        class_weights: str = "none",
+        beta: float = 0.999,
+    ) -> None:
+        super().__init__(class_counts, class_weights, label_smoothing, beta)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the float32 loss `()` of logits float `(B, K)`.
@@ -109,6 +117,7 @@ class FocalLoss(WeightedLoss):
         gamma: γ, 0 or more.
         class_weights: scheme of `class_weights`: none, inverse, sqrt or effective.
         label_smoothing: share of the target spread evenly over the classes, in [0, 1).
+        beta: β of `effective`, in [0, 1).
 
     Raises:
         ValueError: an argument is out of its range.
@@ -120,8 +129,9 @@ class FocalLoss(WeightedLoss):
         gamma: float = 2.0,
         class_weights: str = "none",
         label_smoothing: float = 0.0,
+        beta: float = 0.999,
     ) -> None:
-        super().__init__(class_counts, class_weights, label_smoothing)
+        super().__init__(class_counts, class_weights, label_smoothing, beta)
         if gamma < 0:
             raise ValueError(f"gamma must be 0 or more, got {gamma}")
         self.gamma = gamma

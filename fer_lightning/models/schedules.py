@@ -97,6 +97,8 @@ def plateau(
     factor: float = 0.5,
     patience: int = 3,
     min_lr: float = 1e-6,
+    threshold: float = 1e-4,
+    cooldown: int = 0,
     monitor: str | None = None,
 ) -> ReduceLROnPlateau:
     """Multiply the learning rates by `factor` when the monitored value has not improved for `patience` epochs.
@@ -107,6 +109,8 @@ def plateau(
         factor: in (0, 1).
         patience: epochs without improvement that are let pass, 0 or more.
         min_lr: no learning rate falls below it.
+        threshold: smallest relative change that counts as an improvement.
+        cooldown: epochs after a cut in which nothing is counted.
         monitor: name of the logged value, for `scheduler_config`; torch's schedule does not ask where its numbers come
             from.
 
@@ -117,7 +121,8 @@ def plateau(
         raise ValueError(f"factor must be in (0, 1), got {factor}")
     if patience < 0 or min_lr < 0:
         raise ValueError(f"patience and min_lr must be 0 or more, got {patience} and {min_lr}")
-    return ReduceLROnPlateau(optimizer, mode=mode, factor=factor, patience=patience, min_lr=min_lr)
+    rule = {"mode": mode, "factor": factor, "patience": patience, "threshold": threshold, "cooldown": cooldown}
+    return ReduceLROnPlateau(optimizer, min_lr=min_lr, **rule)  # type: ignore[arg-type]
 
 
 def scheduler_config(
@@ -164,7 +169,7 @@ def scheduler_config(
         monitor = monitor if own is None else own
         if monitor is None:
             raise ConfigError(f"scheduler={name} needs a value to watch; type monitor=val/loss mode=min")
-        config["monitor"] = monitor
+        config |= {"monitor": monitor, "strict": False}  # a run may end before its first validation
     return config
 
 

@@ -1,4 +1,4 @@
-"""Draws are functions of (seed, epoch, row); the specification says what is wrong with it."""
+"""Draws are functions of (seed, epoch, row, repeat); the specification says what is wrong with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from omegaconf import OmegaConf
 from torch.utils.data import Dataset
 
 from fer_lightning.data.augmentation import AlbumentationsEngine, Augmentation
+from fer_lightning.data.dataset import CachedImages
 from fer_lightning.data.sampler import Draw, TrainBatchSampler, TrainLoader
+from fer_lightning.data.table import ImageTable
 from fer_lightning.errors import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf" / "augmentation"
@@ -91,6 +93,30 @@ def test_draws_are_functions_of_seed_epoch_and_row(strength: str) -> None:
         AlbumentationsEngine(spec, seed)(image, epoch, row) for seed, epoch, row in ((4, 2, 9), (3, 9, 2), (3, 2, 8))
     ]
     assert len({_digest(draw) for draw in [first, *others]}) == 4
+
+
+@pytest.mark.parametrize("extra", [None, [{"name": "PixelDropout", "p": 1.0}]])
+def test_an_image_that_comes_again_in_an_epoch_is_drawn_anew(extra: list[dict[str, Any]] | None) -> None:
+    engine, image = AlbumentationsEngine(_spec("standard", affine=1.0, extra=extra), 3), _face()
+    draws = [_digest(engine(image, 2, 9, repeat)) for repeat in range(10)]
+    assert len(set(draws)) == 10
+    assert draws == [_digest(engine(image, 2, 9, repeat=np.int64(repeat))) for repeat in range(10)]
+    assert draws[0] == _digest(engine(image, 2, 9))
+    assert not set(draws) & {_digest(engine(image, epoch, 9)) for epoch in range(10) if epoch != 2}
+
+
+def test_a_balanced_epoch_shows_no_picture_twice() -> None:
+    labels = np.repeat([0, 1], [95, 5])
+    images = np.random.default_rng(0).integers(0, 256, (100, 1, 24, 24), dtype=np.uint8)
+    table = ImageTable(
+        root=Path(), source="synthetic", paths=np.arange(100).astype(str), labels=labels,
+        splits=np.full(100, "train"), classes=("happy", "disgust"), explanation="", rows=np.arange(100),
+    )  # fmt: skip
+    dataset = CachedImages(images, table, np.arange(100), AlbumentationsEngine(_spec("standard", affine=1.0), 0))
+    sampler = TrainBatchSampler(labels, 10, strategy="balanced", seed=0)
+    batches = [dataset.__getitems__(draws) for draws in sampler]
+    assert sum(int((batch.labels == 1).sum()) for batch in batches) == 50
+    assert len({_digest(image.numpy()) for batch in batches for image in batch.images}) == 100
 
 
 def test_draws_do_not_repeat() -> None:
@@ -308,7 +334,10 @@ class _OneFace(Dataset[Any]):
 
     def __getitems__(self, draws: list[Draw]) -> list[tuple[int, str]]:
         worker = torch.utils.data.get_worker_info()
-        return [(-1 if worker is None else worker.id, _digest(self.engine(self.face, *draw[::-1]))) for draw in draws]
+        return [
+            (-1 if worker is None else worker.id, _digest(self.engine(self.face, draw.epoch, draw.row)))
+            for draw in draws
+        ]
 
 
 def _two_epochs(

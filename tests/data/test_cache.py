@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -14,8 +15,9 @@ import pytest
 
 from fer_lightning.data.cache import ImageCache, open_cache, read_cached_images
 from fer_lightning.data.decode import decode_image
-from fer_lightning.data.layouts import ImageTable, read_layout
+from fer_lightning.data.layouts import read_layout
 from fer_lightning.data.synthetic import write_tree
+from fer_lightning.data.table import ImageTable
 from fer_lightning.errors import DataError
 
 
@@ -140,6 +142,39 @@ def test_file_that_vanishes_is_a_failure(tree: Path, tmp_path: Path) -> None:
     (tree / "train/fear/2.png").unlink()
     cache = open_cache(table, image_size=24, channels=1, cache_dir=tmp_path / "cache", progress=False)
     assert list(cache.failures.values()) == ["cannot be opened: No such file or directory"]
+
+
+def test_file_that_can_be_opened_again_is_no_failure_any_more() -> None:
+    """Neither its size nor its age tells that its permissions were wrong."""
+    root = hasattr(os, "geteuid") and os.geteuid() == 0  # whom no permission stops
+    with tempfile.TemporaryDirectory() as name:
+        tree, cache_dir = Path(name, "faces"), Path(name, "cache")
+        write_tree(tree, layout="train_validation", per_class=1)
+        cache_dir.mkdir()
+        for folder in (Path(name), cache_dir):
+            folder.chmod(0o777)
+        victim, age = tree / "train/fear/2.png", (tree / "train/fear/2.png").stat().st_mtime_ns
+        victim.chmod(0)
+        try:
+            os.seteuid(65534 if root else os.geteuid())
+            caches = [open_small(tree, cache_dir) for _ in range(2)]
+        finally:
+            os.seteuid(0 if root else os.geteuid())
+        assert [list(cache.failures.values()) for cache in caches] == [["cannot be opened: Permission denied"]] * 2
+        victim.chmod(0o644)
+        assert victim.stat().st_mtime_ns == age
+        whole = open_small(tree, cache_dir)
+        assert whole.failures == {}
+        assert not open_small(tree, cache_dir).built
+
+
+def test_reason_of_a_failure_is_the_latest(tree: Path, tmp_path: Path) -> None:
+    table, victim = table_of(tree), tree / "train/fear/2.png"
+    victim.unlink()
+    sizes = {"image_size": 24, "channels": 1, "cache_dir": tmp_path / "cache", "progress": False}
+    open_cache(table, **sizes)  # type: ignore[arg-type]
+    victim.write_bytes(b"")
+    assert list(open_cache(table, **sizes).failures.values()) == ["empty file (0 bytes)"]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("layout", ["csv", "icml"])

@@ -19,7 +19,7 @@ BUILDER = """
 import logging, sys
 from pathlib import Path
 from fer_lightning.data.cache import open_cache
-from fer_lightning.data.layouts import ImageTable
+from fer_lightning.data.table import ImageTable
 import numpy as np
 logging.basicConfig(level=logging.INFO)
 root, cache_dir = Path(sys.argv[1]), Path(sys.argv[2])

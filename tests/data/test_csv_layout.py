@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_lightning.data.layouts import read_csv_pixels, read_layout, select_classes
+from fer_lightning.data.csv_layout import read_csv_pixels
+from fer_lightning.data.layouts import read_layout
+from fer_lightning.data.table import select_classes
 from fer_lightning.emotions import EMOTIONS, FER2013_CODES
 from fer_lightning.errors import DataError
 

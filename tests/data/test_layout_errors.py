@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_lightning.data.layouts import ImageTable, read_layout, select_classes
+from fer_lightning.data.layouts import read_layout
+from fer_lightning.data.table import ImageTable, select_classes
 from fer_lightning.errors import ConfigError, DataError
 
 Plant = Callable[[Path, Mapping[str, str]], Path]
@@ -114,6 +115,8 @@ def test_numbers_that_are_no_codes(tmp_path: Path, plant: Plant) -> None:
     names = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
     table = read_layout(tmp_path, aliases={str(code): name for code, name in enumerate(names, start=1)})
     assert table.classes[table.labels[table.paths.tolist().index("train/4/1.jpg")]] == "happy"
+    numbers = read_layout(tmp_path, aliases=dict(enumerate(names, start=1)))  # what Hydra makes of the cure
+    np.testing.assert_array_equal(numbers.labels, table.labels)
 
 
 def test_confusing_trees(tmp_path: Path, plant: Plant) -> None:

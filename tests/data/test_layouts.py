@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_lightning.data.layouts import ImageTable, read_layout, select_classes
+from fer_lightning.data.layouts import read_layout
+from fer_lightning.data.table import ImageTable, select_classes
 from fer_lightning.emotions import EMOTIONS
 
 Plant = Callable[[Path, Mapping[str, str]], Path]

@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, Dataset
 
+from fer_lightning.data.orders import count_repeats, fixed_order
 from fer_lightning.data.sampler import Draw, EvaluationBatchSampler, TrainBatchSampler, TrainLoader
 
 LABELS = np.repeat([0, 1, 2], [23, 5, 12])  # 40 rows, uneven classes
@@ -48,9 +49,35 @@ def test_shuffle_is_a_function_of_seed_and_epoch() -> None:
     assert _rows(_train(seed=1), epoch=3) != first
 
 
-def test_sequential_keeps_the_order_in_every_epoch() -> None:
+def test_sequential_keeps_one_order_in_every_epoch_under_every_seed() -> None:
     sampler = _train(strategy="sequential")
-    assert _flat(_rows(sampler, 0)) == _flat(_rows(sampler, 1)) == list(range(40))
+    rows = _flat(_rows(sampler, 0))
+    assert rows == _flat(_rows(sampler, 1)) == _flat(_rows(_train(strategy="sequential", seed=9), 1))
+    assert sorted(rows) == list(range(40))
+
+
+def test_the_first_batches_of_a_sorted_table_hold_every_class() -> None:
+    labels = np.repeat(np.arange(7), 500)
+    evaluated = _flat(list(EvaluationBatchSampler(len(labels), 32, 0, 1))[:3])
+    overfitted = _flat(_rows(_train(labels, 32, strategy="sequential"))[:3])
+    assert set(labels[evaluated]) == set(labels[overfitted]) == set(range(7))
+    assert np.bincount(labels[evaluated]).max() < 96 / 3
+
+
+def test_rows_that_come_again_in_an_epoch_are_counted_over_all_ranks() -> None:
+    labels = np.repeat([0, 1], [95, 5])  # a row of class 1 comes ten times an epoch
+    one = list(_train(labels, 10, strategy="balanced"))
+    draws = [draw for batch in one for draw in batch]
+    assert len({(draw.row, draw.repeat) for draw in draws}) == len(draws) == 100
+    assert sorted(draw.repeat for draw in draws if draw.row == 97) == list(range(10))
+    ranks = [list(_train(labels, 5, strategy="balanced", rank=rank, world_size=2)) for rank in range(2)]
+    assert sorted(draw for batches in ranks for batch in batches for draw in batch) == sorted(draws)
+    assert {draw.repeat for batch in _train(labels, 10) for draw in batch} == {0}
+
+
+def test_count_repeats() -> None:
+    assert count_repeats(np.array([3, 5, 3, 3, 0, 5])).tolist() == [0, 0, 1, 2, 0, 1]
+    assert count_repeats(np.array([], dtype=np.int64)).tolist() == []
 
 
 @pytest.mark.parametrize(("count", "batch_size", "world_size"), RAGGED)
@@ -123,7 +150,7 @@ def test_resume_at_skips_once_and_only_in_its_epoch() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strategy": "balance"}, "did you mean 'balanced'"),
+        ({"strategy": "balance"}, "did you mean balanced"),
         ({"strategy": "random"}, "must be one of shuffle, balanced, sequential"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"seed": -1}, "seed=-1"),
@@ -167,7 +194,7 @@ class _Echo(Dataset[Any]):
         return len(LABELS)
 
     def __getitems__(self, draws: list[Draw] | list[int]) -> torch.Tensor:
-        return torch.tensor([draw if isinstance(draw, Draw) else (draw, -1) for draw in draws]).reshape(-1, 2)
+        return torch.tensor([draw if isinstance(draw, Draw) else (draw, -1, 0) for draw in draws]).reshape(-1, 3)
 
 
 class _Diary(pl.LightningModule):
@@ -175,7 +202,7 @@ class _Diary(pl.LightningModule):
 
     def __init__(self, num_workers: int, persistent: bool, strategy: str, stop_at: int = -1) -> None:
         super().__init__()
-        self.layer = torch.nn.Linear(2, 1)
+        self.layer = torch.nn.Linear(3, 1)
         self.options = {"num_workers": num_workers, "persistent_workers": persistent, "collate_fn": _as_it_is}
         self.strategy, self.stop_at = strategy, stop_at
         self.batches: list[list[list[int]]] = []
@@ -216,8 +243,11 @@ def _fit(model: _Diary, epochs: int, ckpt_path: Path | None = None, **options: A
 
 
 def _expected(epochs: int, strategy: str) -> list[list[list[int]]]:
-    sampler = _train(batch_size=8, strategy=strategy)
-    return [[[row, epoch] for row in batch] for epoch in range(epochs) for batch in _rows(sampler, epoch)]
+    sampler, batches = _train(batch_size=8, strategy=strategy), []
+    for epoch in range(epochs):
+        sampler.set_epoch(epoch)
+        batches += [[list(draw) for draw in batch] for batch in sampler]
+    return batches
 
 
 LOADERS = [(0, False), (2, False), (2, True)]
@@ -227,7 +257,7 @@ LOADERS = [(0, False), (2, False), (2, True)]
 def test_trainer_sets_the_epoch(num_workers: int, persistent: bool) -> None:
     model = _Diary(num_workers, persistent, "shuffle")
     assert _fit(model, 3) == _expected(3, "shuffle")
-    assert model.validated == list(range(40)) * 3
+    assert model.validated == fixed_order(40).tolist() * 3
 
 
 @pytest.mark.parametrize(("num_workers", "persistent"), LOADERS)
@@ -247,7 +277,7 @@ def test_resuming_goes_on_with_the_draws_of_the_unbroken_run(
     (checkpoint,) = tmp_path.glob(f"*step={done}.ckpt")
     resumed = _Diary(num_workers, persistent, "balanced")
     assert _fit(resumed, 3, checkpoint) == unbroken[done:]
-    assert resumed.validated == list(range(40)) * 2
+    assert resumed.validated == fixed_order(40).tolist() * 2
 
 
 @pytest.mark.parametrize("step", [5, 8, 14])
@@ -296,6 +326,6 @@ def test_two_processes_share_without_being_told_their_ranks(tmp_path: Path) -> N
     for train_length, train, evaluation_length, evaluation in ranks:
         assert [len(batch) for batch in train] == [4] * train_length == [4] * 5
         assert evaluation_length == len(evaluation) == 6
-    trained = [row for rank in ranks for batch in rank[1] for row, epoch in batch if epoch == 1]
+    trained = [row for rank in ranks for batch in rank[1] for row, epoch, _ in batch if epoch == 1]
     assert len(trained) == len(set(trained)) == 40
     assert sorted(row for rank in ranks for row in _flat(rank[3])) == list(range(42))

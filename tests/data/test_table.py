@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_lightning.data.layouts import ImageTable, read_layout, select_classes
+from fer_lightning.data.layouts import read_layout
+from fer_lightning.data.table import ImageTable, select_classes
 from fer_lightning.emotions import EMOTIONS
 from fer_lightning.errors import ConfigError
 
@@ -52,6 +53,7 @@ def test_no_selection_changes_nothing(kaggle_tree: Path) -> None:
         (None, {"a": ["angry", "sad"], "b": ["sad", "fear"]}, "sad into both a and b"),
         (None, {"negative": []}, "data.merge.negative is empty"),
         (None, {"negative": "angry"}, "data.merge.negative=angry is no list"),
+        (None, {0: "angry"}, r"data.merge.0=angry is no list: type data.merge.0=\[angry"),
         (None, {"negative": None}, "data.merge.negative=None is no list"),
         (["angry", "happy"], {"negative": ["angry", "sad"]}, "names angry, which data.merge takes into negative"),
     ],

@@ -16,7 +16,7 @@ import pytest
 from fer_lightning.errors import DataError
 from fer_lightning.evaluation.figures import plot_confusion, plot_curves, save
 from fer_lightning.evaluation.metrics import classification_report, compute_metrics
-from fer_lightning.evaluation.report import judge, write_report
+from fer_lightning.evaluation.report import name_score, write_report
 
 VOID = {"meta", "img", "br", "link"}
 
@@ -129,15 +129,19 @@ def test_twice_gives_the_same_page(run: Path) -> None:
         ({"split": "test", "selected_on": "validation"}, "Test score", "had no part in it"),
         ({"split": "validation", "selected_on": "validation"}, "Validation score", "it is not a test score"),
         ({"split": "test", "selected_on": "test"}, "Validation score", "it is not a test score"),
-        ({"split": "test", "selected_on": None}, "Test score", "No split chose the checkpoint"),
-        ({"split": "validation", "selected_on": None}, "Validation score", "No split chose the checkpoint"),
+        ({"split": "test", "selected_on": None}, "Test score", "weights that training ended with"),
+        ({"split": "validation", "selected_on": None}, "Validation score", "weights that training ended with"),
+        ({"split": "all", "selected_on": None}, "Score on all images", "Training images are among them"),
+        ({"split": "all", "selected_on": None, "same_data": False}, "Score on all images", "is not known"),
+        ({"split": "train", "selected_on": None, "same_data": False}, "Score on train images", "is not known"),
+        ({"split": "test", "selected_on": "validation", "partial": True}, "Partial score", "Only a part"),
         ({"split": "test"}, "Score on test images", "does not say which images chose"),
         ({"split": "train", "selected_on": "validation"}, "Training score", "nothing about new faces"),
         ({"selected_on": "validation"}, "Score", "does not say which images were scored"),
     ],
 )
 def test_score_is_called_what_it_is(run: Path, metrics: dict, kind: str, reason: str) -> None:
-    name, sentence = judge(metrics)
+    name, sentence = name_score(metrics)
     assert name == kind
     assert reason in sentence
     scores = json.loads((run / "metrics.json").read_text())

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from fer_lightning.errors import ConfigError
-from fer_lightning.models.backbones import backbone_parameters, build_backbone, head_parameters, splits_at_head
+from fer_lightning.models.backbones import build_backbone
+from fer_lightning.models.heads import backbone_parameters, freeze, head_logits, head_parameters, splits_at_head
 
 CONFIGURED = ["small_cnn", "keras_cnn", "vgg16", "resnet50"]  # conf/model
 OTHERS = ["resnet10t", "vgg11_bn", "test_vit", "convnext_atto", "lcnet_035", "deit_tiny_distilled_patch16_224"]
@@ -33,7 +34,7 @@ def test_contract(name: str) -> None:
         logits = network(images)
         assert logits.shape == (2, 5)
         assert network.forward_head(network.forward_features(images), pre_logits=True).shape[0] == 2
-        assert splits_at_head(network, images)
+        assert splits_at_head(network, (3, 48, 48)) is ("distilled" not in name)  # it has two last layers
         contiguous = network.to(memory_format=torch.channels_last)(images.to(memory_format=torch.channels_last))
         torch.testing.assert_close(contiguous, logits, rtol=1e-3, atol=1e-4)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -54,10 +55,25 @@ def test_head_and_rest_are_all(name: str) -> None:
     assert all(parameter.shape[0] == 7 for parameter in head)
     assert {id(p) for p in head} | {id(p) for p in rest} == {id(p) for p in network.parameters()}
     assert len(head) + len(rest) == len(list(network.parameters()))
-    with torch.no_grad():  # a frozen backbone, as the classifier runs it
-        features = network.eval().forward_features(torch.randn(2, 1, 48, 48))
-    network.forward_head(features).sum().backward()
-    assert all(parameter.grad is not None for parameter in head)
+
+
+@pytest.mark.parametrize("name", [*CONFIGURED, "mobilenetv3_small_050", "convnext_atto", "test_vit"])
+@pytest.mark.parametrize("for_ever", [False, True])
+def test_nothing_but_the_last_layer_of_a_frozen_network_learns(name: str, for_ever: bool) -> None:
+    network = build(name)
+    freeze(network, name, (1, 48, 48), for_ever)
+    logits = head_logits(network.eval(), torch.randn(2, 1, 48, 48), drop_rate=0.0)
+    assert logits.shape == (2, 7)
+    logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in head_parameters(network))
+    assert all(parameter.grad is None for parameter in backbone_parameters(network))
+    assert {parameter.requires_grad for parameter in backbone_parameters(network)} == {not for_ever}
+
+
+def test_a_network_whose_last_layer_cannot_learn_by_itself_is_refused() -> None:
+    name = "deit_tiny_distilled_patch16_224"
+    with pytest.raises(ConfigError, match=rf"{name} cannot be trained by itself; type model\.freeze_backbone=false"):
+        freeze(build(name), name, (1, 48, 48), for_ever=False)
 
 
 def test_a_network_that_does_not_split_at_its_head_is_found_out() -> None:
@@ -65,7 +81,9 @@ def test_a_network_that_does_not_split_at_its_head_is_found_out() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x) + 1
 
-    assert not splits_at_head(Odd(), torch.randn(2, 1, 48, 48))
+    network = Odd()
+    assert not splits_at_head(network, (1, 48, 48))
+    assert network.training
 
 
 def test_sizes() -> None:
@@ -83,7 +101,7 @@ def test_small_stem_keeps_resolution(name: str, imagenet: int, small: int) -> No
     for stem, side in (("imagenet", imagenet), ("small", small)):
         network = build(name, stem=stem).eval()
         assert network.forward_features(images).shape[-2:] == (side, side)
-        assert splits_at_head(network, images)
+        assert splits_at_head(network, (1, 48, 48))
 
 
 def test_small_stem_of_a_resnet_has_a_small_kernel() -> None:
@@ -107,7 +125,7 @@ def test_small_stem_elsewhere_is_refused(name: str) -> None:
         ("ResNet50", "did you mean resnet50"),
         ("smallcnn", "small_cnn"),
         ("vgg_16", "vgg16"),
-        ("resnet50.a1_in2k", "resnet50.a1_in1k"),
+        ("resnet50.a1_in2k", r"did you mean resnet50\.a\w+ or "),
         ("vgg16.in1k", "type model.backbone=vgg16|vgg16.tv_in1k"),
         ("/home/me/net.pth", "model.backbone=/home/me/net.pth is unknown"),
     ],

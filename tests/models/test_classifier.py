@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -9,14 +13,16 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
+from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from torch.utils.data import DataLoader
 
+from fer_lightning.command import hydra_options
 from fer_lightning.config import conf_dir
 from fer_lightning.data.dataset import Batch
 from fer_lightning.emotions import EMOTIONS
-from fer_lightning.errors import CheckpointError
+from fer_lightning.errors import CheckpointError, ConfigError, UserError
 from fer_lightning.models.checkpoint import load_classifier, read_checkpoint
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.losses import CrossEntropy
@@ -45,7 +51,7 @@ def quiet_trainer(**options: object) -> pl.Trainer:
 def compose_model(name: str, **arguments: object) -> ExpressionClassifier:
     from hydra import compose, initialize_config_dir
 
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    with initialize_config_dir(str(conf_dir()), **hydra_options(initialize_config_dir)):
         node = compose("train", [f"model={name}", "output_dir=unused"]).model
     maker = instantiate(OmegaConf.merge(node, {"channels_last": True}), _partial_=True, _convert_="all")
     return maker(classes=list(EMOTIONS), **arguments)
@@ -121,14 +127,46 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path, content: bytes
         read_checkpoint(tmp_path / "missing.ckpt")
 
 
+class OneOutputMore(ExpressionClassifier):
+    """A user's subclass with an argument of its own."""
+
+    def __init__(self, *args: object, temperature: float = 1.0, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.offset = torch.nn.Parameter(torch.full((1,), temperature))
+
+
+def save(model: ExpressionClassifier, path: Path) -> Path:
+    trainer = quiet_trainer()
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(path)
+    return path
+
+
+def test_a_checkpoint_of_another_class_names_what_is_foreign(tmp_path: Path) -> None:
+    path = save(OneOutputMore("small_cnn", EMOTIONS, temperature=2.0), tmp_path / "theirs.ckpt")
+    with pytest.raises(CheckpointError, match=r"theirs\.ckpt was made by another class.*OneOutputMore.*'temperature'"):
+        load_classifier(path)
+    again = load_classifier(path, OneOutputMore)
+    assert type(again) is OneOutputMore
+    assert again.hparams.temperature == again.offset.item() == 2.0
+
+
+def test_weights_of_other_names_are_no_bare_error(tmp_path: Path) -> None:
+    path = save(ExpressionClassifier("small_cnn", EMOTIONS), tmp_path / "old.ckpt")
+    content = torch.load(path, weights_only=True)
+    content["state_dict"]["backbone.old"] = content["state_dict"].pop("backbone.fc.bias")
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r"another class or version.*fc\.bias"):
+        load_classifier(path)
+
+
 def fit_frozen(
-    epochs: int, unfreeze_epoch: int | None, ckpt_path: Path | None = None
+    epochs: int, unfreeze_epoch: int | None, ckpt_path: Path | None = None, **options: object
 ) -> tuple[pl.Trainer, ExpressionClassifier]:
     torch.manual_seed(1)
-    model = ExpressionClassifier(
-        "small_cnn", EMOTIONS, freeze_backbone=True, unfreeze_epoch=unfreeze_epoch, backbone_lr=1e-4
-    )
-    trainer = quiet_trainer(max_epochs=epochs)
+    settings = {"freeze_backbone": True, "unfreeze_epoch": unfreeze_epoch, "backbone_lr": 1e-4}
+    model = ExpressionClassifier("keras_cnn", EMOTIONS, **settings)  # type: ignore[arg-type]
+    trainer = quiet_trainer(max_epochs=epochs, **options)
     trainer.fit(model, loader(random_batch(16), 8), ckpt_path=ckpt_path)
     return trainer, model
 
@@ -140,10 +178,54 @@ def state_of_body(model: ExpressionClassifier) -> dict[str, torch.Tensor]:
     return {k: v.clone() for k, v in model.state_dict().items() if not any(k.startswith(f"{name}.") for name in head)}
 
 
-def test_a_frozen_backbone_changes_neither_weights_nor_statistics() -> None:
+def trained_once(model: ExpressionClassifier) -> dict[str, torch.Tensor]:
+    images, labels, _ = random_batch(4, channels=model.hparams.channels)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
+    model.train()
+    model.loss(model(images), labels).backward()
+    optimizer.step()
+    return state_of_body(model)
+
+
+@pytest.mark.parametrize("name", [*MODELS, "mobilenetv3_small_050"])
+@pytest.mark.parametrize("unfreeze_epoch", [None, 3])
+def test_in_every_model_a_frozen_step_moves_the_last_layer_only(name: str, unfreeze_epoch: int | None) -> None:
+    frozen = {"freeze_backbone": True, "unfreeze_epoch": unfreeze_epoch}
+    model = compose_model(name, **frozen) if name in MODELS else ExpressionClassifier(name, EMOTIONS, **frozen)  # type: ignore[arg-type]
+    before, head = state_of_body(model), model.backbone.get_classifier().weight.clone()
+    after = trained_once(model)
+    assert [key for key in before if not torch.equal(before[key], after[key])] == []
+    assert not torch.equal(model.backbone.get_classifier().weight, head)
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "keras_cnn", "vgg11", "resnet10t"])
+def test_the_head_of_a_frozen_backbone_has_its_dropout(name: str) -> None:
+    model = ExpressionClassifier(name, EMOTIONS, freeze_backbone=True, drop_rate=0.5)
+    images = random_batch(4).images
+    one, two = (model.train()(images) for _ in range(2))
+    assert not torch.equal(one, two)
+    assert torch.equal(model.eval()(images), model(images))
+    drawn = []
+    hook = model.backbone.get_classifier().register_forward_pre_hook(lambda _, inputs: drawn.append(inputs[0]))
+    model.eval()(images)
+    model.train()(images)
+    hook.remove()
+    kept = drawn[1] != 0
+    torch.testing.assert_close(drawn[1][kept], 2 * drawn[0][kept])  # the features of evaluation mode, some left out
+    present = drawn[0] != 0
+    assert 0.35 < kept[present].float().mean() < 0.65
+
+
+def test_a_backbone_with_two_last_layers_cannot_be_frozen() -> None:
+    with pytest.raises(ConfigError, match=r"model\.freeze_backbone=true: .*deit_tiny_distilled"):
+        ExpressionClassifier("deit_tiny_distilled_patch16_224", EMOTIONS, freeze_backbone=True)
+
+
+@pytest.mark.parametrize("unfreeze_epoch", [None, 2])
+def test_a_frozen_backbone_changes_neither_weights_nor_statistics(unfreeze_epoch: int | None) -> None:
     torch.manual_seed(1)
-    before = state_of_body(ExpressionClassifier("small_cnn", EMOTIONS, freeze_backbone=True))
-    _, model = fit_frozen(2, unfreeze_epoch=None)
+    before = state_of_body(ExpressionClassifier("keras_cnn", EMOTIONS, freeze_backbone=True))
+    _, model = fit_frozen(2, unfreeze_epoch=unfreeze_epoch)
     after = state_of_body(model)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -159,6 +241,84 @@ def test_thawing_survives_a_resume(tmp_path: Path) -> None:
     assert any(not torch.equal(value, state_of_body(frozen)[name]) for name, value in thawed.items())
     for name, value in straight.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, msg=name)
+
+
+def test_a_frozen_epoch_resumed_in_its_middle_stays_frozen(tmp_path: Path) -> None:
+    saver = ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1, every_n_train_steps=3)  # amid the second epoch
+    _, straight = fit_frozen(2, 2, enable_checkpointing=True, callbacks=[saver])
+    _, resumed = fit_frozen(2, 2, ckpt_path=tmp_path / "step=3.ckpt")
+    for name, value in state_of_body(straight).items():
+        assert torch.equal(state_of_body(resumed)[name], value), name
+
+
+FROZEN_ON_TWO_RANKS = """
+import sys, torch, lightning.pytorch as pl
+from fer_lightning.data.dataset import Batch
+from fer_lightning.models.classifier import ExpressionClassifier
+
+class States(pl.Callback):
+    def on_train_epoch_start(self, trainer, module):
+        if trainer.is_global_zero:
+            torch.save(module.state_dict(), f"{sys.argv[1]}/{trainer.current_epoch}.pt")
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    model = ExpressionClassifier("keras_cnn", ["sad", "happy"], freeze_backbone=True, unfreeze_epoch=2)
+    batch = Batch(torch.randint(0, 256, (4, 1, 48, 48), dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), torch.arange(4))
+    quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+    two_ranks = dict(accelerator="cpu", devices=2, strategy="ddp_find_unused_parameters_true")
+    trainer = pl.Trainer(max_epochs=4, callbacks=[States()], use_distributed_sampler=False, **two_ranks, **quiet)
+    trainer.fit(model, torch.utils.data.DataLoader([batch, batch], batch_size=None))
+"""
+
+
+def test_a_timed_freeze_holds_and_ends_under_ddp(tmp_path: Path) -> None:
+    script = tmp_path / "fit.py"
+    script.write_text(FROZEN_ON_TWO_RANKS)
+    subprocess.run([sys.executable, script, tmp_path], check=True, timeout=120, capture_output=True)
+    states = [torch.load(tmp_path / f"{epoch}.pt", weights_only=True) for epoch in range(4)]
+    moved = [
+        {name for name, value in before.items() if not torch.equal(value, after[name])}
+        for before, after in itertools.pairwise(states)
+    ]
+    assert moved[0] == moved[1] == {"backbone.fc.weight", "backbone.fc.bias"}
+    assert moved[2] == set(states[0])
+
+
+@pytest.mark.parametrize("broken", ["train", "val"])
+def test_a_diverged_loss_ends_the_run_with_advice(broken: str) -> None:
+    class Diverged(ExpressionClassifier):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits = super().forward(images).clone()
+            if broken == "val" and self.current_epoch == 1:
+                logits[0] = float("nan")  # of one image a batch
+            return logits
+
+        def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+            self.loss.weight.fill_(float("nan") if broken == "train" and self.current_epoch == 1 else 1.0)
+            return super().training_step(batch, batch_idx)
+
+    model = Diverged("small_cnn", EMOTIONS, loss=CrossEntropy([1] * 7))
+    trainer = quiet_trainer(max_epochs=4, limit_val_batches=2 if broken == "val" else 0)
+    batches = loader(random_batch(16), 8)
+    message = r"not finite since epoch 2: type a smaller optimizer\.lr or trainer\.gradient_clip_val=1"
+    with pytest.raises(UserError, match=message) as told:
+        trainer.fit(model, batches, batches)
+    assert told.value.exit_code == 1
+
+
+def test_training_accuracy_under_mixing_counts_the_larger_share() -> None:
+    model = ExpressionClassifier("small_cnn", EMOTIONS, optimizer=partial(torch.optim.SGD, lr=0.0))
+    labels = torch.tensor([0, 1, 2, 3])
+    model.backbone.fc.register_forward_hook(lambda *_: torch.eye(7)[(labels + 1) % 4].requires_grad_())
+    model.mix = lambda pixels, labels: (
+        pixels,
+        0.3 * torch.eye(7)[labels] + 0.7 * torch.eye(7)[(labels + 1) % 4],  # the neighbour's share is the larger
+    )
+    batch = Batch(random_batch(4).images, labels, torch.arange(4))
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(model, loader(batch, 4))
+    assert trainer.callback_metrics["train/acc"] == 1.0
 
 
 @pytest.mark.parametrize("mix", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}])

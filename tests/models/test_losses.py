@@ -7,10 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fer_lightning.config import conf_dir
 from fer_lightning.models.losses import SCHEMES, CrossEntropy, FocalLoss, class_weights
 
 COUNTS = [3995, 436, 4097, 7215, 4965, 4830, 3171]  # FER-2013's training split
@@ -186,6 +189,16 @@ def test_weights_move_with_the_module_but_are_not_saved(loss: type[nn.Module]) -
     criterion = loss(COUNTS, class_weights="sqrt")
     assert criterion.state_dict() == {}
     assert criterion.to("meta").weight.device.type == "meta"
+
+
+@pytest.mark.parametrize(("name", "loss"), [("cross_entropy", CrossEntropy), ("focal", FocalLoss)])
+def test_beta_reaches_the_weights(name: str, loss: type[nn.Module]) -> None:
+    expected = class_weights(COUNTS, "effective", beta=0.9)
+    assert torch.equal(loss(COUNTS, class_weights="effective", beta=0.9).weight, expected)
+    node = OmegaConf.load(conf_dir() / "loss" / f"{name}.yaml")
+    configured = instantiate(node, class_counts=COUNTS, class_weights="effective", beta=0.9)
+    assert torch.equal(configured.weight, expected)
+    assert node.beta == 0.999  # typed as loss.beta=…, without a +
 
 
 @pytest.mark.parametrize("loss", LOSSES)

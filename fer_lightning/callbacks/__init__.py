@@ -1,0 +1,1 @@
+"""What happens beside training: seeds, Ctrl-C, curves, and pictures for TensorBoard."""

@@ -1,0 +1,55 @@
+"""The curves of a run."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pandas as pd
+
+log = logging.getLogger(__name__)
+
+
+class History(pl.Callback):
+    """One row of scalars an epoch, counted from 1, in `history.csv`.
+
+    The rows travel in the checkpoint, so a resumed run has whole curves. Epochs without validation lack `val/` scores.
+
+    Args:
+        folder: where the file goes.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.file = Path(folder) / "history.csv"
+        self.rows: list[dict[str, float]] = []
+        self._validated = False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validated = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        stale = ("_step",) if self._validated else ("_step", "val/loss", "val/acc", "val/f1_macro")
+        scores = {name: value.item() for name, value in trainer.callback_metrics.items() if not name.endswith(stale)}
+        self._validated = False
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.rows.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **scores, "lr": rate})
+        if trainer.is_global_zero:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            pd.DataFrame(self.rows).to_csv(self.file, index=False)
+            log.info(describe_epoch(self.rows[-1], trainer.max_epochs))
+
+
+def describe_epoch(row: dict[str, float], epochs: int | None) -> str:
+    """Return one line: which epoch of how many, and its scores."""
+    last = "" if epochs is None or epochs < 0 else f"/{epochs}"
+    names = ("train/loss", "train/acc", "val/loss", "val/acc", "val/f1_macro")
+    scores = ", ".join(f"{name} {row[name]:.4f}" for name in names if name in row)
+    return f"epoch {row['epoch']}{last}: {scores}"

@@ -1,0 +1,31 @@
+"""The progress bar."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+
+class ProgressBar(TQDMProgressBar):
+    """Lightning's bar, on a terminal; a log file gets the line an epoch that `History` writes, and no bar."""
+
+    def __init__(self) -> None:
+        super().__init__(leave=False)
+        self.on_terminal = sys.stderr.isatty()
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if not self.on_terminal:
+            self.disable()
+
+    def enable(self) -> None:
+        if self.on_terminal:
+            super().enable()
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)  # a run folder of its own makes version numbers meaningless
+        return metrics

@@ -1,0 +1,72 @@
+"""Where a network's last layer begins: what learns while everything before it is frozen."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fer_lightning.errors import ConfigError
+
+
+def head_parameters(backbone: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters of the last layer (of both, for distilled transformers)."""
+    last = backbone.get_classifier()
+    return [parameter for head in (last if isinstance(last, tuple) else (last,)) for parameter in head.parameters()]
+
+
+def backbone_parameters(backbone: nn.Module) -> list[nn.Parameter]:
+    """Return all parameters but those of the last layer."""
+    head = {id(parameter) for parameter in head_parameters(backbone)}
+    return [parameter for parameter in backbone.parameters() if id(parameter) not in head]
+
+
+def freeze(backbone: nn.Module, name: str, shape: tuple[int, int, int], for_ever: bool) -> None:
+    """Prepare a network of that name for `head_logits`, in place; a frozen time that ends leaves `requires_grad` alone.
+
+    Args:
+        backbone: to be frozen.
+        name: of the network.
+        shape: of an image, `(C, H, W)`.
+        for_ever: no other parameters than the last layer's will ever learn.
+
+    Raises:
+        ConfigError: the last layer cannot be trained by itself.
+    """
+    if not splits_at_head(backbone, shape):
+        raise ConfigError(
+            f"model.freeze_backbone=true: the last layer of {name} cannot be trained by itself; type "
+            "model.freeze_backbone=false model.backbone_lr=1e-5, or another model.backbone"
+        )
+    if for_ever:
+        for parameter in backbone_parameters(backbone):
+            parameter.requires_grad_(False)
+
+
+def head_logits(backbone: nn.Module, pixels: Tensor, drop_rate: float) -> Tensor:
+    """Return logits float `(B, K)` through which nothing but the last layer learns.
+
+    Args:
+        backbone: in evaluation mode, so that neither its statistics move nor its features vary; see `splits_at_head`.
+        pixels: float `(B, C, H, W)`.
+        drop_rate: dropout of the features, which evaluation mode keeps the network from applying itself; 0 for none.
+    """
+    with torch.no_grad():
+        # not forward_head as a whole: keras_cnn, mobilenetv3 and others have further layers there
+        features = backbone.forward_head(backbone.forward_features(pixels), pre_logits=True)
+    return backbone.get_classifier()(F.dropout(features, drop_rate))
+
+
+def splits_at_head(backbone: nn.Module, shape: tuple[int, int, int]) -> bool:
+    """Return whether `forward` is the last layer upon its features, tried on two images of shape `(C, H, W)`."""
+    training, device = backbone.training, next(backbone.parameters()).device
+    pixels = torch.linspace(-2, 2, 2 * shape[0] * shape[1] * shape[2], device=device).sin().view(2, *shape)
+    backbone.eval()
+    try:
+        with torch.no_grad():
+            whole, parts = backbone(pixels), head_logits(backbone, pixels, drop_rate=0.0)
+    except Exception:  # two last layers, or one that takes maps: networks fail in many ways here
+        return False
+    finally:
+        backbone.train(training)
+    return whole.shape == parts.shape and torch.allclose(whole, parts, rtol=1e-4, atol=1e-5)

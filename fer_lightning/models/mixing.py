@@ -1,0 +1,25 @@
+"""Mixing the images of a batch, and their labels with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torchvision.transforms import v2
+
+
+def build_mix(
+    mixup: float, cutmix: float, num_classes: int
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
+    """Return what mixes a batch, or None if both are off."""
+    mixes: list[v2.Transform] = []
+    if mixup > 0:
+        mixes.append(v2.MixUp(alpha=mixup, num_classes=num_classes))
+    if cutmix > 0:
+        mixes.append(v2.CutMix(alpha=cutmix, num_classes=num_classes))
+    return v2.RandomChoice(mixes) if mixes else None
+
+
+def main_labels(targets: Tensor) -> Tensor:
+    """Return the label of the larger share, int64 `(B,)`, of targets `(B,)` or, where mixed, `(B, K)`."""
+    return targets.argmax(dim=1) if targets.ndim == 2 else targets

@@ -1,0 +1,170 @@
+"""What has to hold between settings that are each right by themselves, and the ranges of single numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fer_lightning.resources import listed_devices
+from fer_lightning.signatures import locate, read_signature
+
+MONITORS = {"val/acc": "max", "val/f1_macro": "max", "val/loss": "min", "train/acc": "max", "train/loss": "min"}
+# smallest and largest value; the constructors check the others, these would reach a library that says it less well
+RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**32 - 1),
+    "data.seed": (0, 2**32 - 1),
+    "data.batch_size": (1, float("inf")),
+    "data.num_workers": (0, float("inf")),
+    "model.backbone_lr": (0, float("inf")),
+}
+
+
+def rules(cfg: DictConfig) -> list[str]:
+    """Return what is wrong, one line a rule that is broken, each with what to type instead."""
+    families = (_range_rules, _monitor_rules, _validation_rules, _schedule_rules, _frozen_rules, _device_rules)
+    return [problem for family in (*families, _sweep_rules) for problem in family(cfg)]
+
+
+def get(cfg: DictConfig, key: str) -> Any:
+    """Return the value at a dotted key; None where there is none that can be had."""
+    try:
+        return OmegaConf.select(cfg, key)
+    except OmegaConfBaseException:
+        return None
+
+
+def _range_rules(cfg: DictConfig) -> Iterator[str]:
+    for key, (least, most) in RANGES.items():
+        parent, _, leaf = key.rpartition(".")
+        node = get(cfg, parent) if parent else cfg
+        value = _own(node, leaf) if isinstance(node, DictConfig) else None
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not least <= value <= most:
+            yield f"{key}={value} must be " + (f"at least {least}" if value < least else f"at most {most}")
+
+
+def _monitor_rules(cfg: DictConfig) -> Iterator[str]:
+    for path, node in [("", cfg), *_nodes(cfg, "")]:
+        monitor = _own(node, "monitor")
+        key = f"{path}.monitor" if path else "monitor"
+        if monitor is not None and monitor not in MONITORS:
+            yield f"{key}={monitor} is never logged; there are {', '.join(MONITORS)}"
+        elif "monitor" in node and "mode" in node and (monitor or _own(node, "mode")):
+            wanted, mode = MONITORS.get(get(node, "monitor")), get(node, "mode")
+            if wanted and mode in ("min", "max") and mode != wanted:
+                yield f"{key}={get(node, 'monitor')} goes with {key[: -len('monitor')]}mode={wanted}, not {mode}"
+
+
+def _validation_rules(cfg: DictConfig) -> Iterator[str]:
+    """A score of the validation images that is asked for where nothing computes it."""
+    watched = [(path, node) for path, node in _nodes(cfg, "") if str(get(node, "monitor")).startswith("val/")]
+    limit, every = (get(cfg, f"trainer.{key}") for key in ("limit_val_batches", "check_val_every_n_epoch"))
+    if watched and isinstance(limit, (int, float)) and limit == 0:
+        path, node = watched[0]
+        place = "" if OmegaConf.is_interpolation(node, "monitor") else f"{path}."
+        asked = f"{place}monitor={get(node, 'monitor')}"
+        cure = f"{place}monitor=train/loss {place}mode=min"
+        yield f"trainer.limit_val_batches={limit} skips validation, so that {asked} is never logged: type {cure}"
+    if _is_plateau(cfg) and "scheduler" in dict(watched) and "trainer" in cfg and every != 1:
+        yield (
+            f"scheduler=plateau reads {get(cfg, 'scheduler.monitor')} after each epoch, and with"
+            f" trainer.check_val_every_n_epoch={'null' if every is None else every} some have none: type"
+            " trainer.check_val_every_n_epoch=1, or scheduler.monitor=train/loss scheduler.mode=min"
+        )
+
+
+def _schedule_rules(cfg: DictConfig) -> Iterator[str]:
+    if _is_plateau(cfg) and get(cfg, "monitor") is None and get(cfg, "scheduler.monitor") is None:
+        yield "scheduler=plateau waits for a score to stop improving and needs monitor, e.g. monitor=val/loss mode=min"
+    target = str(get(cfg, "scheduler._target_"))
+    try:
+        counts_steps = target != "None" and "total_steps" in read_signature(locate(target)).hints
+    except ImportError:
+        return
+    ends = [get(cfg, f"trainer.{key}") for key in ("max_epochs", "max_steps")]
+    if counts_steps and "trainer" in cfg and all(end in (None, -1) for end in ends):
+        yield f"scheduler ({target}) must know the end: type trainer.max_epochs=20 or trainer.max_steps=5000"
+
+
+def _frozen_rules(cfg: DictConfig) -> Iterator[str]:
+    frozen, thaw = get(cfg, "model.freeze_backbone") is True, get(cfg, "model.unfreeze_epoch")
+    learnt = get(cfg, "model.pretrained") is True or get(cfg, "model.weights") or get(cfg, "ckpt_path")
+    if frozen and not learnt:
+        yield (
+            "model.freeze_backbone=true keeps weights that nothing has trained yet:"
+            " type model.pretrained=true, or model.weights=FILE"
+        )
+    if thaw is not None and not frozen:
+        yield f"model.unfreeze_epoch={thaw} thaws what is not frozen: type model.freeze_backbone=true too"
+    strategy, devices = str(get(cfg, "trainer.strategy")), listed_devices(_devices(cfg))
+    parallel = strategy.startswith("ddp") or (strategy == "auto" and len(devices) > 1)
+    if frozen and thaw is not None and parallel and "find_unused_parameters_true" not in strategy:
+        yield (
+            "model.unfreeze_epoch under DDP leaves parameters without gradients at first:"
+            " type trainer.strategy=ddp_find_unused_parameters_true"
+        )
+
+
+def _device_rules(cfg: DictConfig) -> Iterator[str]:
+    accelerator = get(cfg, "trainer.accelerator")
+    wanted = max(listed_devices(_devices(cfg)), default=-1) + 1
+    if accelerator not in ("gpu", "cuda", "auto") or (accelerator == "auto" and wanted <= 1):
+        return
+    import torch  # only here: a configuration without a GPU is checked without it
+
+    present = torch.cuda.device_count()
+    if accelerator == "gpu" and torch.backends.mps.is_available():
+        present = 1
+    if present == 0 and accelerator != "auto":
+        yield f"trainer.accelerator={accelerator}, but no GPU is usable here: type trainer=cpu"
+    elif 0 < present < wanted:
+        asked, have = f"trainer.devices={get(cfg, 'trainer.devices')}", f"{present} GPU{'s' * (present > 1)}"
+        yield f"{asked}, but this machine has {have}: type trainer.devices={present} or trainer=cpu"
+
+
+def _sweep_rules(cfg: DictConfig) -> Iterator[str]:
+    """Lightning starts the other ranks with the same command line, where each of them would run the whole sweep."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN or "trainer" not in cfg:
+        return
+    nodes, devices = get(cfg, "trainer.num_nodes"), _devices(cfg)
+    count = len(listed_devices(devices))
+    if devices in ("auto", -1, "-1") and get(cfg, "trainer.accelerator") in ("gpu", "cuda", "auto"):
+        import torch
+
+        count = torch.cuda.device_count()
+    if count > 1 or (isinstance(nodes, int) and nodes > 1):
+        asked = f"trainer.num_nodes={nodes}" if count <= 1 else f"trainer.devices={get(cfg, 'trainer.devices')}"
+        yield (
+            f"a sweep (-m) runs on one device, and {asked} asks for more:"
+            " type trainer.devices=1 trainer.num_nodes=1, or run the jobs one by one without -m"
+        )
+
+
+def _devices(cfg: DictConfig) -> Any:
+    devices = get(cfg, "trainer.devices")
+    if isinstance(devices, ListConfig):
+        return list(devices)
+    return devices if isinstance(devices, (int, str)) and not isinstance(devices, bool) else None
+
+
+def _is_plateau(cfg: DictConfig) -> bool:
+    return str(get(cfg, "scheduler._target_")).lower().endswith("plateau")
+
+
+def _nodes(node: DictConfig, path: str) -> Iterator[tuple[str, DictConfig]]:
+    """Yield every mapping below `node` with its dotted path."""
+    for key in node:
+        child = None if OmegaConf.is_interpolation(node, key) else get(node, str(key))
+        if isinstance(child, DictConfig):
+            here = f"{path}.{key}" if path else str(key)
+            yield here, child
+            yield from _nodes(child, here)
+
+
+def _own(node: DictConfig, key: str) -> Any:
+    """Return a value that stands here itself; an interpolation is judged where its value stands."""
+    return None if key not in node or OmegaConf.is_interpolation(node, key) else get(node, key)
