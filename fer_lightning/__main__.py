@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from fer_lightning import __version__
+from fer_lightning.cli.usage import verbs
 from fer_lightning.errors import UserError
 from fer_lightning.near import did_you_mean
-from fer_lightning.usage import verbs
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fer_lightning.command import run_verb
+from fer_lightning.cli.command import run_verb
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

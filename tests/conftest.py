@@ -11,7 +11,7 @@ import pytest
 from omegaconf import DictConfig
 from PIL import Image
 
-from fer_lightning.command import hydra_options
+from fer_lightning.cli.command import hydra_options
 from fer_lightning.config import conf_dir
 
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")

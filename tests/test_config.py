@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from fer_lightning.command import hydra_options
+from fer_lightning.cli.command import hydra_options
 from fer_lightning.config import AUTO, check_config, conf_dir
 from fer_lightning.errors import ConfigError
 from fer_lightning.near import did_you_mean

@@ -20,9 +20,10 @@ errors emotions near quiet resources
 signatures
 rules
 config
-composition usage
-resume
-command __main__
+cli.composition cli.usage
+cli.resume
+cli.command
+__main__
 
 data.table data.people data.folder_search
 data.csv_layout data.folder_layout data.faces
@@ -56,9 +57,9 @@ train evaluate
 """
 RANK = {module: rank for rank, row in enumerate(ORDER.splitlines()) for module in row.split()}
 STRANGERS = {
-    "data": ("models", "evaluation", "command", "config"),
-    "models": ("data", "evaluation", "command", "config"),
-    "evaluation": ("data", "models", "command", "config"),
+    "data": ("models", "evaluation", "cli", "config"),
+    "models": ("data", "evaluation", "cli", "config"),
+    "evaluation": ("data", "models", "cli", "config"),
 }
 LIGHT = (
     "errors",
@@ -68,10 +69,10 @@ LIGHT = (
     "rules",
     "signatures",
     "config",
-    "composition",
-    "usage",
-    "resume",
-    "command",
+    "cli.composition",
+    "cli.usage",
+    "cli.resume",
+    "cli.command",
     "train",
     "evaluate",
 )

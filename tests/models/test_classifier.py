@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from torch.utils.data import DataLoader
 
-from fer_lightning.command import hydra_options
+from fer_lightning.cli.command import hydra_options
 from fer_lightning.config import conf_dir
 from fer_lightning.data.dataset import Batch
 from fer_lightning.emotions import EMOTIONS

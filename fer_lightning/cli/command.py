@@ -23,11 +23,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from fer_lightning.composition import explain
+from fer_lightning.cli.composition import explain
+from fer_lightning.cli.resume import continue_run, unquoted
+from fer_lightning.cli.usage import usage
 from fer_lightning.config import conf_dir
 from fer_lightning.errors import UserError
-from fer_lightning.resume import continue_run, unquoted
-from fer_lightning.usage import usage
 
 FAILED, MISTYPED, INTERRUPTED = 1, 2, 130
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")

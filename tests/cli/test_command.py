@@ -18,11 +18,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 import fer_lightning
-from fer_lightning.command import hydra_options, run_verb
+from fer_lightning.cli.command import hydra_options, run_verb
+from fer_lightning.cli.resume import continue_run, quoted
+from fer_lightning.cli.usage import usage, verbs
 from fer_lightning.config import check_config, conf_dir
 from fer_lightning.errors import ConfigError, DataError
-from fer_lightning.resume import continue_run, quoted
-from fer_lightning.usage import usage, verbs
 
 
 @pytest.fixture(autouse=True)
@@ -317,7 +317,7 @@ def test_help_config_and_mistakes_do_not_wait_for_torch(typed: list[str], code: 
     done = program("-X", "importtime", "-m", "fer_lightning", *typed)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert done.returncode == code
-    assert "fer_lightning.command" in imported
+    assert "fer_lightning.cli.command" in imported
     assert imported & {"torch", "lightning", "numpy", "pandas"} == set()
 
 
@@ -400,7 +400,7 @@ def test_a_run_continues_in_its_folder_and_mistakes_do_not_change_its_record(
 
 TOY_VERB = """
 import os, subprocess
-from fer_lightning.command import run_verb
+from fer_lightning.cli.command import run_verb
 
 def train(cfg):
     from hydra.core.hydra_config import HydraConfig

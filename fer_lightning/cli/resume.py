@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from fer_lightning.composition import override_key
+from fer_lightning.cli.composition import override_key
 
 
 def continue_run(argv: Sequence[str]) -> list[str]:

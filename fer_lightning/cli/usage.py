@@ -25,7 +25,7 @@ FOOTER = """flags
 
 def verbs() -> dict[str, str]:
     """Return every verb with its one-line description: a module of the package that has a `conf/<verb>.yaml`."""
-    modules = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.py"))}
+    modules = {path.stem: path for path in sorted(Path(__file__).parents[1].glob("*.py"))}
     found = {name: path for name, path in modules.items() if (conf_dir() / f"{name}.yaml").is_file()}
     return {name: _first_line(path) for name, path in found.items()}
 
