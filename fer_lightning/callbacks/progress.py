@@ -25,6 +25,11 @@ class ProgressBar(TQDMProgressBar):
         if self.on_terminal:
             super().enable()
 
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        super().on_train_epoch_start(trainer, *_)
+        last = "" if trainer.max_epochs in (None, -1) else f"/{trainer.max_epochs}"
+        self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}{last}")  # counted as in history.csv
+
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)  # a run folder of its own makes version numbers meaningless
