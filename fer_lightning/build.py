@@ -155,7 +155,9 @@ def carry_over(logger: CSVLogger, step: int) -> None:
     if file.is_file():
         rows = pd.read_csv(file)
         for _, row in rows[rows["step"] < step].iterrows():
-            logger.log_metrics(row.drop("step").dropna().to_dict(), step=int(row["step"]))
+            scores = row.drop("step").dropna().to_dict()
+            whole = {"epoch": int(scores["epoch"])} if "epoch" in scores else {}  # pandas made it a fraction
+            logger.log_metrics(scores | whole, step=int(row["step"]))
         logger.save()
 
 

@@ -15,7 +15,7 @@ from fer_lightning.data.datamodule import ExpressionDataModule
 from fer_lightning.environment import write_environment
 from fer_lightning.errors import CheckpointError, ConfigError
 from fer_lightning.evaluation.verdict import write_verdict
-from fer_lightning.models.checkpoint import load_classifier, read_checkpoint, selected_on
+from fer_lightning.models.checkpoint import data_facts, load_classifier, read_checkpoint, selection
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.quiet import quieten
 
@@ -26,10 +26,17 @@ def complete(cfg: DictConfig) -> DictConfig:
     """Fill in what is null of `cfg.data` from the checkpoint: its splits and its way of reading images.
 
     Raises:
-        CheckpointError: the file is no checkpoint of fer_lightning.
-        ConfigError: image size or channels are asked for that the network does not take.
+        CheckpointError: the file is no checkpoint of fer_lightning, or does not know its data.
+        ConfigError: no checkpoint is named; image size or channels are asked for that the network does not take; the
+            images that it was trained on are not named.
     """
-    settings: dict[str, Any] = read_checkpoint(cfg.ckpt_path)["hyper_parameters"]["data_facts"]["settings"]
+    if OmegaConf.is_missing(cfg, "ckpt_path") or cfg.ckpt_path is None:
+        raise ConfigError("ckpt_path has no value: type ckpt_path=<run folder>/checkpoints/best.ckpt")
+    facts = data_facts(read_checkpoint(cfg.ckpt_path), cfg.ckpt_path)
+    settings: dict[str, Any] = facts["settings"]
+    drawn = facts["fingerprint"].startswith("drawn-")
+    if not drawn and cfg.data.layout == "auto" and cfg.data.root is None:
+        raise ConfigError("data.root has no value: type data.root=PATH, or data=synthetic to score drawn faces")
     for key in ("image_size", "channels"):
         if cfg.data[key] not in (None, settings[key]):
             raise ConfigError(f"data.{key}={cfg.data[key]}, but the network takes {settings[key]}: leave it out")
@@ -88,8 +95,8 @@ def check_data(model: ExpressionClassifier, data: ExpressionDataModule, cfg: Dic
         known = before["settings"]
         raise CheckpointError(
             f"{cfg.ckpt_path} was trained on other splits of these images, so its training images would be scored. "
-            f"Leave out data.seed, data.split, data.holdout and data.limit, or type data.seed={known['seed']} "
-            f"data.split={known['split']} data.holdout={known['holdout']} data.limit={known['limit']}"
+            f"Leave out data.seed, data.split and data.holdout, or type data.seed={known['seed']} "
+            f"data.split={known['split']} data.holdout={known['holdout']}"
         )
 
 
@@ -105,8 +112,8 @@ def describe(
     return {
         "split": split,
         "same_data": same_data(model, data),
-        "selected_on": selected_on(read_checkpoint(cfg.ckpt_path), cfg.ckpt_path),
-        "partial": scored < len(data.rows(split)),
+        **selection(read_checkpoint(cfg.ckpt_path), cfg.ckpt_path),
+        "partial": scored < len(data.rows(split)) or data.limit is not None,
         "checkpoint": str(cfg.ckpt_path),
         "model": model.hparams.backbone,
         "data": data.remarks[0],

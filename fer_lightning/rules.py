@@ -69,6 +69,8 @@ def _validation_rules(cfg: DictConfig) -> Iterator[str]:
         asked = f"{place}monitor={get(node, 'monitor')}"
         cure = f"{place}monitor=train/loss {place}mode=min"
         yield f"trainer.limit_val_batches={limit} skips validation, so that {asked} is never logged: type {cure}"
+    if get(cfg, "trainer.limit_predict_batches") == 0:
+        yield "trainer.limit_predict_batches=0 leaves nothing to score: type null, for all, or a number of batches"
     if _is_plateau(cfg) and "scheduler" in dict(watched) and "trainer" in cfg and every != 1:
         yield (
             f"scheduler=plateau reads {get(cfg, 'scheduler.monitor')} after each epoch, and with"
@@ -100,8 +102,8 @@ def _frozen_rules(cfg: DictConfig) -> Iterator[str]:
         )
     if thaw is not None and not frozen:
         yield f"model.unfreeze_epoch={thaw} thaws what is not frozen: type model.freeze_backbone=true too"
-    strategy, devices = str(get(cfg, "trainer.strategy")), listed_devices(_devices(cfg))
-    parallel = strategy.startswith("ddp") or (strategy == "auto" and len(devices) > 1)
+    strategy = str(get(cfg, "trainer.strategy"))
+    parallel = strategy.startswith("ddp") or (strategy == "auto" and _ranks(cfg) > 1)
     if frozen and thaw is not None and parallel and "find_unused_parameters_true" not in strategy:
         yield (
             "model.unfreeze_epoch under DDP leaves parameters without gradients at first:"
@@ -130,18 +132,24 @@ def _sweep_rules(cfg: DictConfig) -> Iterator[str]:
     """Lightning starts the other ranks with the same command line, where each of them would run the whole sweep."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN or "trainer" not in cfg:
         return
-    nodes, devices = get(cfg, "trainer.num_nodes"), _devices(cfg)
-    count = len(listed_devices(devices))
-    if devices in ("auto", -1, "-1") and get(cfg, "trainer.accelerator") in ("gpu", "cuda", "auto"):
-        import torch
-
-        count = torch.cuda.device_count()
-    if count > 1 or (isinstance(nodes, int) and nodes > 1):
-        asked = f"trainer.num_nodes={nodes}" if count <= 1 else f"trainer.devices={get(cfg, 'trainer.devices')}"
+    if _ranks(cfg) > 1:
+        nodes, devices = get(cfg, "trainer.num_nodes"), get(cfg, "trainer.devices")
+        asked = f"trainer.num_nodes={nodes}" if nodes != 1 else f"trainer.devices={devices}"
         yield (
             f"a sweep (-m) runs on one device, and {asked} asks for more:"
             " type trainer.devices=1 trainer.num_nodes=1, or run the jobs one by one without -m"
         )
+
+
+def _ranks(cfg: DictConfig) -> int:
+    """Return how many processes a run would have, as far as this machine tells."""
+    nodes, devices = get(cfg, "trainer.num_nodes"), _devices(cfg)
+    count = len(listed_devices(devices))
+    if devices in ("auto", -1, "-1") and get(cfg, "trainer.accelerator") in ("gpu", "cuda", "auto"):
+        import torch  # only here, as above
+
+        count = torch.cuda.device_count()
+    return max(count, 1) * (nodes if isinstance(nodes, int) else 1)
 
 
 def _devices(cfg: DictConfig) -> Any:

@@ -17,7 +17,7 @@ from fer_lightning.callbacks.interrupt import Interrupted
 from fer_lightning.environment import write_environment
 from fer_lightning.errors import CheckpointError, ConfigError
 from fer_lightning.evaluation.verdict import write_verdict
-from fer_lightning.models.checkpoint import read_checkpoint, selected_on
+from fer_lightning.models.checkpoint import data_facts, read_checkpoint, selection
 from fer_lightning.quiet import quieten
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Run:
         for split in ("train", "validation"):
             self.data.require(split)
         if resumed is not None:
-            self._check_resumed(resumed["hyper_parameters"])
+            self._check_resumed(resumed)
         self.model = build.build_model(cfg, self.data, self.machine, fresh=resumed is None)
         self.resumed_at = None if resumed is None else int(resumed["global_step"])
         self.loggers = build.build_loggers(cfg, self.resumed_at)
@@ -72,7 +72,7 @@ class Run:
             return
         facts |= {
             "split": split,
-            "partial": len(table) < len(self.data.rows(split)),
+            "partial": len(table) < len(self.data.rows(split)) or self.data.limit is not None,
             "monitor": self._monitor(),
             "monitored": self.monitored,
             "interrupted": self.interrupted,
@@ -91,9 +91,10 @@ class Run:
                 f"or ckpt_path={self.folder / 'checkpoints' / 'last.ckpt'} to continue it"
             )
 
-    def _check_resumed(self, settings: dict[str, Any]) -> None:
+    def _check_resumed(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to continue on other classes, images, splits or with another network."""
-        before, now = settings["data_facts"], self.data.facts()
+        settings, now = checkpoint["hyper_parameters"], self.data.facts()
+        before = data_facts(checkpoint, self.cfg.ckpt_path)
         pairs = {
             "model.backbone": (settings["backbone"], self.cfg.model.backbone),
             "classes": (list(settings["classes"]), list(self.data.classes)),
@@ -140,7 +141,7 @@ class Run:
         return {
             "checkpoint": f"checkpoints/{Path(best).name}",
             "epoch": checkpoint["epoch"] + 1,  # Lightning counts from 0
-            "selected_on": selected_on(checkpoint, best),
+            **selection(checkpoint, best),
         }
 
     def _monitor(self) -> str:

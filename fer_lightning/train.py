@@ -14,7 +14,7 @@ def train(cfg: DictConfig) -> float | None:
     """Run one training from a composed configuration.
 
     Returns:
-        the best value of `cfg.monitor`, for a sweep to compare.
+        the value that the best checkpoint was chosen by, for a sweep to compare.
 
     Raises:
         UserError: with a message that says what to type instead.

@@ -25,7 +25,7 @@ cli.resume
 cli.command
 __main__
 
-data.table data.people data.folder_search
+data.table data.people data.folder_search data.ranges
 data.csv_layout data.folder_layout data.faces
 data.layouts
 data.synthetic data.decode

@@ -22,6 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from fer_lightning.data.synthetic import write_tree
 from fer_lightning.errors import CheckpointError, ConfigError, DataError
 from fer_lightning.evaluate import evaluate
+from fer_lightning.models.checkpoint import read_checkpoint, selection
 from fer_lightning.train import train
 
 Compose = Callable[..., DictConfig]
@@ -106,13 +107,18 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(compose: Compose,
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
 
-def test_a_resumed_run_is_the_unbroken_one(compose: Compose, tmp_path: Path) -> None:
-    options = (*TINY, "scheduler=none", "model.mixup=0.2", "callbacks=ema", "callbacks.ema.decay=0.9")
+@pytest.mark.parametrize("schedule", ["none", "plateau"])
+def test_a_resumed_run_is_the_unbroken_one(compose: Compose, tmp_path: Path, schedule: str) -> None:
+    # no accuracy doubles each epoch, so that a plateau cuts the learning rate after each but the first
+    falling = ("scheduler.patience=0", "scheduler.threshold=1") if schedule == "plateau" else ()
+    options = (*TINY, f"scheduler={schedule}", *falling, "model.mixup=0.2", "callbacks=ema", "callbacks.ema.decay=0.9")
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     train(compose("train", *options, "trainer.max_epochs=3", f"output_dir={straight}"))
     train(compose("train", *options, "trainer.max_epochs=1", f"output_dir={resumed}"))
     last = resumed / "checkpoints/last.ckpt"
     train(compose("train", *options, "trainer.max_epochs=3", f"output_dir={resumed}", f"ckpt_path={last}"))
+    rates = pd.read_csv(straight / "history.csv")["lr"].tolist()
+    assert rates == ([1e-3, 1e-3, 5e-4] if schedule == "plateau" else [1e-3] * 3)
     for file in ("history.csv", "csv/metrics.csv"):
         expected, actual = (pd.read_csv(folder / file) for folder in (straight, resumed))
         pd.testing.assert_frame_equal(actual[sorted(actual)], expected[sorted(expected)], check_exact=False, rtol=1e-5)
@@ -294,6 +300,32 @@ def test_several_bad_values_are_told_together(compose: Compose, tmp_path: Path) 
     wrong = ("model.backbone=resnet51", "optimizer.lr=-1", "loss.class_weights=invers", "augmentation.flip=2")
     with pytest.raises(ConfigError, match=r"(?s)flip.*resnet50.*-1.*inverse"):
         train(compose("train", *TINY, *wrong, f"output_dir={tmp_path}"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        ([], "ckpt_path has no value"),
+        (["ckpt_path=null"], "ckpt_path has no value"),
+        (["{last}", "data.image_size=40"], "takes 32"),
+    ],
+    ids=["missing", "null", "size"],
+)
+def test_evaluate_asks_for_what_it_needs(
+    compose: Compose, tmp_path: Path, finished: Path, overrides: list[str], text: str
+) -> None:
+    words = [word.format(last=f"ckpt_path={finished / 'checkpoints/last.ckpt'}") for word in overrides]
+    with pytest.raises(ConfigError, match=text):
+        evaluate(compose("evaluate", *JUDGED, *words, f"output_dir={tmp_path}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("best.ckpt", {"selected_on": "validation"}), ("last.ckpt", {"selected_on": None}), ("renamed.ckpt", {})],
+)
+def test_a_checkpoint_knows_whether_it_was_chosen(finished: Path, name: str, expected: dict[str, str | None]) -> None:
+    file = "best.ckpt" if name == "renamed.ckpt" else name
+    assert selection(read_checkpoint(finished / "checkpoints" / file), name) == expected
 
 
 @pytest.mark.parametrize("missing", ["train", "validation"])

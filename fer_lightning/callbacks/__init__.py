@@ -1,1 +1,1 @@
-"""What happens beside training: seeds, Ctrl-C, curves, and pictures for TensorBoard."""
+"""What happens beside training: seeds, Ctrl-C, progress, curves, checkpoints, and pictures for TensorBoard."""

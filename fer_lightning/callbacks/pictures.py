@@ -18,7 +18,7 @@ from fer_lightning.scoring import gather_outputs
 
 
 class BatchPreview(pl.Callback):
-    """Draws the first training batch as the network sees it, to `batch.png` and TensorBoard.
+    """Draws the first training batch, augmented but not yet mixed, to `batch.png` and TensorBoard.
 
     Args:
         folder: where the file goes.
@@ -70,7 +70,7 @@ class ValidationPictures(pl.Callback):
         if trainer.is_global_zero:
             table = predictions_table(trainer.datamodule.table, index, probabilities, pl_module.classes)
             add_figure(trainer, "validation/confusion", plot_confusion(table))
-            examples = plot_gallery(table, trainer.datamodule.images(index), columns=self.per_class)
+            examples = plot_gallery(table, trainer.datamodule.image_rows(index), columns=self.per_class)
             add_figure(trainer, "validation/examples", examples)
 
 
@@ -83,4 +83,5 @@ def add_figure(trainer: pl.Trainer, name: str, figure: Figure) -> None:
     """Send a figure to TensorBoard, if the run has it."""
     writer = _writer(trainer)
     if writer is not None:
-        writer.add_figure(name, figure, global_step=trainer.global_step, close=False)
+        step = max(0, trainer.global_step - 1)  # as Lightning numbers scalars, so that a resumed run keeps both or none
+        writer.add_figure(name, figure, global_step=step, close=False)

@@ -63,7 +63,10 @@ def run_verb(name: str, task: Callable[[DictConfig], Any], argv: Sequence[str] |
             hydra.main(config_path=str(conf_dir()), config_name=name, **hydra_options(hydra.main))(verb.job())()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough; nothing can be said to it any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        # inside the Trainer, Lightning turns Ctrl-C into SystemExit(1)
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, KeyboardInterrupt):
+            raise
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +14,11 @@ from torch.utils.data import DataLoader
 from fer_lightning.data.augmentation import AlbumentationsEngine, Augmentation
 from fer_lightning.data.dataset import Batch, CachedImages
 from fer_lightning.data.protocol import resolve_splits
+from fer_lightning.data.ranges import check_choices, check_numbers
 from fer_lightning.data.sampler import EvaluationBatchSampler, TrainBatchSampler, TrainLoader
 from fer_lightning.data.source import ImageRows, Source, draw_source, read_source
-from fer_lightning.data.splits import duplicates_across
-from fer_lightning.data.table import SPLITS, ImageTable, keep_first, select_classes
+from fer_lightning.data.splits import describe_twins
+from fer_lightning.data.table import SPLITS, ImageTable, digest_table, keep_first, select_classes
 from fer_lightning.errors import DataError
 
 DEFAULT_CACHE = Path.home() / ".cache" / "fer_lightning"
@@ -79,8 +79,8 @@ class ExpressionDataModule(pl.LightningDataModule):
         augmentation: Augmentation | None = None,
     ) -> None:
         super().__init__()
-        _check_choices(layout=layout, sampler=sampler, on_error=on_error, channels=channels)
-        _check_numbers(batch_size, image_size, holdout, split, limit)
+        check_choices(layout=layout, sampler=sampler, on_error=on_error, channels=channels)
+        check_numbers(batch_size, image_size, holdout, split, limit)
         self.root = None if root is None else Path(root).expanduser()
         self.layout = "synthetic" if layout == "auto" and root is None else layout
         self.wanted, self.merge, self.aliases, self.code_order = classes, merge, aliases, code_order
@@ -103,7 +103,6 @@ class ExpressionDataModule(pl.LightningDataModule):
             "image_size": image_size,
             "channels": channels,
             "synthetic": dict(self.counts),
-            "limit": limit,
             "seed": seed,
         }
 
@@ -122,9 +121,11 @@ class ExpressionDataModule(pl.LightningDataModule):
         digests = source.digests[table.rows]
         splits, cuts = resolve_splits(table, digests, holdout=self.holdout, split=self.split, seed=self.seed)
         table = replace(table, splits=splits)
-        twins = () if self.layout == "synthetic" else _describe_twins(digests, splits)
+        self._splits_digest = digest_table(table)
+        twins = () if self.layout == "synthetic" else describe_twins(digests, splits)
         if self.limit is not None:
             table = keep_first(table, self.limit)
+            cuts = (*cuts, f"kept the first {self.limit} images of each class and split (data.limit)")
         self._source = replace(source, table=table, remarks=(*source.remarks, *cuts, *twins))
 
     def _read(self) -> Source:
@@ -189,10 +190,7 @@ class ExpressionDataModule(pl.LightningDataModule):
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint keeps of the data: how to find the same splits again, and how to tell whether they are."""
-        digest = hashlib.sha256()
-        for column in (self.table.paths, self.table.splits, self.table.labels.astype(str)):
-            digest.update("\n".join(column.tolist()).encode())
-        return {"fingerprint": self.source.fingerprint, "splits": digest.hexdigest()[:16], "settings": self.settings}
+        return {"fingerprint": self.source.fingerprint, "splits": self._splits_digest, "settings": self.settings}
 
     def statistics(self, most: int = 4096) -> tuple[list[float], list[float]]:
         """Return mean and deviation of each channel over at most `most` evenly chosen training images, 0…1."""
@@ -264,40 +262,3 @@ class ExpressionDataModule(pl.LightningDataModule):
 def _as_it_is(batch: Batch) -> Batch:
     """The dataset gives whole batches; a named function, because spawned workers cannot pickle a lambda."""
     return batch
-
-
-def _describe_twins(digests: np.ndarray, splits: np.ndarray) -> tuple[str, ...]:
-    twins = duplicates_across(digests, splits)
-    return tuple(
-        f"{count:,} {there} images have a pixel-identical twin in {here}"
-        for (here, there), count in twins.items()
-        if count
-    )
-
-
-def _check_choices(**choices: object) -> None:
-    allowed: dict[str, tuple[object, ...]] = {
-        "layout": ("auto", "synthetic", "folders", "csv"),
-        "sampler": ("shuffle", "balanced"),
-        "on_error": ("raise", "skip"),
-        "channels": (1, 3),
-    }
-    for name, value in choices.items():
-        if value not in allowed[name]:
-            options = ", ".join(str(option) for option in allowed[name])
-            raise ValueError(f"data.{name}={value}: choose one of {options}")
-
-
-def _check_numbers(
-    batch_size: int, image_size: int, holdout: float | str, split: Sequence[float], limit: int | None
-) -> None:
-    if batch_size < 1:
-        raise ValueError(f"data.batch_size={batch_size}: it must be 1 or more")
-    if not 16 <= image_size <= 1024:
-        raise ValueError(f"data.image_size={image_size}: it must be between 16 and 1024 pixels")
-    if holdout != "auto" and not (isinstance(holdout, (int, float)) and 0 <= holdout < 1):
-        raise ValueError(f"data.holdout={holdout}: it must be auto or a share in [0, 1)")
-    if len(split) != 3 or min(split) < 0 or abs(sum(split) - 1) > 1e-6:
-        raise ValueError(f"data.split={list(split)}: give the shares of train, validation and test, summing to 1")
-    if limit is not None and limit < 1:
-        raise ValueError(f"data.limit={limit}: it must be 1 or more, or null")

@@ -103,3 +103,13 @@ def _apportion(total: int, shares: np.ndarray) -> np.ndarray:
     while sizes.sum() > total:
         sizes[np.argmax(np.where(sizes > 1, sizes - quota, -np.inf))] -= 1
     return sizes
+
+
+def describe_twins(digests: np.ndarray, splits: np.ndarray) -> tuple[str, ...]:
+    """Return a line for each pair of splits that share pixel-identical images; arguments as for `duplicates_across`."""
+    twins = duplicates_across(digests, splits)
+    return tuple(
+        f"{count:,} {there} images have a pixel-identical twin in {here}"
+        for (here, there), count in twins.items()
+        if count
+    )

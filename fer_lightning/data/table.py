@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,6 +121,14 @@ def select_classes(
     )
     _check_classes(selected)
     return selected
+
+
+def digest_table(table: ImageTable) -> str:
+    """Return 16 hex digits, equal for tables that put the same images of the same labels into the same splits."""
+    digest = hashlib.sha256()
+    for column in (table.paths, table.splits, table.labels.astype(str)):
+        digest.update("\n".join(column.tolist()).encode())
+    return digest.hexdigest()[:16]
 
 
 def keep_first(table: ImageTable, limit: int) -> ImageTable:

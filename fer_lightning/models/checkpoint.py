@@ -36,18 +36,36 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
-def selected_on(checkpoint: dict[str, Any], path: str | Path) -> str | None:
-    """Return the split whose images chose a checkpoint, or None if it is merely the last one.
+def selection(checkpoint: dict[str, Any], path: str | Path) -> dict[str, str | None]:
+    """Return `{"selected_on": split}`: whose images chose a checkpoint, None for the last one; empty if unknown.
 
     Args:
         checkpoint: as `read_checkpoint` gives it.
         path: of its file, by whose name it is told from others of its run.
     """
-    for name, state in checkpoint.get("callbacks", {}).items():
-        monitor = state.get("monitor") if "Checkpoint" in name else None
-        if monitor is not None and Path(state["best_model_path"]).name == Path(path).name:
-            return "validation" if monitor.startswith("val/") else monitor.partition("/")[0]
-    return None
+    states = [state for name, state in checkpoint.get("callbacks", {}).items() if "Checkpoint" in name]
+    for state in sorted(states, key=lambda state: state["monitor"] is None):
+        kept = {Path(file).name for file in (*state["best_k_models"], state["best_model_path"])}
+        if Path(path).name in kept:
+            monitor = state["monitor"]
+            splits = {"val": "validation", "train": "train"}
+            return {"selected_on": None if monitor is None else splits[monitor.partition("/")[0]]}
+    return {}
+
+
+def data_facts(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    """Return what a checkpoint knows of its data: `ExpressionDataModule.facts()`.
+
+    Raises:
+        CheckpointError: it was trained without them.
+    """
+    facts = checkpoint["hyper_parameters"].get("data_facts")
+    if facts is None:
+        raise CheckpointError(
+            f"{path} does not say what data it was trained on: train with python -m fer_lightning.train, "
+            "or give ExpressionClassifier data_facts=data.facts()"
+        )
+    return facts
 
 
 def load_classifier(path: str | Path, kind: type[ExpressionClassifier] = ExpressionClassifier) -> ExpressionClassifier:

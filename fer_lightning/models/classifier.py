@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
@@ -160,6 +161,15 @@ class ExpressionClassifier(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         self._check_finite(self.trainer.callback_metrics.get("train/loss"))
+        for config in self.trainer.lr_scheduler_configs:
+            value = self.trainer.callback_metrics.get(config.monitor or "")
+            if isinstance(config.scheduler, ReduceLROnPlateau) and value is not None:
+                config.scheduler.step(value)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        # Lightning would step a plateau schedule after the checkpoint is written, and a resumed run would miss the step
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            super().lr_scheduler_step(scheduler, metric)
 
     def _check_finite(self, loss: Tensor | None) -> None:
         if loss is not None and not loss.isfinite():
