@@ -151,7 +151,7 @@ def test_a_value_that_can_be_passes(typed: str) -> None:
         ("optimizer=sgd", "optimizer.dampening=0.1 optimizer.nesterov=false optimizer.fused=true"),
         ("optimizer=adam", "optimizer.amsgrad=true optimizer.fused=true"),
         ("scheduler=onecycle", "scheduler.cycle_momentum=true"),
-        ("callbacks=ema", "callbacks.ema.update_starting_at_step=100 callbacks.early_stopping.strict=true"),
+        ("callbacks=ema", "callbacks.ema.update_every_n_steps=2 callbacks.early_stopping.strict=true"),
         ("logger=wandb", "logger.wandb.name=x logger.wandb.group=x logger.wandb.tags=[x] logger.wandb.notes=x"),
     ],
 )
