@@ -58,7 +58,7 @@ def try_settings(cfg: DictConfig) -> None:
         except ConfigError as error:
             problems.append(str(error))
     if problems:
-        raise ConfigError("\n".join(problems))
+        raise ConfigError.listing(problems)
 
 
 def build_data(cfg: DictConfig, machine: Machine) -> ExpressionDataModule:

@@ -52,11 +52,8 @@ def check_config(cfg: DictConfig) -> None:
     """
     scalars = [text for key, hint in SCALARS.items() if key in cfg for text in _value_problem(cfg, key, key, hint)]
     problems = [*scalars, *_problems(cfg, ""), *rules(cfg)]
-    if len(problems) == 1:
-        raise ConfigError(problems[0])
     if problems:
-        lines = [f"  {number}. {problem}" for number, problem in enumerate(problems, 1)]
-        raise ConfigError("\n".join([f"{len(problems)} settings cannot work:", *lines]))
+        raise ConfigError.listing(problems)
 
 
 def _problems(node: DictConfig | ListConfig, path: str) -> Iterator[str]:

@@ -17,13 +17,7 @@ ALPHABETICAL_CODES: tuple[str, ...] = EMOTIONS
 CODE_ORDERS: dict[str, tuple[str, ...]] = {"fer2013": FER2013_CODES, "alphabetical": ALPHABETICAL_CODES}
 """The values of `data.code_order` and what each number then means."""
 
-FERPLUS_COLUMNS: tuple[str, ...] = (
-    *("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"),
-    *("unknown", "NF"),  # cannot tell; not a face
-)
-"""Vote columns of fer2013new.csv (FER+), ten votes a row."""
-
-# Nothing that needs a guess belongs here: whoever has a folder `bored` says `data.aliases.bored=…`.
+# Nothing that needs a guess belongs here: whoever has a folder `bored` says `data.aliases={bored: …}`.
 # contempt is the known eighth class of FER+, CK+ and AffectNet; it is no member of EMOTIONS.
 _SPELLINGS: dict[str, str] = {
     "angry": "angry anger angers angryness angriness an",

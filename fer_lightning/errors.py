@@ -1,5 +1,7 @@
 """Errors that a user can mend: the message says what is wrong, where, and what to type instead."""
 
+from __future__ import annotations
+
 
 class UserError(Exception):
     """Shown as one message without a traceback; ends the program with `exit_code`."""
@@ -11,6 +13,14 @@ class ConfigError(UserError):
     """A setting is wrong, missing or at odds with another."""
 
     exit_code = 2
+
+    @classmethod
+    def listing(cls, problems: list[str]) -> ConfigError:
+        """Return one error for all problems, of which there is at least one; numbered where there are more."""
+        if len(problems) == 1:
+            return cls(problems[0])
+        lines = [f"  {number}. {problem}" for number, problem in enumerate(problems, 1)]
+        return cls("\n".join([f"{len(problems)} settings cannot work:", *lines]))
 
 
 class DataError(UserError):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -96,18 +94,3 @@ def test_twins_are_counted_in_the_later_split() -> None:
     expected = {("train", "validation"): 2, ("train", "test"): 2, ("validation", "test"): 1}
     assert duplicates_across(digests, splits) == expected
     assert duplicates_across(digests, np.full(10, "")) == {}
-
-
-def test_36_thousand_rows_take_less_than_a_second() -> None:
-    labels, groups = faces(count=36_000)
-    start = time.perf_counter()
-    splits = stratified_split(labels, THIRDS, groups=groups, seed=0)
-    duplicates_across(groups, splits)
-    assert time.perf_counter() - start < 1
-
-
-def test_known_twins_of_fer2013(shared_fer2013) -> None:
-    parts = [np.load(shared_fer2013 / f"{name}.npz")["images"] for name in ("training-a", "training-b", "publictest")]
-    splits = np.repeat(["train", "train", "validation"], [len(part) for part in parts])
-    digests = np.array([hash(picture.tobytes()) for part in parts for picture in part]).astype(np.uint64)
-    assert duplicates_across(digests, splits) == {("train", "validation"): 279}
