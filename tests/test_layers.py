@@ -25,26 +25,36 @@ cli.resume
 cli.command
 __main__
 
-data.table data.people data.folder_search data.ranges
+data.columns data.states data.turns data.images data.people data.ranges
+data.table data.folder_search
+data.changes data.table_file
 data.csv_layout data.folder_layout data.faces
 data.layouts
-data.synthetic data.decode
+data.synthetic data.decode data.table_index
 data.loading
 data.cache
+data.extra_transforms data.counter_draws
 data.augmentation
+data.albumentations_engine data.batched_engine
 data.splits
 data.protocol data.source data.orders
 data.sampler
-data.dataset
+data.dataset data.residence
+data.loaders
+data.delivery
 data.datamodule
 
-models.small_cnn models.keras_cnn models.pixels models.pretrained models.heads models.mixing
+models.dropout models.graphed models.pixels models.ranges models.pretrained models.heads models.mixing
+models.running models.scores
+models.small_cnn models.keras_cnn models.timm_backbones
 models.backbones
 models.losses models.schedules
+models.optimization
 models.classifier
 models.checkpoint
 
-machine environment
+precision environment
+machine
 evaluation.metrics
 evaluation.figures evaluation.predictions evaluation.report_page
 evaluation.galleries evaluation.report
@@ -53,7 +63,12 @@ scoring console
 callbacks.progress callbacks.reseed callbacks.interrupt callbacks.history callbacks.pictures callbacks.checkpoint
 build
 run rescore
-train evaluate
+yardsticks yardstick_keras benchmarks.windows benchmarks.rows benchmarks.flops benchmarks.first_step
+benchmarks.child benchmarks.duel benchmarks.textbook benchmarks.contenders benchmarks.generated benchmarks.table
+benchmarks.prepare benchmarks.bench
+benchmarks.startup benchmarks.pipeline benchmarks.training benchmarks.inference benchmarks.growth
+benchmarks.suites
+train evaluate benchmark
 """
 RANK = {module: rank for rank, row in enumerate(ORDER.splitlines()) for module in row.split()}
 STRANGERS = {
@@ -75,6 +90,7 @@ LIGHT = (
     "cli.command",
     "train",
     "evaluate",
+    "benchmark",
 )
 
 

@@ -4,9 +4,9 @@
     <cache_dir>/keys/<key>        which fingerprint the files on disk had in this state
     <cache_dir>/building-<key>/   half-made; nobody opens it
 
-The state of the files (place, names, sizes, times of change) finds the folder without reading one of them, unless some
-could not be opened: then the next run tries again. A build ends with a rename, so that a folder is whole or not there;
-what a killed build leaves behind is swept by the next one.
+The state of the files (place, names, sizes, times of change; see `changes`) finds the folder without reading one of
+them, unless some could not be opened: then the next run tries again. A build ends with a rename, so that a folder is
+whole or not there; what a killed build leaves behind is swept by the next one.
 """
 
 from __future__ import annotations
@@ -18,32 +18,27 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from fer_lightning.data.loading import Loaded, load_images
+from fer_lightning.data.changes import file_of, take_snapshot
+from fer_lightning.data.images import FILE_NAME, map_images
+from fer_lightning.data.states import state_of
 from fer_lightning.data.table import ImageTable
 from fer_lightning.errors import DataError
+
+if TYPE_CHECKING:
+    from fer_lightning.data.loading import Loaded
 
 _FORMAT = 1  # raise it when the same file decodes to other pixels than before
 _PATIENCE = 1.0  # seconds after which a process that waits for another says so
 
 log = logging.getLogger(__name__)
-
-
-class MappedImages(np.ndarray):
-    """A memory map that pickles as its path: a loader worker maps the file again and is sent nothing."""
-
-    folder: Path | None = None
-
-    def __reduce_ex__(self, protocol: int) -> tuple:  # type: ignore[override]
-        if self.folder is None:  # a part or a copy
-            return np.asarray(self).__reduce_ex__(protocol)
-        return read_cached_images, (self.folder,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +47,8 @@ class ImageCache:
 
     Attributes:
         path: the cache's folder.
-        images: (N, C, H, W), uint8, a read-only memory map; a row of it a row of the table.
+        images: (N, C, H, W), uint8, a read-only memory map; a row of it a row of the table. `images.read_rows` reads
+            many without mapping them.
         digests: (N,), uint64, of the decoded pixels: equal for pixel-identical images. A failed row is nobody's twin.
         failures: row -> reason, of what could not be decoded; those images are 0.
         fingerprint: hex, of pixels, relative paths, size and channels; not of where the files lie or how old they are.
@@ -75,6 +71,8 @@ def open_cache(
     cache_dir: Path,
     progress: bool = True,
     workers: int | None = None,
+    state: str | None = None,
+    load: Callable[..., Loaded] | None = None,
 ) -> ImageCache:
     """Open the decoded images of a table, decoding them first where that has not been done.
 
@@ -87,23 +85,28 @@ def open_cache(
         cache_dir: folder of all caches, made if need be. It may be deleted at any time.
         progress: show a bar on stderr.
         workers: threads that decode; None for one a core.
+        state: key of the table's `changes.Snapshot`, where it is known; None takes one.
+        load: what writes the pixels, called as `loading.load_images` is; None for that, which decodes the files.
 
     Raises:
         DataError: `cache_dir` cannot be written, or there is no room in it.
         ValueError: the table is a selection.
     """
-    if not np.array_equal(table.rows, np.arange(len(table.paths))):
+    if not np.array_equal(table.rows, np.arange(len(table))):
         raise ValueError("open the cache of the whole table; a selection of it finds its images by `rows`")
-    shape = (len(table.paths), channels, image_size, image_size)
+    shape = (len(table), channels, image_size, image_size)
     cache_dir = cache_dir.expanduser().absolute()
-    key = _state_of_files(table, shape)
-    cache = _find(cache_dir, key, shape)
+    state = take_snapshot(table).key if state is None else state
+    key = hashlib.blake2b(json.dumps([_FORMAT, state, *shape]).encode(), digest_size=16).hexdigest()
+    cache = _find(cache_dir, key, table, shape)
     if cache is not None:
         return cache
     try:
         with _alone_in(cache_dir):
-            cache = _find(cache_dir, key, shape)  # built by the process that was waited for
-            return _build(cache_dir, key, table, shape, progress, workers) if cache is None else cache
+            cache = _find(cache_dir, key, table, shape)  # built by the process that was waited for
+            if cache is None:
+                cache = _build(cache_dir, key, table, shape, load, progress=progress, workers=workers)
+            return cache
     except OSError as error:
         raise DataError(
             f"cannot keep decoded images in {cache_dir} ({error.strerror or error}); "
@@ -111,47 +114,25 @@ def open_cache(
         ) from error
 
 
-def read_cached_images(path: Path) -> np.ndarray:
-    """Map the images of a cache's folder: (N, C, H, W), uint8, read-only, pickled as the path.
-
-    Raises:
-        OSError: there is no such file.
-        ValueError: it is cut short.
-    """
-    images = np.load(path / "images.npy", mmap_mode="r").view(MappedImages)
-    images.folder = path
-    return images
-
-
-def _state_of_files(table: ImageTable, shape: tuple[int, ...]) -> str:
-    """Return a key that changes when a file is added, removed, renamed or written, by statting and not reading them."""
-    root = os.path.abspath(table.root)
-    names = table.paths.tolist()
-    files = sorted({name.partition("#")[0] for name in names}) if table.source == "csv" else names
-    facts = np.full((len(files), 2), -1, dtype=np.int64)
-    for row, name in enumerate(files):
-        with contextlib.suppress(OSError):
-            status = os.stat(f"{root}/{name}")
-            facts[row] = status.st_size, status.st_mtime_ns
-    digest = hashlib.blake2b(json.dumps([_FORMAT, root, *shape]).encode(), digest_size=16)
-    digest.update("\0".join(names).encode("utf-8", "surrogateescape"))
-    digest.update(facts.tobytes())
-    return digest.hexdigest()
-
-
-def _find(cache_dir: Path, key: str, shape: tuple[int, ...]) -> ImageCache | None:
+def _find(cache_dir: Path, key: str, table: ImageTable, shape: tuple[int, ...]) -> ImageCache | None:
     try:
         fingerprint = (cache_dir / "keys" / key).read_text()
     except OSError:
         return None
-    return _open(cache_dir / fingerprint, shape, built=False)
+    cache = _open(cache_dir / fingerprint, shape, built=False)
+    if cache is None or not cache.failures:
+        return cache
+    # a file that was mended since, in place, is what the user was told to see to, so here none goes unnoticed
+    _, decoded = state_of(cache_dir / "keys" / key)
+    states = (state_of(table.root / file_of(table, table.paths[row])) for row in cache.failures)
+    return None if any(changed > decoded for _, changed in states) else cache
 
 
 def _open(path: Path, shape: tuple[int, ...], *, built: bool) -> ImageCache | None:
     """Return the cache in a folder, or None where somebody has removed or damaged it."""
     try:
         facts = json.loads((path / "cache.json").read_text())
-        images, digests = read_cached_images(path), np.load(path / "digests.npy")
+        images, digests = map_images(path), np.load(path / "digests.npy")
     except (OSError, ValueError, EOFError):
         return None
     if images.shape != shape or len(digests) != len(images):
@@ -177,16 +158,24 @@ def _alone_in(cache_dir: Path) -> Iterator[None]:
 
 
 def _build(
-    cache_dir: Path, key: str, table: ImageTable, shape: tuple[int, ...], progress: bool, workers: int | None
+    cache_dir: Path,
+    key: str,
+    table: ImageTable,
+    shape: tuple[int, ...],
+    load: Callable[..., Loaded] | None,
+    **options: Any,
 ) -> ImageCache:
     """Decode into a folder of its own, then give it its name. Needs the lock."""
+    if load is None:
+        from fer_lightning.data.loading import load_images as load  # brings OpenCV, which a warm cache does without
+
     for left_over in cache_dir.glob("building-*"):
         shutil.rmtree(left_over, ignore_errors=True)
     building = cache_dir / f"building-{key}"
     building.mkdir()
     start = time.perf_counter()
     try:
-        loaded = load_images(table, shape, building / "images.npy", progress=progress, workers=workers)
+        loaded = load(table, shape, building / FILE_NAME, **options)
         fingerprint = _fingerprint(table, shape, loaded)
         np.save(building / "digests.npy", loaded.digests)
         facts = {"fingerprint": fingerprint, "shape": shape, "failures": loaded.failures, "data": table.explanation}
@@ -205,8 +194,9 @@ def _build(
 
 def _fingerprint(table: ImageTable, shape: tuple[int, ...], loaded: Loaded) -> str:
     digest = hashlib.blake2b(json.dumps([*shape, *loaded.failures.items()]).encode(), digest_size=16)
-    digest.update("\0".join(table.paths.tolist()).encode("utf-8", "surrogateescape"))
-    digest.update(loaded.digests.astype("<u8").tobytes())
+    for piece in table.paths.joined(b"\0"):
+        digest.update(piece)
+    digest.update(loaded.digests.astype("<u8", copy=False))
     return digest.hexdigest()
 
 

@@ -6,13 +6,17 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
+from fer_lightning.data.columns import Paths, Words
 from fer_lightning.data.table import SPLITS, ImageTable, describe_counts, order_classes
 from fer_lightning.emotions import CODE_ORDERS, fold
 from fer_lightning.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # The competition's names. Of several that lie side by side the first is read: they hold the same rows.
 KNOWN_FILES: tuple[str, ...] = ("fer2013.csv", "icml_face_data.csv", "train.csv")
@@ -32,6 +36,8 @@ def read_csv_table(path: Path, code_order: str | None = None) -> ImageTable:
     Raises:
         DataError: Unreadable file, wrong column names, no rows, a label out of range, an unknown Usage.
     """
+    import pandas as pd
+
     columns = _find_columns(path, ("emotion", "pixels"))
     frame = pd.concat(_read(path, [columns[name] for name in ("emotion", "usage") if name in columns]))
     if frame.empty:
@@ -39,18 +45,19 @@ def read_csv_table(path: Path, code_order: str | None = None) -> ImageTable:
     names = CODE_ORDERS["fer2013" if code_order is None else code_order]
     meanings = {str(code): code for code in range(len(names))}
     codes = _look_up(path, frame[columns["emotion"]], meanings, f"a number from 0 ({names[0]}) to 6 ({names[6]})")
-    splits = np.full(len(frame), "", dtype="U10")
+    splits = Words(np.zeros(len(frame), dtype=np.uint8), ("",))
     if "usage" in columns:
         meanings = USAGES | {split: split for split in SPLITS}
-        splits = _look_up(path, frame[columns["usage"]], meanings, "Training, PublicTest or PrivateTest").astype("U10")
+        found = _look_up(path, frame[columns["usage"]], meanings, "Training, PublicTest or PrivateTest")
+        splits = Words.of(found, SPLITS)
     classes = order_classes(names[code] for code in np.unique(codes))
     labels = np.array([classes.index(name) if name in classes else -1 for name in names])[codes.astype(np.int64)]
-    order = np.lexsort((labels, [(*SPLITS, "").index(split) for split in splits]))
+    order = np.lexsort((labels, splits.codes))
     unsplit = "" if "usage" in columns else " without a Usage column (no split)"
     return ImageTable(
         root=path.parent,
         source="csv",
-        paths=np.array([f"{path.name}#{row}" for row in order]),
+        paths=Paths.of(f"{path.name}#{row}" for row in order),
         labels=labels[order],
         splits=splits[order],
         classes=classes,
@@ -125,6 +132,8 @@ def _find_columns(path: Path, required: Sequence[str]) -> dict[str, str]:
 
 def _read(path: Path, columns: Sequence[str] | None, chunk_rows: int = CHUNK_ROWS) -> Iterator[pd.DataFrame]:
     """Yield the columns (None: all) as text, chunk by chunk and at least once. Empty fields are empty strings."""
+    import pandas as pd
+
     # index_col=False: else pandas takes surplus fields in front for an index and shifts the columns
     options = {"usecols": columns, "dtype": str, "na_filter": False, "index_col": False, "chunksize": chunk_rows}
     try:

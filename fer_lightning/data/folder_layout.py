@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_lightning.data.folder_search import IMAGE_SUFFIXES, list_folder, split_folders, split_of, survey
+from fer_lightning.data.columns import Paths, Words
+from fer_lightning.data.folder_search import IMAGE_SUFFIXES, Explorer, split_folders, split_of, survey
 from fer_lightning.data.table import SPLITS, ImageTable, describe_counts, order_classes
 from fer_lightning.emotions import ALIASES, CODE_ORDERS, canonical, fold
 from fer_lightning.errors import DataError
@@ -19,19 +20,22 @@ Files = dict[tuple[str, str], list[str]]
 """(split, class) to the posix paths of its images, relative to the tree."""
 
 
-def read_folder_table(tree: Path, aliases: Mapping[str, str] | None, code_order: str | None) -> ImageTable:
+def read_folder_table(
+    tree: Path, aliases: Mapping[str, str] | None, code_order: str | None, explorer: Explorer
+) -> ImageTable:
     """Read the tree whose top level is splits or classes; no image is opened.
 
     Args:
         tree: Folder that holds train/ and the like, or the class folders.
         aliases: The user's own class spellings, see `emotions.canonical`.
         code_order: What folders named 0 to 6 mean, a key of `CODE_ORDERS`; None where numbers are not to be trusted.
+        explorer: Lists the folders.
 
     Raises:
         DataError: An unknown class folder, numbered folders without `code_order`, no images, an unreadable folder,
             two folders for one split, splits or classes inside a class.
     """
-    walk = _Walk(tree, aliases, code_order)
+    walk = _Walk(tree, aliases, code_order, explorer)
     walk.complain()
     notes = [*walk.notes, *walk.judge_strangers()]
     files, official = _recover_official_split(walk.files)
@@ -43,12 +47,13 @@ def read_folder_table(tree: Path, aliases: Mapping[str, str] | None, code_order:
     classes = order_classes(name for _, name in files)
     order = [(split, name) for split in (*SPLITS, "") for name in classes if files.get((split, name))]
     sizes = [len(files[key]) for key in order]
-    splits = np.repeat(np.array([split for split, _ in order], dtype="U10"), sizes)
+    codes = np.array([(*SPLITS, "").index(split) for split, _ in order], dtype=np.uint8)
+    splits = Words(np.repeat(codes, sizes), (*SPLITS, ""))
     return ImageTable(
         root=tree,
         source="folders",
-        paths=np.array([path for key in order for path in sorted(files[key], key=_natural)]),
-        labels=np.repeat(np.array([classes.index(name) for _, name in order], dtype=np.int64), sizes),
+        paths=Paths.of(path for key in order for path in sorted(files[key], key=_natural)),
+        labels=np.repeat(np.array([classes.index(name) for _, name in order]), sizes),
         splits=splits,
         classes=classes,
         explanation=f"found {walk.found} under {tree}: {describe_counts(splits, classes)}",
@@ -71,10 +76,13 @@ def alias_setting(names: Sequence[str]) -> str:
 class _Walk:
     """One walk through a tree. It collects what it does not understand, so that one message can name all of it."""
 
-    def __init__(self, tree: Path, aliases: Mapping[str, str] | None, code_order: str | None) -> None:
+    def __init__(
+        self, tree: Path, aliases: Mapping[str, str] | None, code_order: str | None, explorer: Explorer
+    ) -> None:
         self.tree = tree
         self.aliases = aliases
         self.code_order = code_order
+        self.explorer = explorer
         self.files: Files = {}
         self.notes: list[str] = []
         self.other_file = ""  # the first file that is no image
@@ -82,11 +90,10 @@ class _Walk:
         self.unknown_classes: list[Path] = []
         self.strangers: list[Path] = []  # folders that hold a data set of their own, or nothing of ours
         self._folder_of: dict[tuple[str, str], Path] = {}
-        listing = list_folder(tree)
-        splits = split_folders(tree, listing, aliases)
+        splits = split_folders(tree, aliases, explorer)
         if splits:
             self.found = self._read_splits(splits)
-            self._sort_out(name for name in listing.folders if name not in splits)
+            self._sort_out(name for name in explorer.list(tree).folders if name not in splits)
         else:
             self._read_classes("", tree)
             self.found = f"{len(self.files)} class folders without a split"
@@ -105,7 +112,7 @@ class _Walk:
         """Judge what lies beside the splits."""
         for name in names:
             folder = self.tree / name
-            listing = list_folder(folder)
+            listing = self.explorer.list(folder)
             near = near_names(name, SPLITS, cutoff=0.8)
             if split_of(name) is not None:
                 what = f"{len(listing.images):,} images without class folders" if listing.images else "no images"
@@ -116,7 +123,7 @@ class _Walk:
                 self.strangers.append(folder)
 
     def _read_classes(self, split: str, folder: Path) -> None:
-        listing = list_folder(folder)
+        listing = self.explorer.list(folder)
         if listing.images:
             self.notes.append(f"{len(listing.images):,} images beside the class folders of {folder} left out")
         for name in listing.folders:
@@ -127,7 +134,7 @@ class _Walk:
             elif name.isdecimal():
                 self.numbered.append(inside)
             else:
-                inner = survey(inside, self.aliases)
+                inner = survey(inside, self.aliases, self.explorer)
                 if inner.unnamed and not inner.trees:
                     self.unknown_classes.append(inside)
                 self.strangers.append(inside)
@@ -149,7 +156,7 @@ class _Walk:
 
     def _gather(self, folder: Path, emotion: str) -> list[str]:
         """Return the images in and below a class folder. Folders inside may be people or sources, but not classes."""
-        listing = list_folder(folder)
+        listing = self.explorer.list(folder)
         relative = folder.relative_to(self.tree).as_posix()
         paths = [f"{relative}/{name}" for name in listing.images]
         if listing.others and not self.other_file:
@@ -189,9 +196,9 @@ class _Walk:
         """Return notes on folders that were left out: a second copy of this data set, another one, or neither."""
         notes = []
         for folder in self.strangers:
-            inner = survey(folder, self.aliases)
+            inner = survey(folder, self.aliases, self.explorer)
             for tree in inner.trees:
-                copy = _Walk(tree, self.aliases, self.code_order)
+                copy = _Walk(tree, self.aliases, self.code_order, self.explorer)
                 count = sum(map(len, copy.files.values()))
                 same = {key: sorted(paths) for key, paths in copy.files.items()} == {
                     key: sorted(paths) for key, paths in self.files.items()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fer_lightning.data.states import UNKNOWN, State, state_of
 from fer_lightning.emotions import canonical, fold
 from fer_lightning.errors import DataError
 
@@ -24,11 +25,15 @@ MOST_FOLDERS = 5_000  # a home folder typed by mistake is answered at once
 
 @dataclass(frozen=True)
 class Listing:
-    """Names in one folder, sorted; hidden ones and those of the operating system left out."""
+    """Names in one folder, sorted; hidden ones and those of the operating system left out.
+
+    `broken` are the links to nothing; each is among `images` or `others` too.
+    """
 
     folders: list[str] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,42 @@ class Survey:
     unnamed: list[Path] = field(default_factory=list)
 
 
-def list_folder(folder: Path) -> Listing:
-    """List a folder; no file is opened, nor asked about where the file system gives kinds with the names.
+class Explorer:
+    """Lists folders, each once however often it is asked for, and keeps the state in which it found them.
 
-    Raises:
-        DataError: The folder cannot be read.
+    Attributes:
+        seen: Path to the state of every folder that was listed and every other file that was looked into, taken before
+            that was done; `UNKNOWN` where it could not be, and for a folder with a link to nothing in it.
     """
+
+    def __init__(self) -> None:
+        self.seen: dict[str, State] = {}
+        self._listings: dict[Path, Listing] = {}
+
+    def look_at(self, path: Path) -> None:
+        """Keep the state of a file that is about to be looked into."""
+        self.seen.setdefault(str(path), state_of(path))
+
+    def list(self, folder: Path) -> Listing:
+        """Return the names in a folder.
+
+        Raises:
+            DataError: The folder cannot be read.
+        """
+        if folder not in self._listings:
+            self.look_at(folder)
+            try:
+                self._listings[folder] = _list_folder(folder)
+            except DataError:
+                self.seen[str(folder)] = UNKNOWN  # its permissions may change, and its state does not tell
+                raise
+            if self._listings[folder].broken:
+                self.seen[str(folder)] = UNKNOWN  # a drive may come back with folders or images, and nothing tells
+        return self._listings[folder]
+
+
+def _list_folder(folder: Path) -> Listing:
+    """List a folder; no file is opened, nor asked about where the file system gives kinds with the names."""
     listing = Listing()
     try:
         with os.scandir(folder) as entries:
@@ -56,13 +91,16 @@ def list_folder(folder: Path) -> Listing:
                     continue
                 if entry.is_dir():
                     listing.folders.append(name)
-                elif lower.endswith(IMAGE_SUFFIXES):
+                    continue
+                if entry.is_symlink() and not entry.is_file():
+                    listing.broken.append(name)
+                if lower.endswith(IMAGE_SUFFIXES):
                     listing.images.append(name)
                 else:
                     listing.others.append(name)
     except OSError as error:
         raise DataError(f"cannot read the folder {folder}: {error.strerror}; check its permissions") from error
-    for names in (listing.folders, listing.images, listing.others):
+    for names in (listing.folders, listing.images, listing.others, listing.broken):
         names.sort()
     return listing
 
@@ -72,7 +110,7 @@ def split_of(name: str) -> str | None:
     return SPLIT_NAMES.get(fold(name))
 
 
-def survey(root: Path, aliases: Mapping[str, str] | None) -> Survey:
+def survey(root: Path, aliases: Mapping[str, str] | None, explorer: Explorer) -> Survey:
     """Look for data sets in and under `root`, through wrappers, and not inside those that are found.
 
     Shallow folders are looked at first, and no more than `MOST_FOLDERS` of them.
@@ -80,6 +118,7 @@ def survey(root: Path, aliases: Mapping[str, str] | None) -> Survey:
     Args:
         root: An existing folder.
         aliases: The user's own class spellings, see `emotions.canonical`.
+        explorer: Lists the folders.
 
     Raises:
         DataError: `root` cannot be read.
@@ -94,13 +133,13 @@ def survey(root: Path, aliases: Mapping[str, str] | None) -> Survey:
             continue
         seen.add(real)
         try:
-            listing = list_folder(folder)
+            listing = explorer.list(folder)
         except DataError:
             if level == 0:
                 raise
             continue  # beside the data set, as far as one can tell; inside it, reading it fails later and says so
         found.csv_files.extend(folder / name for name in listing.others if name.lower().endswith(".csv"))
-        if class_folders(folder, listing, aliases) or split_folders(folder, listing, aliases):
+        if class_folders(folder, aliases, explorer) or split_folders(folder, aliases, explorer):
             found.trees.append(folder)
             continue
         if listing.images:
@@ -110,37 +149,37 @@ def survey(root: Path, aliases: Mapping[str, str] | None) -> Survey:
     return found
 
 
-def split_folders(folder: Path, listing: Listing, aliases: Mapping[str, str] | None) -> dict[str, Path]:
+def split_folders(folder: Path, aliases: Mapping[str, str] | None, explorer: Explorer) -> dict[str, Path]:
     """Return, for each sub-folder that is a split, the folder that holds its classes: itself or a wrapper inside."""
     splits = {}
-    for name in listing.folders:
+    for name in explorer.list(folder).folders:
         if split_of(name) is None:
             continue
-        inside = _unwrap(folder / name, aliases)
-        inner = list_folder(inside)
+        inside = _unwrap(folder / name, aliases, explorer)
+        inner = explorer.list(inside).folders
         # Folders of images under train/ are classes even where their names are unknown: then the names are the mistake.
-        if class_folders(inside, inner, aliases) or any(list_folder(inside / other).images for other in inner.folders):
+        if class_folders(inside, aliases, explorer) or any(explorer.list(inside / other).images for other in inner):
             splits[name] = inside
     return splits
 
 
-def class_folders(folder: Path, listing: Listing, aliases: Mapping[str, str] | None) -> list[str]:
+def class_folders(folder: Path, aliases: Mapping[str, str] | None, explorer: Explorer) -> list[str]:
     """Return the sub-folders that carry the name of an expression, or a number and images right inside."""
     return [
         name
-        for name in listing.folders
-        if canonical(name, aliases) is not None or (name.isdecimal() and list_folder(folder / name).images)
+        for name in explorer.list(folder).folders
+        if canonical(name, aliases) is not None or (name.isdecimal() and explorer.list(folder / name).images)
     ]
 
 
-def _unwrap(folder: Path, aliases: Mapping[str, str] | None) -> Path:
+def _unwrap(folder: Path, aliases: Mapping[str, str] | None, explorer: Explorer) -> Path:
     """Go down through folders that hold nothing but one more folder, as in train/train/angry."""
     for _ in range(MOST_LEVELS):
-        listing = list_folder(folder)
-        if len(listing.folders) != 1 or listing.images or class_folders(folder, listing, aliases):
+        listing = explorer.list(folder)
+        if len(listing.folders) != 1 or listing.images or class_folders(folder, aliases, explorer):
             break
         inner = folder / listing.folders[0]
-        if not list_folder(inner).folders:
+        if not explorer.list(inner).folders:
             break
         folder = inner
     return folder

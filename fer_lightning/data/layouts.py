@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fer_lightning.data.csv_layout import KNOWN_FILES, has_pixel_columns, read_csv_table
 from fer_lightning.data.folder_layout import alias_setting, read_folder_table
-from fer_lightning.data.folder_search import IMAGE_SUFFIXES, Survey, list_folder, split_folders, split_of, survey
+from fer_lightning.data.folder_search import IMAGE_SUFFIXES, Explorer, Survey, split_folders, split_of, survey
 from fer_lightning.data.table import ImageTable
 from fer_lightning.emotions import CODE_ORDERS, canonical
 from fer_lightning.errors import ConfigError, DataError
@@ -20,7 +20,11 @@ ARCHIVES: tuple[str, ...] = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z"
 
 
 def read_layout(
-    root: Path, layout: str = "auto", aliases: Mapping[str, str] | None = None, code_order: str | None = None
+    root: Path,
+    layout: str = "auto",
+    aliases: Mapping[str, str] | None = None,
+    code_order: str | None = None,
+    explorer: Explorer | None = None,
 ) -> ImageTable:
     """Recognise what lies at `root` and list it; no image is opened.
 
@@ -32,6 +36,7 @@ def read_layout(
         layout: "auto", "folders" or "csv".
         aliases: The user's own class spellings, for example {"bored": "neutral"}.
         code_order: What class folders named 0 to 6 mean, "fer2013" or "alphabetical"; None where they are not expected.
+        explorer: Lists the folders, and knows afterwards what was looked at; None for one of its own.
 
     Returns:
         The table, sorted by split, class and natural file name; `rows` counts from 0.
@@ -43,14 +48,17 @@ def read_layout(
     _check_choice("data.layout", layout, LAYOUTS)
     if code_order is not None:
         _check_choice("data.code_order", code_order, CODE_ORDERS)
-    root = Path(os.path.abspath(Path(root).expanduser()))  # not resolve(): the user's own names stay in messages
+    root, explorer = absolute(root), Explorer() if explorer is None else explorer
     if not os.path.exists(root):
         raise _missing(root)
     if not os.path.isdir(root):
+        explorer.look_at(root)
         return _read_file(root, layout, code_order)
-    found = survey(root, aliases)
+    found = survey(root, aliases, explorer)
+    for path in found.csv_files:
+        explorer.look_at(path)
     if found.trees and layout != "csv":
-        table = read_folder_table(_the_tree(root, found, aliases), aliases, code_order)
+        table = read_folder_table(_the_tree(root, found, aliases, explorer), aliases, code_order, explorer)
         ignored = [path.name for path in found.csv_files if has_pixel_columns(path)]
         if not ignored:
             return table
@@ -59,6 +67,11 @@ def read_layout(
     if found.csv_files and layout != "folders" and (layout == "csv" or not found.unnamed):
         return _read_one_csv(root, found.csv_files, code_order)
     raise _nothing(root, found, layout)
+
+
+def absolute(root: str | Path) -> Path:
+    """Return the path that the user means; links stay, so that the user's own names are in the messages."""
+    return Path(os.path.abspath(Path(root).expanduser()))
 
 
 def _check_choice(key: str, value: str, choices: Iterable[str]) -> None:
@@ -94,19 +107,19 @@ def _read_one_csv(root: Path, files: list[Path], code_order: str | None) -> Imag
     return replace(table, notes=(*table.notes, f"{usable[0].name} is read, {others} beside it is not: the same faces"))
 
 
-def _the_tree(root: Path, found: Survey, aliases: Mapping[str, str] | None) -> Path:
+def _the_tree(root: Path, found: Survey, aliases: Mapping[str, str] | None, explorer: Explorer) -> Path:
     """Return the one data set; raise DataError where `root` is too high or too low for that."""
     if len(found.trees) > 1:
         raise DataError(f"{root} holds {len(found.trees)} data sets: type {_suggest(found.trees)}")
     tree = found.trees[0]
-    if tree == root and split_of(root.name) is not None and not split_folders(root, list_folder(root), aliases):
+    if tree == root and split_of(root.name) is not None and not split_folders(root, aliases, explorer):
         raise DataError(f"{root} is one split of a data set: type its parent, data.root={root.parent}")
     return tree
 
 
 def _nothing(root: Path, found: Survey, layout: str) -> DataError:
     """Return the error for a root where nothing can be read, with what probably helps."""
-    listing = list_folder(root)
+    listing = Explorer().list(root)
     archives = [name for name in listing.others if name.lower().endswith(ARCHIVES)]
     if layout == "csv":
         return DataError(f"{root}: no CSV file in it or below; type data.root=PATH/fer2013.csv, or data.layout=auto")
@@ -136,7 +149,7 @@ def _missing(root: Path) -> DataError:
     """Return the error for a path that is not there, with the names that do lie where it should."""
     parent = next(folder for folder in root.parents if os.path.isdir(folder))
     absent = root.relative_to(parent).parts[0]
-    listing = list_folder(parent)
+    listing = Explorer().list(parent)
     near = did_you_mean(absent, (*listing.folders, *(name for name in listing.others if name.endswith(".csv"))))
     hint = f"; {parent} holds {', '.join(listing.folders[:8]) or 'no folders'}"
     return DataError(f"no such folder or file: data.root={root}{near or hint}")

@@ -64,7 +64,7 @@ def load_images(
     read = _csv_reader(table, image_shape) if table.source == "csv" else _file_reader(table, image_shape)
     step = max(1, min(256, _CHUNK_BYTES // math.prod(image_shape)))
     digests, failures, unopened = np.zeros(count, dtype=np.uint64), dict[int, str](), set[int]()
-    with _ImageFile(dest, shape) as file, _bar(progress) as bar:
+    with ImageFile(dest, shape) as file, _bar(progress) as bar:
         task = bar.add_task("decoding images", total=count)
 
         def load_one(row: int, image: np.ndarray) -> None:
@@ -88,7 +88,7 @@ def load_images(
     return Loaded(digests, dict(sorted(failures.items())), unopened)
 
 
-class _ImageFile:
+class ImageFile:
     """A .npy file (N, C, H, W), uint8, that threads write in pieces.
 
     Written and not mapped, so that a full disk is an error that can be told and unwritten pages do not count as memory.
@@ -99,7 +99,7 @@ class _ImageFile:
         np.lib.format.write_array_header_1_0(self._file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         self._begin = self._file.tell()
 
-    def __enter__(self) -> _ImageFile:
+    def __enter__(self) -> ImageFile:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -127,11 +127,11 @@ def _for_each(work: Callable[[int], None], items: range, workers: int) -> None:
 
 
 def _file_reader(table: ImageTable, image_shape: tuple[int, int, int]) -> Read:
-    root, names, (channels, image_size, _) = os.path.abspath(table.root), table.paths.tolist(), image_shape
+    root, paths, (channels, image_size, _) = os.path.abspath(table.root), table.paths, image_shape
 
     def read(row: int) -> np.ndarray:
         try:
-            with open(f"{root}/{names[row]}", "rb", buffering=0) as file:
+            with open(f"{root}/{paths[row]}", "rb", buffering=0) as file:
                 data = file.read()
         except OSError as error:
             raise _Unopened(f"cannot be opened: {error.strerror or error}") from error
@@ -142,13 +142,13 @@ def _file_reader(table: ImageTable, image_shape: tuple[int, int, int]) -> Read:
 
 def _csv_reader(table: ImageTable, image_shape: tuple[int, int, int]) -> Read:
     """The table names data rows as "fer2013.csv#17"."""
-    places = [(name, int(row)) for name, _, row in (path.rpartition("#") for path in table.paths.tolist())]
-    pixels = {name: read_csv_pixels(table.root / name) for name in {name for name, _ in places}}
+    names = {path.rpartition("#")[0] for path in table.paths}
+    pixels = {name: read_csv_pixels(table.root / name) for name in names}
     channels, image_size, _ = image_shape
 
     def read(row: int) -> np.ndarray:
-        name, place = places[row]
-        return fit_image(pixels[name][place], image_size, channels)
+        name, _, place = table.paths[row].rpartition("#")
+        return fit_image(pixels[name][int(place)], image_size, channels)
 
     return read
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fer_lightning.data.columns import Words
 from fer_lightning.data.splits import stratified_split
 from fer_lightning.data.table import SPLITS, ImageTable
 from fer_lightning.errors import DataError
@@ -15,7 +16,7 @@ DEFAULT_HOLDOUT = 0.1
 
 def resolve_splits(
     table: ImageTable, digests: np.ndarray, *, holdout: float | str, split: Sequence[float], seed: int
-) -> tuple[np.ndarray, tuple[str, ...]]:
+) -> tuple[Words, tuple[str, ...]]:
     """Put every image into `train`, `validation` or `test`.
 
     A download without splits is divided by `split`. One with a training and one other split keeps them, unless
@@ -30,12 +31,12 @@ def resolve_splits(
         seed: of the cuts.
 
     Returns:
-        splits `(N,)` of str, and remarks for the user.
+        splits `(N,)`, and remarks for the user.
 
     Raises:
         DataError: `holdout` is asked of a download with three splits, or a class is too small to be cut.
     """
-    splits = table.splits.astype("<U10")
+    splits = table.splits
     if (splits == "").all():
         shares = {name: share for name, share in zip(SPLITS, split, strict=True) if share > 0}
         cut = stratified_split(table.labels, shares, groups=digests, seed=seed, classes=table.classes)
@@ -49,11 +50,11 @@ def resolve_splits(
         return splits, ()
     if has_validation and has_test:
         raise DataError(f"{table.root} has its own validation and test split: type data.holdout=0")
-    splits[splits == "validation"] = "test"
-    train = np.flatnonzero(splits == "train")
+    codes, train = splits.codes.copy(), np.flatnonzero(splits == "train")
+    codes[splits == "validation"] = SPLITS.index("test")
     shares = {"train": 1.0 - float(share), "validation": float(share)}
-    splits[train] = stratified_split(
-        table.labels[train], shares, groups=digests[train], seed=seed, classes=table.classes
-    )
-    held = (splits == "validation").sum()
-    return splits, (f"held out {held:,} of the training images to choose the checkpoint (data.holdout={share})",)
+    cut = stratified_split(table.labels[train], shares, groups=digests[train], seed=seed, classes=table.classes)
+    codes[train] = Words.of(cut, splits.words).codes
+    held = (cut == "validation").sum()
+    remark = f"held out {held:,} of the training images to choose the checkpoint (data.holdout={share})"
+    return Words(codes, splits.words), (remark,)

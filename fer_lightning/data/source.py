@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from fer_lightning.data.cache import ImageCache, open_cache
+from fer_lightning.data.changes import take_snapshot
+from fer_lightning.data.folder_search import Explorer
+from fer_lightning.data.images import read_rows
 from fer_lightning.data.layouts import read_layout
-from fer_lightning.data.synthetic import synthetic_table
 from fer_lightning.data.table import ImageTable
+from fer_lightning.data.table_index import TableIndex
 from fer_lightning.errors import DataError
 
 
@@ -22,7 +26,7 @@ class Source:
 
     Attributes:
         table: one row a readable image; `table.rows` points into `images` and `digests`.
-        images: uint8 `(N, C, H, W)`, an array or a memory map.
+        images: uint8 `(N, C, H, W)`, an array or a memory map; `images.read_rows` reads many of either.
         digests: uint64 `(N,)`, equal for pixel-identical images.
         fingerprint: of the contents, to be stored with what is trained on them.
         skipped: path → reason, of unreadable images that were left out.
@@ -55,11 +59,13 @@ class ImageRows:
         return len(self._rows)
 
     def __getitem__(self, position: int) -> np.ndarray:
-        return np.asarray(self._images[self._rows[position]])
+        return read_rows(self._images, self._rows[[position]])[0]
 
 
 def draw_source(counts: Mapping[str, int], *, image_size: int, channels: int, seed: int) -> Source:
     """Draw `counts["train"]`, `counts["validation"]` and `counts["test"]` faces."""
+    from fer_lightning.data.synthetic import synthetic_table  # brings OpenCV
+
     table, images = synthetic_table(**counts, image_size=image_size, channels=channels, seed=seed)
     digests = np.arange(len(images), dtype=np.uint64)  # each drawn by a seed of its own: no twins
     sizes = "-".join(str(counts[name]) for name in ("train", "validation", "test"))
@@ -77,17 +83,26 @@ def read_source(
     cache_dir: Path,
     on_error: str,
 ) -> Source:
-    """Recognise the layout below `root` and open its cache, decoding what is new.
+    """Recognise the layout below `root` and open its cache, reading and decoding what is new.
 
     Raises:
         DataError: the layout is not understood, or an image cannot be read and `on_error` is `raise`.
     """
-    table = read_layout(root, layout, aliases, code_order)
-    cache = open_cache(table, image_size=image_size, channels=channels, cache_dir=cache_dir)
+    index = TableIndex(cache_dir, root, layout, aliases, code_order)
+    known, sizes = index.find(), {"image_size": image_size, "channels": channels, "cache_dir": cache_dir}
+    if known is None:
+        explorer, began = Explorer(), time.time_ns()
+        table = read_layout(root, layout, aliases, code_order, explorer)
+        snapshot = take_snapshot(table)
+        cache = open_cache(table, state=snapshot.key, **sizes)
+        index.remember(table, snapshot, explorer.seen, began)
+    else:
+        table, state = known
+        cache = open_cache(table, state=state, **sizes)
     if not cache.failures:
         return Source(table, cache.images, cache.digests, cache.fingerprint)
     skipped, remark = _judge_failures(table, cache, on_error)
-    readable = np.ones(len(table.labels), dtype=bool)
+    readable = np.ones(len(table), dtype=bool)
     readable[list(cache.failures)] = False
     columns = {name: getattr(table, name)[readable] for name in ("paths", "labels", "splits", "rows")}
     return Source(replace(table, **columns), cache.images, cache.digests, cache.fingerprint, skipped, (remark,))

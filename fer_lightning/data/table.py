@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_lightning.data.columns import Paths, Words
 from fer_lightning.emotions import EMOTIONS, canonical
 from fer_lightning.errors import ConfigError, DataError
 from fer_lightning.near import did_you_mean
@@ -24,20 +25,23 @@ class ImageTable:
         root: Folder that `paths` start from: the one that holds the data set, wrappers taken off.
         source: "folders", "csv" or "synthetic".
         paths: (N,) str, posix path relative to `root`, or "fer2013.csv#17" (data row 17, from 0).
-        labels: (N,) int64 into `classes`.
+        labels: (N,) the smallest unsigned integers that count `classes`, into them.
         splits: (N,) str: "train", "validation", "test", or "" where the download gives none.
         classes: Class names, canonical ones first and in canonical order, then others alphabetically.
         explanation: One line that tells the user what was recognised.
         rows: (N,) int64, the row in the unselected table, which is the row in the cache.
         notes: One-line remarks, such as a second copy that was left out.
         empty: (split, class) pairs that have a folder without an image in it.
+
+    `paths` and `splits` may be given as any column of str; they are kept as `Paths` and `Words`, which take few bytes
+    a row and are indexed and compared as arrays of str are.
     """
 
     root: Path
     source: str
-    paths: np.ndarray
+    paths: Paths
     labels: np.ndarray
-    splits: np.ndarray
+    splits: Words
     classes: tuple[str, ...]
     explanation: str
     rows: np.ndarray
@@ -45,6 +49,10 @@ class ImageTable:
     empty: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
+        small = np.min_scalar_type(len(self.classes))
+        object.__setattr__(self, "paths", Paths.of(self.paths))
+        object.__setattr__(self, "splits", Words.of(self.splits, (*SPLITS, "")))
+        object.__setattr__(self, "labels", np.asarray(self.labels).astype(small, copy=False))
         lengths = {len(column) for column in (self.paths, self.labels, self.splits, self.rows)}
         if len(lengths) != 1:
             raise ValueError(f"columns of an ImageTable differ in length: {sorted(lengths)}")
@@ -67,7 +75,7 @@ def order_classes(names: Iterable[str]) -> tuple[str, ...]:
     return (*(name for name in EMOTIONS if name in distinct), *sorted(distinct - set(EMOTIONS)))
 
 
-def describe_counts(splits: np.ndarray, classes: Sequence[str]) -> str:
+def describe_counts(splits: Words | np.ndarray, classes: Sequence[str]) -> str:
     """Return "28,695 train, 3,589 validation images, 7 classes" for a column of splits, (N,) str."""
     counts = [f"{(splits == split).sum():,} {split}".rstrip() for split in (*SPLITS, "") if (splits == split).any()]
     return f"{', '.join(counts)} images, {len(classes)} classes"
@@ -108,12 +116,11 @@ def select_classes(
             f"classes of the data set: {', '.join(table.classes)}"
         )
     code = np.array([kept.index(becomes[name]) if becomes[name] in kept else -1 for name in table.classes])
-    labels = code[table.labels]
-    keep = labels >= 0
+    keep = (code >= 0)[table.labels]
     selected = replace(
         table,
         paths=table.paths[keep],
-        labels=labels[keep],
+        labels=code[table.labels[keep]],
         splits=table.splits[keep],
         rows=table.rows[keep],
         classes=kept,
@@ -126,8 +133,10 @@ def select_classes(
 def digest_table(table: ImageTable) -> str:
     """Return 16 hex digits, equal for tables that put the same images of the same labels into the same splits."""
     digest = hashlib.sha256()
-    for column in (table.paths, table.splits, table.labels.astype(str)):
-        digest.update("\n".join(column.tolist()).encode())
+    numbers = Words(table.labels, [str(label) for label in range(len(table.classes))])
+    for column in (table.paths, table.splits, numbers):
+        for piece in column.joined(b"\n"):
+            digest.update(piece)
     return digest.hexdigest()[:16]
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 class LabelledImages(Protocol):
     """What the table needs to know of the data: names, splits and labels, a row an image."""
 
-    paths: np.ndarray
-    splits: np.ndarray
+    paths: Sequence[str] | np.ndarray
+    splits: Sequence[str] | np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
 
@@ -31,8 +31,8 @@ def predictions_table(
     """
     names, outputs = np.asarray(images.classes, dtype=object), np.asarray(classes, dtype=object)
     columns = {
-        "path": images.paths[index],
-        "split": images.splits[index],
+        "path": np.asarray(images.paths[index]),
+        "split": np.asarray(images.splits[index]),
         "label": names[images.labels[index]],
         "predicted": outputs[probabilities.argmax(axis=1)],
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import re
 import shutil
 import tempfile
@@ -13,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_lightning.data.cache import ImageCache, open_cache, read_cached_images
+from fer_lightning.data.cache import ImageCache, open_cache
 from fer_lightning.data.decode import decode_image
 from fer_lightning.data.layouts import read_layout
+from fer_lightning.data.loading import Loaded
 from fer_lightning.data.synthetic import write_tree
 from fer_lightning.data.table import ImageTable
 from fer_lightning.errors import DataError
@@ -100,6 +100,15 @@ def test_same_content_elsewhere_has_the_same_fingerprint_and_folder(tree: Path, 
     assert first.fingerprint == second.fingerprint == elsewhere.fingerprint
     assert folders_in(tmp_path / "cache") == [first.fingerprint]
     assert not open_small(tmp_path / "copy", tmp_path / "cache").built
+
+
+def test_fingerprint_is_the_one_that_checkpoints_remember(tmp_path: Path) -> None:
+    for number, name in enumerate(("train/happy/1.png", "train/sad/ü.png", "validation/sad/2.png")):
+        (tmp_path / "faces" / name).parent.mkdir(parents=True)
+        picture = np.arange(256, dtype=np.uint8).reshape(16, 16) + np.uint8(number)
+        (tmp_path / "faces" / name).write_bytes(cv2.imencode(".png", picture)[1].tobytes() if number < 2 else b"")
+    cache = open_small(tmp_path / "faces", tmp_path / "cache", size=16)
+    assert cache.fingerprint == "a46c155c20a650e14a1611a61329f3c8"
 
 
 def test_each_size_and_channel_count_has_its_own_cache(tree: Path, tmp_path: Path) -> None:
@@ -189,15 +198,6 @@ def test_csv_gives_the_bytes_of_the_folders(tmp_path: Path, layout: str) -> None
     np.testing.assert_array_equal(images[0], images[1])
 
 
-def test_images_pickle_as_their_path(tree: Path, tmp_path: Path) -> None:
-    cache = open_small(tree, tmp_path / "cache")
-    sent = pickle.dumps(cache.images)
-    assert len(sent) < 500 < cache.images.nbytes
-    np.testing.assert_array_equal(pickle.loads(sent), cache.images)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(cache.images[3:5])), cache.images[3:5])
-    np.testing.assert_array_equal(read_cached_images(cache.path), cache.images)
-
-
 @pytest.mark.parametrize("damage", ["images.npy", "digests.npy", "cache.json", "folder"])
 def test_damaged_cache_is_built_again(tree: Path, tmp_path: Path, damage: str) -> None:
     first = open_small(tree, tmp_path / "cache")
@@ -235,3 +235,32 @@ def test_failing_build_cleans_up(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         open_cache(table, image_size=24, channels=1, cache_dir=tmp_path / "cache", progress=False)
     assert folders_in(tmp_path / "cache") == []
+
+
+def test_mended_image_whose_name_holds_a_hash(tree: Path, tmp_path: Path) -> None:
+    victim = (tree / "train/happy/3.png").rename(tree / "train/happy/a#3.png")
+    whole = victim.read_bytes()
+    victim.write_bytes(b"")
+    table = table_of(tree)
+    options = {"image_size": 24, "channels": 1, "cache_dir": tmp_path / "cache", "progress": False, "state": "one"}
+    assert len(open_cache(table, **options).failures) == 1  # type: ignore[arg-type]
+    assert not open_cache(table, **options).built  # type: ignore[arg-type]
+    victim.write_bytes(whole)
+    os.utime(victim, (2**31, 2**31))  # the clock of a file system is too coarse for what follows at once
+    assert open_cache(table, **options).failures == {}  # type: ignore[arg-type]
+
+
+def test_mended_csv_whose_name_holds_a_hash(tmp_path: Path) -> None:
+    write_tree(tmp_path / "faces", layout="csv", per_class=1, image_size=24)
+    file = (tmp_path / "faces/fer2013.csv").rename(tmp_path / "faces/fer#2013.csv")
+    table, failures = read_layout(file), [{0: "damaged"}, {}]
+
+    def load(table: ImageTable, shape: tuple[int, ...], path: Path, **_: object) -> Loaded:
+        np.save(path, np.zeros(shape, dtype=np.uint8))
+        return Loaded(np.arange(len(table), dtype=np.uint64), failures.pop(0), set())
+
+    options = {"image_size": 24, "channels": 1, "cache_dir": tmp_path / "cache", "state": "one", "load": load}
+    assert len(open_cache(table, **options).failures) == 1  # type: ignore[arg-type]
+    assert not open_cache(table, **options).built  # type: ignore[arg-type]
+    os.utime(file, (2**31, 2**31))
+    assert open_cache(table, **options).failures == {}  # type: ignore[arg-type]

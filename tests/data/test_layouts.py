@@ -39,7 +39,7 @@ def test_train_and_validation_in_a_wrapper(kaggle_tree: Path) -> None:
     assert table.notes == ()
     assert all((table.root / path).is_file() for path in table.paths)
     assert all(path.split("/")[1] == EMOTIONS[label] for path, label in zip(table.paths, table.labels, strict=True))
-    assert table.labels.dtype == table.rows.dtype == np.int64
+    assert (table.labels.dtype, table.rows.dtype) == (np.uint8, np.int64)
     np.testing.assert_array_equal(table.rows, np.arange(35))
 
 
@@ -226,14 +226,17 @@ def test_layouts_of_fer2013(
     assert [note in remark for remark in table.notes] == [True] * bool(note)
 
 
-def test_each_folder_is_listed_a_few_times_however_many_images_it_has(
+def test_each_folder_is_listed_once_and_only_folders_are_looked_at(
     tmp_path: Path, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = " ".join(f"{number}.jpg" for number in range(100))
     plant(tmp_path, {f"{split}/{name}": names for split in ("train", "test") for name in EMOTIONS})
     listed: list[str] = []
-    scan = os.scandir
+    looked_at: list[str] = []
+    scan, stat = os.scandir, os.stat
     monkeypatch.setattr(os, "scandir", lambda folder: listed.append(str(folder)) or scan(folder))
+    monkeypatch.setattr(os, "stat", lambda path, **options: looked_at.append(str(path)) or stat(path, **options))
     assert len(read_layout(tmp_path)) == 1400
-    assert max(listed.count(folder) for folder in listed) <= 5  # by search, sniffing and reading; never once an image
+    assert max(listed.count(folder) for folder in listed) == 1  # by search, sniffing and reading together
+    assert not [path for path in looked_at if path.endswith(".jpg")]
     assert len(set(listed)) == 17  # the root, two splits and seven classes in each

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
+from sklearn.model_selection import train_test_split
 
 from fer_lightning.data.splits import duplicates_across, stratified_split
 from fer_lightning.errors import ConfigError, DataError
@@ -21,6 +24,19 @@ def faces(seed: int = 0, count: int = 2000) -> tuple[np.ndarray, np.ndarray]:
         groups[twins] = groups[start]
         labels[twins] = labels[start]
     return labels, groups
+
+
+def test_draws_are_those_of_scikit_learn() -> None:
+    """Checkpoints remember their splits by a digest, and older ones were trained on what scikit-learn drew."""
+    labels = np.repeat([0, 1], [60, 41])
+    splits = np.asarray(stratified_split(labels, THIRDS, groups=None, seed=5))
+    for label in (0, 1):
+        rest = np.flatnonzero(labels == label)
+        state = int(np.random.SeedSequence([5, label]).generate_state(1)[0])
+        for name in ("validation", "test"):
+            size = int((splits[labels == label] == name).sum())
+            rest, drawn = train_test_split(rest, test_size=size, random_state=state)
+            np.testing.assert_array_equal(np.flatnonzero((labels == label) & (splits == name)), np.sort(drawn))
 
 
 def test_every_class_has_its_share() -> None:
@@ -48,6 +64,16 @@ def test_a_group_of_two_labels_stays_together() -> None:
     for seed in range(10):
         splits = stratified_split(labels, {"train": 0.5, "validation": 0.5}, groups=groups, seed=seed)
         assert len(set(splits[:3])) == 1
+
+
+def test_a_group_counts_as_its_most_frequent_label() -> None:
+    # one group of three 1s and two 0s, beside nine single images of each: class 1 has ten groups, and class 0 nine
+    labels = np.array([0, 1, 1, 0, 1] + [0] * 9 + [1] * 9)
+    groups = np.array([9] * 5 + [*range(100, 118)], dtype=np.uint64)
+    splits = stratified_split(labels, {"train": 0.5, "validation": 0.5}, groups=groups, seed=1)
+    held = [int((splits[rows] == "validation").sum()) for rows in (slice(5, 14), slice(14, 23))]
+    assert held[0] in (4, 5)
+    assert held[1] + int(splits[0] == "validation") == 5
 
 
 def test_seed_decides_and_order_of_rows_does_not() -> None:
@@ -94,3 +120,17 @@ def test_twins_are_counted_in_the_later_split() -> None:
     expected = {("train", "validation"): 2, ("train", "test"): 2, ("validation", "test"): 1}
     assert duplicates_across(digests, splits) == expected
     assert duplicates_across(digests, np.full(10, "")) == {}
+
+
+@pytest.mark.parametrize("most", [2**63, 20_000, 5])
+def test_twins_are_counted_as_sets_count_them(most: int) -> None:
+    digests = np.random.default_rng(0).integers(0, most, 3000, dtype=np.uint64)
+    digests[2000:2100] = digests[:100]
+    splits = np.repeat(["train", "validation", "test"], [1500, 1000, 500])
+    parts = {split: digests[splits == split].tolist() for split in ("train", "validation", "test")}
+    known = {split: set(part) for split, part in parts.items()}
+    expected = {
+        (here, there): sum(digest in known[here] for digest in parts[there]) for here, there in combinations(parts, 2)
+    }
+    assert duplicates_across(digests, splits) == {pair: count for pair, count in expected.items() if count}
+    assert expected["train", "validation"] + expected["train", "test"] >= 100

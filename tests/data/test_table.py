@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fer_lightning.data.layouts import read_layout
-from fer_lightning.data.table import ImageTable, select_classes
+from fer_lightning.data.table import ImageTable, digest_table, select_classes
 from fer_lightning.emotions import EMOTIONS
 from fer_lightning.errors import ConfigError
 
@@ -67,3 +69,29 @@ def test_columns_of_a_table_agree(flat_tree: Path) -> None:
     table = read_layout(flat_tree)
     with pytest.raises(ValueError, match="differ in length"):
         ImageTable(table.root, "folders", table.paths, table.labels[:3], table.splits, table.classes, "", table.rows)
+
+
+def test_digest_is_the_one_that_checkpoints_remember() -> None:
+    paths = ["train/happy/1.png", "train/sad/ü.png", "validation/sad/2.png"]
+    table = ImageTable(
+        Path("faces"), "folders", paths, np.array([0, 1, 1]), ["train", "train", "validation"], ("happy", "sad"), "",
+        np.arange(3),
+    )  # fmt: skip
+    assert digest_table(table) == "c6cd8432067b20a9"
+    assert digest_table(replace(table, splits=["train"] * 3)) != "c6cd8432067b20a9"
+
+
+def test_digest_of_a_long_table_is_that_of_its_words() -> None:
+    paths = [f"train/happy/{number}.png" for number in range(10_000)]
+    splits, labels = ["train", "test"] * 5000, np.arange(10_000) % 12
+    classes = tuple("abcdefghijkl")
+    table = ImageTable(Path("faces"), "folders", paths, labels, splits, classes, "", np.arange(10_000))
+    text = "\n".join(paths) + "\n".join(splits) + "\n".join(map(str, labels.tolist()))
+    assert digest_table(table) == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def test_columns_are_small_and_words_are_checked() -> None:
+    table = ImageTable(Path(), "folders", ["a", "b"], np.array([0, 1]), ["train", ""], ("x", "y"), "", np.arange(2))
+    assert (table.labels.dtype, table.splits.codes.dtype) == (np.uint8, np.uint8)
+    with pytest.raises(ValueError, match="dev is none of train, validation, test"):
+        ImageTable(Path(), "folders", ["a"], np.array([0]), ["dev"], ("x", "y"), "", np.arange(1))
