@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import pandas as pd
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
-from fer_lightning.data.datamodule import ExpressionDataModule
+from fer_lightning.data.datamodule import DEFAULT_CACHE, ExpressionDataModule
 from fer_lightning.errors import ConfigError
-from fer_lightning.machine import Machine, settle
+from fer_lightning.machine import Machine
 from fer_lightning.models.backbones import check_name
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.schedules import scheduler_config
@@ -26,13 +25,20 @@ EXTRAS = ("wandb", "mlflow")  # of pyproject.toml, named after the logger that n
 
 
 def settle_machine(cfg: DictConfig) -> Machine:
-    """Resolve every `auto` of the configuration that depends on the machine."""
-    return settle(
+    """Resolve every `auto` of the configuration that depends on the machine.
+
+    Raises:
+        ConfigError: the machine lacks what was asked for.
+    """
+    return _make(
+        cfg.machine,
         accelerator=cfg.trainer.accelerator,
         precision=cfg.trainer.precision,
         channels_last=cfg.model.channels_last if "model" in cfg else "auto",
         num_workers=cfg.data.num_workers,
         devices=cfg.trainer.devices,
+        deterministic=cfg.trainer.deterministic,
+        memory=(DEFAULT_CACHE if cfg.data.cache_dir is None else Path(cfg.data.cache_dir).expanduser()) / "bf16.json",
     )
 
 
@@ -153,6 +159,8 @@ def carry_over(logger: CSVLogger, step: int) -> None:
     """
     file = Path(logger.log_dir) / "metrics.csv"
     if file.is_file():
+        import pandas as pd  # not at each start
+
         rows = pd.read_csv(file)
         for _, row in rows[rows["step"] < step].iterrows():
             scores = row.drop("step").dropna().to_dict()
@@ -175,6 +183,7 @@ def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback
         cfg.trainer,
         accelerator=machine.accelerator,
         precision=machine.precision,
+        benchmark=machine.benchmark if cfg.trainer.benchmark is None else cfg.trainer.benchmark,
         callbacks=callbacks,
         logger=loggers or False,
         enable_checkpointing=any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks),

@@ -14,7 +14,8 @@ from fer_lightning.near import did_you_mean
 from fer_lightning.rules import get, rules
 from fer_lightning.signatures import describe, fits, locate, read_signature
 
-AUTO = ("trainer.precision", "trainer.accelerator", "data.num_workers", "data.holdout", "model.channels_last")
+# where a constructor of others knows no `auto`, or where ours is replaced by a choice before it sees it
+AUTO = ("trainer.precision", "trainer.accelerator", "model.channels_last")
 # the few values that no constructor takes, so that no signature says what they are
 SCALARS = {
     "seed": int,
@@ -22,6 +23,9 @@ SCALARS = {
     "mode": Literal["min", "max"],
     "ckpt_path": str | None,
     "split": Literal["train", "validation", "test", "all", "auto"],
+    "suite": list[str],
+    "window": float,
+    "windows": int,
 }
 # values with a better message where they are used, which knows the classes of the data
 TOLD_LATER = {"data.merge": Mapping[str, Any] | None}

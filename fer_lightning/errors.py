@@ -33,3 +33,9 @@ class CheckpointError(UserError):
     """A file is no checkpoint of ours, or belongs to other classes."""
 
     exit_code = 2
+
+
+def first_lines(error: BaseException, width: int = 200) -> str:
+    """Return the beginning of an error's message on one line."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= width else text[:width] + "…"

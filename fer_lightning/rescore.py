@@ -59,6 +59,7 @@ def evaluate_checkpoint(cfg: DictConfig) -> float:
     quieten()
     model = load_classifier(cfg.ckpt_path)
     machine = build.settle_machine(cfg)
+    machine.apply()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     if cfg.split == "all":
         cfg.data.split = [0.0, 0.0, 1.0]  # a folder without splits is scored whole
@@ -66,14 +67,17 @@ def evaluate_checkpoint(cfg: DictConfig) -> float:
     check_data(model, data, cfg)
     split = data.report_split if cfg.split == "auto" else cfg.split
     data.require(split)
-    for remark in (*data.remarks, machine.why):
-        log.info(remark)
     trainer = build.build_trainer(cfg, machine, [ProgressBar()], [])
+    delivery = data.explain_delivery(trainer.strategy.root_device)
+    for remark in (*data.remarks, machine.why, delivery):
+        log.info(remark)
     table, images = scoring.predict_split(trainer, model, data, split)
     accuracy = float((table["label"] == table["predicted"]).mean())
     if trainer.is_global_zero:
         folder = Path(cfg.output_dir)
-        write_environment(folder, machine=machine.as_dict(), data={"fingerprint": data.source.fingerprint})
+        write_environment(
+            folder, machine=machine.as_dict(), data={"fingerprint": data.source.fingerprint, "delivery": delivery}
+        )
         metrics = write_verdict(table, images, folder, **describe(cfg, model, data, split, len(table)))
         console.print_results(metrics, folder)
     return accuracy

@@ -10,13 +10,18 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fer_lightning.near import did_you_mean
 from fer_lightning.resources import listed_devices
 from fer_lightning.signatures import locate, read_signature
 
+SUITES = ("startup", "pipeline", "train", "inference", "memory")
+FP16 = ("16-mixed", "16")
 MONITORS = {"val/acc": "max", "val/f1_macro": "max", "val/loss": "min", "train/acc": "max", "train/loss": "min"}
 # smallest and largest value; the constructors check the others, these would reach a library that says it less well
 RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
+    "window": (0.05, 3600),
+    "windows": (2, 1000),
     "data.seed": (0, 2**32 - 1),
     "data.batch_size": (1, float("inf")),
     "data.num_workers": (0, float("inf")),
@@ -26,8 +31,10 @@ RANGES: dict[str, tuple[float, float]] = {
 
 def rules(cfg: DictConfig) -> list[str]:
     """Return what is wrong, one line a rule that is broken, each with what to type instead."""
-    families = (_range_rules, _monitor_rules, _validation_rules, _schedule_rules, _frozen_rules, _device_rules)
-    return [problem for family in (*families, _sweep_rules) for problem in family(cfg)]
+    values = (_range_rules, _monitor_rules, _validation_rules, _schedule_rules)
+    steps = (_frozen_rules, _graph_rules, _compile_rules, _clipping_rules)
+    runs = (_delivery_rules, _device_rules, _sweep_rules, _benchmark_rules)
+    return [problem for family in (*values, *steps, *runs) for problem in family(cfg)]
 
 
 def get(cfg: DictConfig, key: str) -> Any:
@@ -111,6 +118,54 @@ def _frozen_rules(cfg: DictConfig) -> Iterator[str]:
         )
 
 
+def _graph_rules(cfg: DictConfig) -> Iterator[str]:
+    """What would be recorded once and replayed for ever, or is not the recorded step's to do."""
+    if get(cfg, "model.cuda_graph") is not True:
+        return
+    strategy = str(get(cfg, "trainer.strategy"))
+    clashes = {
+        "model.mixup": get(cfg, "model.mixup") not in (None, 0),
+        "model.cutmix": get(cfg, "model.cutmix") not in (None, 0),
+        "model.freeze_backbone": get(cfg, "model.freeze_backbone") is True,
+        "model.compile": str(get(cfg, "model.compile")) in ("reduce-overhead", "max-autotune"),
+        "trainer.precision": str(get(cfg, "trainer.precision")) in FP16,
+        "trainer.accumulate_grad_batches": get(cfg, "trainer.accumulate_grad_batches") not in (None, 1),
+        "trainer.detect_anomaly": get(cfg, "trainer.detect_anomaly") is True,
+        "trainer.strategy": strategy not in ("auto", "None"),
+        "trainer.devices": _ranks(cfg) > 1,
+        "trainer.accelerator": get(cfg, "trainer.accelerator") in ("cpu", "mps"),
+    }
+    for key, clash in clashes.items():
+        if clash:
+            yield f"model.cuda_graph=true does not go with {key}={get(cfg, key)}: leave out one of the two"
+
+
+def _compile_rules(cfg: DictConfig) -> Iterator[str]:
+    if get(cfg, "model.compile") is not None and get(cfg, "model.freeze_backbone") is True:
+        yield "model.compile compiles what model.freeze_backbone=true leaves as it is: leave out one of the two"
+
+
+def _clipping_rules(cfg: DictConfig) -> Iterator[str]:
+    clips, fused = get(cfg, "trainer.gradient_clip_val"), get(cfg, "optimizer.fused")
+    if clips and fused is True and str(get(cfg, "trainer.precision")) in FP16:
+        yield (
+            f"trainer.gradient_clip_val={clips} needs gradients that a fused optimizer has not unscaled yet in fp16:"
+            " type optimizer.fused=false"
+        )
+
+
+def _delivery_rules(cfg: DictConfig) -> Iterator[str]:
+    """What is asked of loader processes that there will not be."""
+    workers = get(cfg, "data.num_workers")
+    some = isinstance(workers, int) and workers > 0
+    if get(cfg, "data.resident") is True:
+        asked = {"num_workers": some, "pin_memory": get(cfg, "data.pin_memory") is True}
+        for key in (key for key, wanted in asked.items() if wanted):
+            yield f"data.resident=true reads nothing from disk, so data.{key} has no effect: leave out one of the two"
+    if get(cfg, "data.persistent_workers") is True and workers == 0:
+        yield "data.persistent_workers=true needs data.num_workers of 1 or more"
+
+
 def _device_rules(cfg: DictConfig) -> Iterator[str]:
     accelerator = get(cfg, "trainer.accelerator")
     wanted = max(listed_devices(_devices(cfg)), default=-1) + 1
@@ -139,6 +194,19 @@ def _sweep_rules(cfg: DictConfig) -> Iterator[str]:
             f"a sweep (-m) runs on one device, and {asked} asks for more:"
             " type trainer.devices=1 trainer.num_nodes=1, or run the jobs one by one without -m"
         )
+
+
+def _benchmark_rules(cfg: DictConfig) -> Iterator[str]:
+    asked = get(cfg, "suite")
+    if not isinstance(asked, ListConfig):
+        return
+    for name in asked:
+        if name not in SUITES:
+            yield f"suite={name} is not measured{did_you_mean(str(name), SUITES)}; there are {', '.join(SUITES)}"
+    if len(asked) == 0:
+        yield f"suite=[] leaves nothing to measure: type suite=[{','.join(SUITES)}] or some of them"
+    if _ranks(cfg) > 1:
+        yield "the benchmark measures one device: type trainer.devices=1 trainer.num_nodes=1"
 
 
 def _ranks(cfg: DictConfig) -> int:

@@ -16,7 +16,6 @@ from fer_lightning import build, console, scoring
 from fer_lightning.callbacks.interrupt import Interrupted
 from fer_lightning.environment import write_environment
 from fer_lightning.errors import CheckpointError, ConfigError
-from fer_lightning.evaluation.verdict import write_verdict
 from fer_lightning.models.checkpoint import data_facts, read_checkpoint, selection
 from fer_lightning.quiet import quieten
 
@@ -40,6 +39,7 @@ class Run:
         build.try_settings(cfg)
         resumed = None if cfg.ckpt_path is None else read_checkpoint(cfg.ckpt_path)
         self.machine = build.settle_machine(cfg)
+        self.machine.apply()
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
         self.data = build.build_data(cfg, self.machine)
         for split in ("train", "validation"):
@@ -50,6 +50,7 @@ class Run:
         self.resumed_at = None if resumed is None else int(resumed["global_step"])
         self.loggers = build.build_loggers(cfg, self.resumed_at)
         self.trainer = build.build_trainer(cfg, self.machine, build.build_callbacks(cfg), self.loggers)
+        self.delivery = self.data.explain_delivery(self.trainer.strategy.root_device)
         self.interrupted, self.monitored = False, None
 
     def fit(self) -> None:
@@ -65,6 +66,8 @@ class Run:
 
     def score(self) -> None:
         """Score the best weights on the reported split, write every file, print the table."""
+        from fer_lightning.evaluation.verdict import write_verdict  # scikit-learn, which training should not wait for
+
         facts = self._load_best()
         split = self.data.report_split
         table, images = scoring.predict_split(self.trainer, self.model, self.data, split)
@@ -113,7 +116,12 @@ class Run:
         trained = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
         log.info(f"{self.cfg.model.backbone}: {trained:,} parameters to train")
         log.info(self.machine.why)
-        data = {"fingerprint": self.data.source.fingerprint, "remarks": self.data.remarks}
+        log.info(self.delivery)
+        data = {
+            "fingerprint": self.data.source.fingerprint,
+            "remarks": self.data.remarks,
+            "delivery": self.delivery,
+        }
         write_environment(self.folder, machine=self.machine.as_dict(), data=data)
         if self.data.source.skipped:
             lines = (f"{path}\t{reason}\n" for path, reason in self.data.source.skipped.items())

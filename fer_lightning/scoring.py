@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import numpy as np
-import pandas as pd
 import torch
 import torch.distributed
-from torch.utils.data import DataLoader
 
 from fer_lightning.data.datamodule import ExpressionDataModule
-from fer_lightning.data.dataset import Batch
 from fer_lightning.data.source import ImageRows
-from fer_lightning.evaluation.predictions import predictions_table
 from fer_lightning.models.classifier import ExpressionClassifier
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def predict_split(
@@ -27,26 +26,11 @@ def predict_split(
     Returns:
         the predictions table of n rows, and the images uint8 `(n, C, H, W)` in its order, read when they are asked for.
     """
-    outputs = trainer.predict(model, dataloaders=OwnBatches(data.evaluation_dataloader(split)))
+    from fer_lightning.evaluation.predictions import predictions_table  # pandas, which training should not wait for
+
+    outputs = trainer.predict(model, dataloaders=data.evaluation_dataloader(split, trainer.strategy.root_device))
     index, probabilities = gather_outputs(outputs)  # type: ignore[arg-type]
     return predictions_table(data.table, index, probabilities, model.classes), data.image_rows(index)
-
-
-class OwnBatches:
-    """A loader that Lightning does not recognise as one: to predict from it, it would give it a sampler of its own.
-
-    Args:
-        loader: whose batches cover the images once over all ranks.
-    """
-
-    def __init__(self, loader: DataLoader[Batch]) -> None:
-        self.loader = loader
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return iter(self.loader)
 
 
 def gather_outputs(outputs: Sequence[dict[str, torch.Tensor]]) -> tuple[np.ndarray, np.ndarray]:

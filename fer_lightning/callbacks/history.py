@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,11 @@ class History(pl.Callback):
         self.rows.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **scores, "lr": rate})
         if trainer.is_global_zero:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            pd.DataFrame(self.rows).to_csv(self.file, index=False)
+            columns = dict.fromkeys(name for row in self.rows for name in row)
+            with self.file.open("w", newline="") as file:
+                writer = csv.DictWriter(file, columns, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(self.rows)
             log.info(describe_epoch(self.rows[-1], trainer.max_epochs))
 
 

@@ -9,22 +9,26 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_only
 
+BATCHES_BETWEEN = 20
+
 
 class Interrupted(Exception):
     """The user pressed Ctrl-C; raised between two batches, so that what was trained can still be judged."""
 
 
 class StopOnInterrupt(pl.Callback):
-    """Turns the first Ctrl-C into `Interrupted` after the current batch; a second one ends the program at once.
+    """Turns the first Ctrl-C into `Interrupted` after a batch; a second one ends the program at once.
 
-    Ranks of a distributed run get the signal at different batches, so they agree before they leave.
+    A single process leaves after the current batch. Ranks of a distributed run get the signal at different batches, so
+    they agree before they leave; that makes them wait for one another, so it happens every `BATCHES_BETWEEN` batches.
     """
 
     def __init__(self) -> None:
         self._asked = False
         self._before: Any = None
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    # not on_fit_start: Lightning notes the handlers after that, and puts ours back when an error ends the run
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._ask)
 
@@ -34,15 +38,21 @@ class StopOnInterrupt(pl.Callback):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._restore()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self._leave_if_asked(trainer)
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._leave_if_asked(trainer, batch_idx)
 
-    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self._leave_if_asked(trainer)
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        self._leave_if_asked(trainer, batch_idx)
 
-    def _leave_if_asked(self, trainer: pl.Trainer) -> None:
+    def _leave_if_asked(self, trainer: pl.Trainer, batch_idx: int) -> None:
         stop = self._asked
         if trainer.world_size > 1:
+            if (batch_idx + 1) % BATCHES_BETWEEN != 0 and not trainer.is_last_batch:
+                return
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
         if stop:
             raise Interrupted
@@ -51,7 +61,7 @@ class StopOnInterrupt(pl.Callback):
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        rank_zero_only(print)("\nstopping after this batch; Ctrl-C again to leave at once", flush=True)
+        rank_zero_only(print)("\nstopping after a batch; Ctrl-C again to leave at once", flush=True)
 
     def _restore(self) -> None:
         if self._before is not None:

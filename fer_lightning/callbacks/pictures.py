@@ -1,20 +1,23 @@
-"""Pictures of what goes in and what comes out, for the run folder and TensorBoard."""
+"""Pictures of what goes in and what comes out, for the run folder and TensorBoard.
+
+What draws is imported when there is something to draw: the first training step does not wait for Matplotlib.
+"""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from matplotlib.figure import Figure
 
-from fer_lightning.evaluation.figures import plot_confusion, save
-from fer_lightning.evaluation.galleries import plot_batch, plot_gallery
-from fer_lightning.evaluation.predictions import predictions_table
 from fer_lightning.scoring import gather_outputs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class BatchPreview(pl.Callback):
@@ -30,9 +33,14 @@ class BatchPreview(pl.Callback):
         self.count = count
 
     @rank_zero_only
-    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        if trainer.global_step > 0 or batch_idx > 0:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.current_epoch > 0 or batch_idx > 0:
             return
+        from fer_lightning.evaluation.figures import save
+        from fer_lightning.evaluation.galleries import plot_batch
+
         images, labels = batch.images.cpu().numpy(), batch.labels.cpu().numpy()
         figure = plot_batch(images, labels, module.classes, limit=self.count)
         save(figure, self.file)
@@ -42,36 +50,53 @@ class BatchPreview(pl.Callback):
 class ValidationPictures(pl.Callback):
     """Shows how the confusion matrix and example predictions change over epochs, in TensorBoard.
 
+    Drawing takes longer than some epochs of a small network, so epochs are left out while the drawing is behind its
+    share of the time; the first that is due and epoch `trainer.max_epochs` are always shown.
+
     Args:
-        every_n_epochs: how often; epoch `trainer.max_epochs` is shown in any case.
+        every_n_epochs: how often at the most.
         per_class: example images of each class, the same ones each time.
+        share: of the time since training began, 0…1; 1 leaves no epoch out.
     """
 
-    def __init__(self, every_n_epochs: int = 1, per_class: int = 4) -> None:
+    def __init__(self, every_n_epochs: int = 1, per_class: int = 4, share: float = 0.02) -> None:
         if every_n_epochs < 1 or per_class < 1:
             raise ValueError(f"both must be 1 or more, got every_n_epochs={every_n_epochs}, per_class={per_class}")
-        self.every_n_epochs, self.per_class = every_n_epochs, per_class
+        if not 0 <= share <= 1:
+            raise ValueError(f"share={share} must lie between 0 and 1")
+        self.every_n_epochs, self.per_class, self.share = every_n_epochs, per_class, share
         self._outputs: list[dict[str, torch.Tensor]] = []
+        self._begun, self._spent, self._wanted = time.monotonic(), 0.0, False
 
-    def _due(self, trainer: pl.Trainer) -> bool:
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._begun = time.monotonic()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        due = epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs
-        return due and not trainer.sanity_checking and _writer(trainer) is not None
+        affordable = self._spent <= self.share * (time.monotonic() - self._begun)
+        due = epoch == trainer.max_epochs or (epoch % self.every_n_epochs == 0 and affordable)
+        self._wanted = trainer.strategy.broadcast(due and not trainer.sanity_checking and _writer(trainer) is not None)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any) -> None:
-        if self._due(trainer):
+        if self._wanted:
             self._outputs.append({name: value.detach() for name, value in outputs.items()})
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not self._due(trainer):
+        if not self._wanted:
             return
+        begun = time.monotonic()
         index, probabilities = gather_outputs(self._outputs)
         self._outputs.clear()
         if trainer.is_global_zero:
+            from fer_lightning.evaluation.figures import plot_confusion
+            from fer_lightning.evaluation.galleries import plot_gallery
+            from fer_lightning.evaluation.predictions import predictions_table
+
             table = predictions_table(trainer.datamodule.table, index, probabilities, pl_module.classes)
             add_figure(trainer, "validation/confusion", plot_confusion(table))
             examples = plot_gallery(table, trainer.datamodule.image_rows(index), columns=self.per_class)
             add_figure(trainer, "validation/examples", examples)
+        self._spent += time.monotonic() - begun
 
 
 def _writer(trainer: pl.Trainer) -> Any:

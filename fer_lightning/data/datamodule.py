@@ -9,13 +9,16 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
-from torch.utils.data import DataLoader
+import torch
 
-from fer_lightning.data.augmentation import AlbumentationsEngine, Augmentation
-from fer_lightning.data.dataset import Batch, CachedImages
+from fer_lightning.data.augmentation import Augmentation
+from fer_lightning.data.dataset import SplitImages
+from fer_lightning.data.delivery import Delivery, Loader, build_engine
+from fer_lightning.data.images import pixel_statistics, read_rows
+from fer_lightning.data.loaders import BatchSampler, TrainLoader
 from fer_lightning.data.protocol import resolve_splits
 from fer_lightning.data.ranges import check_choices, check_numbers
-from fer_lightning.data.sampler import EvaluationBatchSampler, TrainBatchSampler, TrainLoader
+from fer_lightning.data.sampler import EvaluationBatchSampler, TrainBatchSampler
 from fer_lightning.data.source import ImageRows, Source, draw_source, read_source
 from fer_lightning.data.splits import describe_twins
 from fer_lightning.data.table import SPLITS, ImageTable, digest_table, keep_first, select_classes
@@ -43,7 +46,13 @@ class ExpressionDataModule(pl.LightningDataModule):
         image_size: pixels a side.
         channels: 1 (grey) or 3 (RGB).
         batch_size: images a batch on each rank.
-        num_workers: loader processes; 0 and `auto` load in the training process. The programs choose by the machine.
+        engine: what augments: `albumentations`, image by image; `batched`, whole batches on their device; `auto`: the
+            latter, unless `augmentation.extra` needs the former.
+        resident: whether all images are kept in the memory of the device; `auto`: if they take little of it.
+        num_workers: processes that read images which are not; 0 and `auto` read in the training process. The programs
+            choose by the machine.
+        pin_memory: whether what is read goes through page-locked memory; `auto`: on its way to a GPU.
+        persistent_workers: whether these processes outlive an epoch; `auto`: yes.
         sampler: `shuffle`, or `balanced`: every class equally often.
         on_error: at an unreadable image `raise`, or `skip` it and list it in `skipped`.
         cache_dir: where decoded images are kept; None for `~/.cache/fer_lightning`.
@@ -69,7 +78,11 @@ class ExpressionDataModule(pl.LightningDataModule):
         image_size: int = 48,
         channels: int = 1,
         batch_size: int = 64,
+        engine: str = "auto",
+        resident: bool | Literal["auto"] = "auto",
         num_workers: int | Literal["auto"] = "auto",
+        pin_memory: bool | Literal["auto"] = "auto",
+        persistent_workers: bool | Literal["auto"] = "auto",
         sampler: str = "shuffle",
         on_error: str = "raise",
         cache_dir: str | None = None,
@@ -79,7 +92,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         augmentation: Augmentation | None = None,
     ) -> None:
         super().__init__()
-        check_choices(layout=layout, sampler=sampler, on_error=on_error, channels=channels)
+        check_choices(layout=layout, sampler=sampler, on_error=on_error, channels=channels, engine=engine)
         check_numbers(batch_size, image_size, holdout, split, limit)
         self.root = None if root is None else Path(root).expanduser()
         self.layout = "synthetic" if layout == "auto" and root is None else layout
@@ -87,11 +100,16 @@ class ExpressionDataModule(pl.LightningDataModule):
         self.holdout, self.split = holdout, split
         self.image_size, self.channels = image_size, channels
         self.batch_size, self.sampler, self.on_error = batch_size, sampler, on_error
-        self.num_workers = 0 if num_workers == "auto" else int(num_workers)
+        self.delivery = Delivery(
+            engine=build_engine(augmentation, engine, seed),
+            resident=resident,
+            num_workers=0 if num_workers == "auto" else int(num_workers),
+            pin_memory=pin_memory,
+            persistent_workers=persistent_workers,
+        )
         self.cache_dir = DEFAULT_CACHE if cache_dir is None else Path(cache_dir).expanduser()
         self.limit, self.seed = limit, seed
         self.counts = DRAWN_FACES if synthetic is None else synthetic
-        self.engine = None if augmentation is None else AlbumentationsEngine(augmentation, seed)
         self._source: Source | None = None
         self.settings = {
             "classes": classes,
@@ -114,8 +132,8 @@ class ExpressionDataModule(pl.LightningDataModule):
         """
         if self._source is not None:
             return
-        if self.engine is not None:
-            self.engine.check(self.image_size, self.channels)
+        if self.delivery.engine is not None:
+            self.delivery.engine.check(self.image_size, self.channels)
         source = self._read()
         table = select_classes(source.table, self.wanted, self.merge)
         digests = source.digests[table.rows]
@@ -182,7 +200,7 @@ class ExpressionDataModule(pl.LightningDataModule):
 
     def images(self, rows: np.ndarray) -> np.ndarray:
         """Return the unaugmented images, uint8 `(n, C, H, W)`, of these rows of `table`."""
-        return np.asarray(self.source.images[self.table.rows[rows]])
+        return read_rows(self.source.images, self.table.rows[rows])
 
     def image_rows(self, rows: np.ndarray) -> ImageRows:
         """Return the same as `images`, but read one by one."""
@@ -192,43 +210,59 @@ class ExpressionDataModule(pl.LightningDataModule):
         """What a checkpoint keeps of the data: how to find the same splits again, and how to tell whether they are."""
         return {"fingerprint": self.source.fingerprint, "splits": self._splits_digest, "settings": self.settings}
 
-    def statistics(self, most: int = 4096) -> tuple[list[float], list[float]]:
-        """Return mean and deviation of each channel over at most `most` evenly chosen training images, 0…1."""
-        rows = self.rows("train")
-        chosen = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
-        pixels = self.images(chosen).astype(np.float32) / 255.0
-        axes = (0, 2, 3)
-        return pixels.mean(axes).tolist(), np.maximum(pixels.std(axes), 1e-3).tolist()
+    def statistics(self) -> tuple[list[float], list[float]]:
+        """Return mean and deviation of each channel of the training images, 0…1; see `pixel_statistics`."""
+        return pixel_statistics(self.source.images, self.table.rows[self.rows("train")])
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def explain_delivery(self, device: torch.device) -> str:
+        """Return one line on where the images lie while a device trains on them, and what augments them.
+
+        Raises:
+            ConfigError: they shall be kept in its memory, and do not fit.
+        """
+        return self.delivery.explain(self._bytes, device)
+
+    @property
+    def _bytes(self) -> int:
+        return len(self.table) * self.source.images[:1].nbytes
+
+    def train_dataloader(self) -> TrainLoader:
         """Return augmented batches, in an order and with draws that are functions of seed and epoch."""
         rows = self.require("train")
         overfit = self.trainer is not None and self.trainer.overfit_batches > 0
         strategy = "sequential" if overfit else self.sampler
         batches = TrainBatchSampler(self.table.labels[rows], self.batch_size, strategy=strategy, seed=self.seed)
-        dataset = CachedImages(self.source.images, self.table, rows, self.engine)
-        return TrainLoader(dataset, batches, trained=self._batches_trained, **self._loader_options())
+        return TrainLoader(self._loader(rows, batches, train=True), batches, trained=self._batches_trained)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> Loader:
         return self.evaluation_dataloader("validation")
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> Loader:
         return self.evaluation_dataloader("test")
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def predict_dataloader(self) -> Loader:
         return self.evaluation_dataloader(self.report_split)
 
-    def evaluation_dataloader(self, split: str) -> DataLoader[Batch]:
-        """Return unaugmented batches of a split; each image once, over all ranks together.
+    def evaluation_dataloader(self, split: str, device: torch.device | None = None) -> Loader:
+        """Return unaugmented batches of a split; each image once, over all ranks.
+
+        Args:
+            split: `train`, `validation`, `test` or `all`.
+            device: where the batches shall lie; None for that of the Trainer, or the CPU.
 
         Raises:
             DataError: the split is empty.
         """
         rows = self.require(split)
-        dataset = CachedImages(self.source.images, self.table, rows)
-        return DataLoader(
-            dataset, batch_sampler=EvaluationBatchSampler(len(rows), self.batch_size), **self._loader_options()
-        )
+        return self._loader(rows, EvaluationBatchSampler(len(rows), self.batch_size), device=device, train=False)
+
+    def _loader(
+        self, rows: np.ndarray, sampler: BatchSampler, *, train: bool, device: torch.device | None = None
+    ) -> Loader:
+        if device is None:
+            device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        images = SplitImages(self.source.images, self.table.rows[rows], self.table.labels[rows], rows)
+        return self.delivery.loader(images, sampler, device, need=self._bytes, train=train)
 
     def require(self, split: str) -> np.ndarray:
         """Return `rows(split)`, at least one.
@@ -243,22 +277,8 @@ class ExpressionDataModule(pl.LightningDataModule):
             raise DataError(f"no {split} images: the data has {there}{hint}")
         return rows
 
-    def _loader_options(self) -> dict[str, Any]:
-        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        return {
-            "collate_fn": _as_it_is,
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-            "pin_memory": on_gpu,
-        }
-
     def _batches_trained(self) -> int:
         """Batches of this epoch that have been trained on, which a loader that fetches ahead does not know."""
         if self.trainer is None:
             raise RuntimeError("only a Trainer writes checkpoints")
         return self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
-
-
-def _as_it_is(batch: Batch) -> Batch:
-    """The dataset gives whole batches; a named function, because spawned workers cannot pickle a lambda."""
-    return batch

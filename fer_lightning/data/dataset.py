@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fer_lightning.data.sampler import Draw
-from fer_lightning.data.table import ImageTable
+from fer_lightning.data.images import read_rows
+from fer_lightning.data.sampler import Draws
 
-Engine = Callable[[np.ndarray, int, int, int], np.ndarray]
+
+class Engine(Protocol):
+    """What changes training images at random, as a function of its arguments alone; see `augmentation`."""
+
+    def check(self, image_size: int, channels: int) -> None:
+        """Raise a ConfigError where such images cannot be augmented as asked."""
+        ...
+
+    def __call__(self, images: Tensor, epoch: int, rows: Tensor, repeats: Tensor) -> Tensor:
+        """Return uint8 `(B, C, H, W)` for images uint8 `(B, C, H, W)` in these draws, rows and repeats int64 `(B,)`."""
+        ...
 
 
 class Batch(NamedTuple):
@@ -30,41 +39,51 @@ class Batch(NamedTuple):
     index: Tensor
 
 
-class CachedImages(Dataset[Batch]):
-    """The images of one split, read a whole batch at a time: fancy indexing of a memory map beats one call an image.
+class Drawn(NamedTuple):
+    """A batch, and which draws of augmentation belong to it.
 
-    Args:
-        images: uint8 `(N, C, H, W)`, indexed by `table.rows`.
-        table: of all splits.
-        rows: int64 `(n,)`, the rows of `table` that belong to this split.
-        engine: augments one `(H, W, C)` image, given epoch, row and repeat (see `Draw`); None leaves it as it is.
+    Attributes:
+        batch: not augmented on a device yet.
+        rows: int64 `(B,)`, in the image cache: what an image is known by whichever classes and splits are chosen.
+        repeats: int64 `(B,)`; see `Draws`.
+        epoch: 0 or more.
     """
 
-    def __init__(self, images: np.ndarray, table: ImageTable, rows: np.ndarray, engine: Engine | None = None) -> None:
-        self.images = images
-        self.rows, self.positions, self.labels = rows, table.rows[rows], table.labels[rows]
-        self.engine = engine
+    batch: Batch
+    rows: Tensor
+    repeats: Tensor
+    epoch: int
+
+
+class SplitImages(Dataset[Drawn]):
+    """The images of one split, read a whole batch at a time: one call an image would cost more than the reading.
+
+    Args:
+        images: uint8 `(N, C, H, W)`, all that the cache holds.
+        rows: int64 `(n,)`, of `images`.
+        labels: int `(n,)`.
+        index: int64 `(n,)`, rows of the image table.
+        engine: augments on the CPU what is read, in a worker; None leaves it as it is.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        rows: np.ndarray,
+        labels: np.ndarray,
+        index: np.ndarray,
+        engine: Engine | None = None,
+    ) -> None:
+        self.images, self.rows, self.labels, self.index, self.engine = images, rows, labels, index, engine
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitems__(self, draws: Sequence[Draw] | Sequence[int]) -> Batch:
-        drawn = [draw if isinstance(draw, Draw) else Draw(draw, epoch=0) for draw in draws]
-        items = np.array([draw.row for draw in drawn], dtype=np.int64)
-        rows, positions = self.rows[items], self.positions[items]
-        images = np.asarray(self.images[positions])
+    def __getitems__(self, draws: Draws) -> Drawn:
+        rows, repeats = torch.from_numpy(self.rows[draws.rows]), torch.from_numpy(draws.repeats)
+        images = torch.from_numpy(read_rows(self.images, self.rows[draws.rows]))
         if self.engine is not None:
-            images = self._augment(images, drawn, positions)
-        return Batch(torch.from_numpy(images), torch.from_numpy(self.labels[items]), torch.from_numpy(rows))
-
-    def __getitem__(self, draw: Draw | int) -> Batch:
-        batch = self.__getitems__([draw])  # type: ignore[list-item]
-        return Batch(*(part[0] for part in batch))
-
-    def _augment(self, images: np.ndarray, draws: Sequence[Draw], positions: np.ndarray) -> np.ndarray:
-        channels_last = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
-        augmented = [
-            self.engine(image, draw.epoch, position, draw.repeat)  # type: ignore[misc]
-            for image, draw, position in zip(channels_last, draws, positions.tolist(), strict=True)
-        ]
-        return np.ascontiguousarray(np.stack(augmented).transpose(0, 3, 1, 2))
+            images = self.engine(images, draws.epoch, rows, repeats)
+        labels = torch.from_numpy(self.labels[draws.rows].astype(np.int64))
+        batch = Batch(images, labels, torch.from_numpy(self.index[draws.rows]))
+        return Drawn(batch, rows, repeats, draws.epoch)

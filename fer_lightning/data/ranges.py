@@ -12,6 +12,7 @@ def check_choices(**choices: object) -> None:
         "sampler": ("shuffle", "balanced"),
         "on_error": ("raise", "skip"),
         "channels": (1, 3),
+        "engine": ("auto", "albumentations", "batched"),
     }
     for name, value in choices.items():
         if value not in allowed[name]:

@@ -7,32 +7,33 @@ sharing happens here, the Trainer needs `use_distributed_sampler=False`; with Tr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch.distributed as dist
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Sampler
 
 from fer_lightning.data.orders import STRATEGIES, count_repeats, epoch_order, fixed_order
 from fer_lightning.near import did_you_mean
 
 
-class Draw(NamedTuple):
-    """What a train batch carries to the dataset for each image; a persistent worker learns the epoch only from here.
+class Draws(NamedTuple):
+    """One batch of what to draw; a persistent worker learns the epoch only from here.
 
     Attributes:
-        row: which image.
+        rows: int64 `(B,)`, which images.
+        repeats: int64 `(B,)`, how often each came before in this epoch, over all ranks; so that it is augmented anew
+            each time.
         epoch: 0 or more.
-        repeat: how often this row came before in this epoch, over all ranks; so that it is augmented anew each time.
     """
 
-    row: int
+    rows: np.ndarray
+    repeats: np.ndarray
     epoch: int
-    repeat: int = 0
 
 
-class TrainBatchSampler(Sampler[list[Draw]]):
+class TrainBatchSampler(Sampler[Draws]):
     """Batches for training: as many, and of the same size, on each rank.
 
     The strategies:
@@ -111,17 +112,19 @@ class TrainBatchSampler(Sampler[list[Draw]]):
         _, world_size = _resolve_place(*self._place)
         return len(self._batch_sizes(world_size))
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[Draws]:
         rank, world_size = _resolve_place(*self._place)
         epoch, first = self.epoch, self.first_batch
         self._resume = (0, 0)  # only once
         sizes = self._batch_sizes(world_size)
         # resize repeats from the start where the last batch needs filling up, and cuts off what drop_last leaves out
         rows = np.resize(epoch_order(self.labels, self.strategy, self.seed, epoch), sum(sizes) * world_size)
-        draws = np.stack([rows, count_repeats(rows)], axis=1)[rank::world_size]
+        again = self.strategy == "balanced" or len(rows) > len(self.labels)  # counting sorts, which takes a while
+        repeats = (count_repeats(rows) if again else np.zeros_like(rows))[rank::world_size]
+        rows = rows[rank::world_size]
         stops = np.cumsum(sizes)
         for start, stop in list(zip(stops - sizes, stops, strict=True))[first:]:
-            yield [Draw(row, epoch, repeat) for row, repeat in draws[start:stop].tolist()]
+            yield Draws(rows[start:stop], repeats[start:stop], epoch)
 
     def _batch_sizes(self, world_size: int) -> list[int]:
         full, rest = divmod(len(self.labels), self.batch_size * world_size)
@@ -131,7 +134,7 @@ class TrainBatchSampler(Sampler[list[Draw]]):
         return sizes
 
 
-class EvaluationBatchSampler(Sampler[list[int]]):
+class EvaluationBatchSampler(Sampler[Draws]):
     """Batches of rows, each exactly once over all ranks, always in the order of `fixed_order`.
 
     Each rank gives the same number of batches, because the forward pass of a distributed model waits for the others.
@@ -159,55 +162,12 @@ class EvaluationBatchSampler(Sampler[list[int]]):
         _, world_size = _resolve_place(*self._place)
         return -(-self.count // (self.batch_size * world_size))
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Draws]:
         rank, world_size = _resolve_place(*self._place)
-        rows = fixed_order(self.count)[rank::world_size].tolist()
+        rows = fixed_order(self.count)[rank::world_size]
         for batch in range(len(self)):
-            yield rows[batch * self.batch_size : (batch + 1) * self.batch_size]
-
-
-class TrainLoader(DataLoader[Any]):
-    """DataLoader over a `TrainBatchSampler` that keeps its draws in step with Lightning's Trainer.
-
-    When resuming, Lightning makes the iterator before it calls `set_epoch`, and workers of a plain DataLoader, which
-    fetch ahead, repeat the batches of epoch 0: here nothing is drawn before the first batch is asked for. And a
-    checkpoint from the middle of an epoch keeps its place there, through `state_dict`; a plain one starts it over.
-
-    Args:
-        dataset: gets the draws of a batch, through `__getitems__` if it has that.
-        batch_sampler: what to draw.
-        trained: tells how many batches of this epoch were trained on, for checkpoints written within a step (on Ctrl-C,
-            say); None takes each batch that was handed out for trained.
-        **options: further arguments of DataLoader.
-    """
-
-    batch_sampler: TrainBatchSampler
-
-    def __init__(
-        self,
-        dataset: Dataset[Any],
-        batch_sampler: TrainBatchSampler,
-        trained: Callable[[], int] | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(dataset, batch_sampler=batch_sampler, **options)
-        self._trained = trained
-        self._given = {"epoch": 0, "batch": 0}  # epoch of the batch that was handed out last, and how many were
-
-    def __iter__(self) -> Iterator[Any]:
-        first, epoch = self.batch_sampler.first_batch, self.batch_sampler.epoch
-        for count, batch in enumerate(super().__iter__(), start=first + 1):
-            self._given = {"epoch": epoch, "batch": count}
-            yield batch
-
-    def state_dict(self) -> dict[str, int]:
-        if self._trained is None:
-            return self._given
-        return {**self._given, "batch": min(self._given["batch"], self._trained())}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self._given = state
-        self.batch_sampler.resume_at(state["epoch"], state["batch"])
+            part = rows[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield Draws(part, np.zeros_like(part), epoch=0)
 
 
 def _check_shares(batch_size: int, rank: int | None, world_size: int | None) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 
 from fer_lightning import __version__
-from fer_lightning.errors import CheckpointError
+from fer_lightning.errors import CheckpointError, first_lines
 from fer_lightning.models.classifier import ExpressionClassifier
-from fer_lightning.models.pretrained import first_lines
 
 HINT = "type ckpt_path=<run folder>/checkpoints/best.ckpt"
 
@@ -79,7 +78,12 @@ def load_classifier(path: str | Path, kind: type[ExpressionClassifier] = Express
         CheckpointError: as in `read_checkpoint`, or another class or version made it.
     """
     checkpoint = read_checkpoint(path)
-    settings = checkpoint["hyper_parameters"] | {"pretrained": False, "weights": None}
+    settings = checkpoint["hyper_parameters"] | {
+        "pretrained": False,
+        "weights": None,
+        "compile": None,
+        "cuda_graph": False,
+    }
     try:
         model = kind(**settings)
         model.load_state_dict(checkpoint["state_dict"])

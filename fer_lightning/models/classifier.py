@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from fer_lightning import __version__
-from fer_lightning.errors import UserError
+from fer_lightning.errors import ConfigError, UserError, first_lines
 from fer_lightning.models.backbones import build_backbone
-from fer_lightning.models.heads import backbone_parameters, freeze, head_logits, head_parameters
+from fer_lightning.models.heads import freeze, head_logits, parameter_groups
 from fer_lightning.models.mixing import build_mix, main_labels
+from fer_lightning.models.optimization import OptimizedModule
 from fer_lightning.models.pixels import Pixels
-from fer_lightning.models.schedules import scheduler_config
+from fer_lightning.models.ranges import check_ranges
+from fer_lightning.models.running import RunningMean
+from fer_lightning.models.scores import SplitScores
+
+CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 
 
-class ExpressionClassifier(pl.LightningModule):
+class ExpressionClassifier(OptimizedModule):
     """Trains and judges a backbone on batches `(images uint8 (B, C, H, W), labels int64 (B,), index int64 (B,))`.
 
     All arguments but `loss`, `optimizer` and `scheduler` are plain values that are stored with the checkpoint, which
@@ -47,6 +47,9 @@ class ExpressionClassifier(pl.LightningModule):
         mixup: α of mixup (Zhang et al., 2018); 0 turns it off.
         cutmix: α of cutmix (Yun et al., 2019); 0 turns it off. With both, each batch draws one of them.
         channels_last: memory format of weights and activations.
+        compile: mode of `torch.compile` for the backbone: `default`, `reduce-overhead` (CUDA graphs), `max-autotune` or
+            `max-autotune-no-cudagraphs`; None runs it as it is.
+        cuda_graph: record forward and backward of a training step, and replay them as one launch; on one GPU.
         data_facts: which images it is trained on and how to find its splits again, for the record.
         loss: maps logits `(B, K)` and labels `(B,)` or `(B, K)` to a scalar; None for cross-entropy.
         optimizer: makes an optimizer from parameter groups.
@@ -80,6 +83,8 @@ class ExpressionClassifier(pl.LightningModule):
         mixup: float = 0.0,
         cutmix: float = 0.0,
         channels_last: bool = True,
+        compile: CompileMode | None = None,
+        cuda_graph: bool = False,
         data_facts: dict[str, Any] | None = None,
         loss: nn.Module | None = None,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW,
@@ -87,7 +92,7 @@ class ExpressionClassifier(pl.LightningModule):
         monitor: str = "val/acc",
         mode: str = "max",
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, scheduler, monitor=monitor, mode=mode, cuda_graph=cuda_graph)
         check_ranges(channels=channels, mixup=mixup, cutmix=cutmix, drop_rate=drop_rate, unfreeze_epoch=unfreeze_epoch)
         classes = list(classes)
         self.save_hyperparameters(ignore=["loss", "optimizer", "scheduler"], logger=False)
@@ -110,11 +115,13 @@ class ExpressionClassifier(pl.LightningModule):
         self.backbone.to(memory_format=self.memory_format)
         if freeze_backbone:
             freeze(self.backbone, backbone, (channels, side, side), for_ever=unfreeze_epoch is None)
+        if compile is not None:
+            self.backbone.compile(mode=compile)  # in place, so that names of weights stay
         self.mix = build_mix(mixup, cutmix, num_classes=len(classes))
         self.loss = nn.CrossEntropyLoss() if loss is None else loss
-        self.optimizer, self.scheduler = optimizer, scheduler
-        self.confusion = MulticlassConfusionMatrix(num_classes=len(classes), validate_args=False)
-        self.mean_loss = MeanMetric(nan_strategy="disable")  # else it leaves out what diverged
+        self.scores = SplitScores(len(classes))
+        self.train_loss, self.train_acc = RunningMean(), RunningMean()
+        self._epoch_begins = True
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits float `(B, K)` for images uint8 `(B, C, H, W)`."""
@@ -126,7 +133,16 @@ class ExpressionClassifier(pl.LightningModule):
         pixels = pixels.contiguous(memory_format=self.memory_format)
         if self.training and self.frozen:
             return head_logits(self.backbone, pixels, self.hparams.drop_rate)
-        return self.backbone(pixels)
+        try:
+            return self.backbone(pixels)
+        except Exception as error:
+            if self.hparams.compile is None or not type(error).__module__.startswith("torch._"):
+                raise
+            reason = f"{type(error).__name__}: {first_lines(error)}"
+            raise ConfigError(
+                f"model.compile={self.hparams.compile}: {self.hparams.backbone} cannot be compiled here ({reason}); "
+                "install a C++ compiler if that is what is missing, or type model.compile=null"
+            ) from error
 
     @property
     def frozen(self) -> bool:
@@ -143,33 +159,42 @@ class ExpressionClassifier(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.train()  # an epoch may thaw the backbone
+        self.train_loss.reset()  # Lightning does at the end of an epoch, which an interrupted run did not reach
+        self.train_acc.reset()
+        self._epoch_begins = True
 
     on_train_start = on_train_epoch_start  # for a run resumed amid an epoch, whose start Lightning does not call again
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels, _ = batch
+        loss, hits = self.take_step(images, labels)
+        self.train_loss.update(loss.detach() * len(labels), len(labels))
+        self.train_acc.update(hits, len(labels))
+        if self._epoch_begins or self._logs_now():  # it takes its time
+            self._epoch_begins = False
+            for name in ("loss", "acc"):  # with the attribute's name, which Lightning takes a while to find
+                metric = f"train_{name}"
+                self.log(f"train/{name}", getattr(self, metric), on_step=False, on_epoch=True, metric_attribute=metric)
+            # not prog_bar=True, for which Lightning would wait for the device in every step: see ProgressBar
+            self.log("train/loss_step", self.train_loss.recent())
+        return loss
+
+    def _logs_now(self) -> bool:
+        every = self.trainer.log_every_n_steps
+        return every > 0 and (self.global_step + 1) % every == 0
+
+    def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss `()`, and how many were right `()`."""
         pixels, targets = self.pixels(images), labels
         if self.mix is not None:
             pixels, targets = self.mix(pixels, labels)
         logits = self._logits(pixels).float()
-        loss = self.loss(logits, targets)
-        hits = (logits.detach().argmax(dim=1) == main_labels(targets)).float().mean()
-        self.log("train/loss_step", loss.detach(), prog_bar=True)
-        epoch = {"train/loss": loss.detach(), "train/acc": hits}
-        self.log_dict(epoch, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
-        return loss
+        hits = (logits.detach().argmax(dim=1) == main_labels(targets)).sum()
+        return self.loss(logits, targets), hits
 
     def on_train_epoch_end(self) -> None:
         self._check_finite(self.trainer.callback_metrics.get("train/loss"))
-        for config in self.trainer.lr_scheduler_configs:
-            value = self.trainer.callback_metrics.get(config.monitor or "")
-            if isinstance(config.scheduler, ReduceLROnPlateau) and value is not None:
-                config.scheduler.step(value)
-
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        # Lightning would step a plateau schedule after the checkpoint is written, and a resumed run would miss the step
-        if not isinstance(scheduler, ReduceLROnPlateau):
-            super().lr_scheduler_step(scheduler, metric)
+        self.step_plateaus()
 
     def _check_finite(self, loss: Tensor | None) -> None:
         if loss is not None and not loss.isfinite():
@@ -181,29 +206,21 @@ class ExpressionClassifier(pl.LightningModule):
     def _judge(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         images, labels, index = batch
         logits = self(images).float()
-        # plain cross-entropy whatever was trained on, so that runs compare; one value an image, so that the mean is
-        # exact over ranks and last batches
-        self.mean_loss.update(F.cross_entropy(logits, labels, reduction="none"))
-        self.confusion.update(logits, labels)
+        self.scores.update(logits, labels)
         return {"index": index, "probabilities": logits.softmax(dim=1)}
 
     def _log_scores(self, stage: str) -> None:
-        loss = self.mean_loss.compute()  # over ranks
+        scores = self.scores.compute()
         if stage == "val":
-            self._check_finite(loss)
-        counts = self.confusion.compute().double()
-        correct, either = counts.diagonal(), counts.sum(0) + counts.sum(1)
-        f1 = 2 * correct[either > 0] / either[either > 0]  # classes neither present nor predicted have no F1
-        scores = {"loss": loss, "acc": correct.sum() / counts.sum(), "f1_macro": f1.mean()}
-        named = {f"{stage}/{name}": value.float() for name, value in scores.items()}
+            self._check_finite(scores["loss"])
+        named = {f"{stage}/{name}": value for name, value in scores.items()}
         self.log_dict(named, prog_bar=True, sync_dist=True)  # equal on all ranks already; Lightning warns otherwise
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         return self._judge(batch)
 
     def on_validation_epoch_start(self) -> None:
-        self.confusion.reset()
-        self.mean_loss.reset()
+        self.scores.reset()
 
     def on_validation_epoch_end(self) -> None:
         self._log_scores("val")
@@ -221,36 +238,9 @@ class ExpressionClassifier(pl.LightningModule):
         images, _, index = batch
         return {"index": index, "probabilities": self(images).float().softmax(dim=1)}
 
-    def configure_optimizers(self) -> Any:
-        head, body = head_parameters(self.backbone), backbone_parameters(self.backbone)
-        groups = [{"params": head + body}]
-        if self.hparams.backbone_lr is not None:
-            groups = [{"params": head}, {"params": body, "lr": self.hparams.backbone_lr}]
-        groups = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
-        optimizer = self.optimizer([group for group in groups if group["params"]])
-        if self.scheduler is None:
-            return optimizer
-        schedule = scheduler_config(
-            self.scheduler,
-            optimizer,
-            total_steps=self.trainer.estimated_stepping_batches,
-            monitor=self.hparams.monitor,
-            mode=self.hparams.mode,
-        )
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return parameter_groups(self.backbone, self.hparams.backbone_lr)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         kind = f"{type(self).__module__}.{type(self).__qualname__}"
         checkpoint["fer_lightning"] = {"version": __version__, "torch": str(torch.__version__), "class": kind}
-
-
-def check_ranges(*, channels: int, mixup: float, cutmix: float, drop_rate: float, unfreeze_epoch: int | None) -> None:
-    """Raise a ValueError that names the argument and its range."""
-    if channels not in (1, 3):
-        raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
-    if mixup < 0 or cutmix < 0:
-        raise ValueError(f"mixup and cutmix must be 0 (off) or positive, got mixup={mixup}, cutmix={cutmix}")
-    if not 0 <= drop_rate < 1:
-        raise ValueError(f"drop_rate must be in [0, 1), got {drop_rate}")
-    if unfreeze_epoch is not None and unfreeze_epoch < 0:
-        raise ValueError(f"unfreeze_epoch must be 0 or more, got {unfreeze_epoch}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,6 +21,16 @@ def backbone_parameters(backbone: nn.Module) -> list[nn.Parameter]:
     """Return all parameters but those of the last layer."""
     head = {id(parameter) for parameter in head_parameters(backbone)}
     return [parameter for parameter in backbone.parameters() if id(parameter) not in head]
+
+
+def parameter_groups(backbone: nn.Module, backbone_lr: float | None) -> list[dict[str, Any]]:
+    """Return what an optimizer is made from: all that learns, with `backbone_lr` for all but the last layer."""
+    head, body = head_parameters(backbone), backbone_parameters(backbone)
+    groups: list[dict[str, Any]] = [{"params": head + body}]
+    if backbone_lr is not None:
+        groups = [{"params": head}, {"params": body, "lr": backbone_lr}]
+    groups = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
+    return [group for group in groups if group["params"]]
 
 
 def freeze(backbone: nn.Module, name: str, shape: tuple[int, int, int], for_ever: bool) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from fer_lightning.models.dropout import Dropout
+
 CONVOLUTIONS = ((64, 3), (128, 5), (512, 3), (512, 3))  # (filters, kernel size)
 DENSE = (256, 512)
 
@@ -39,9 +41,9 @@ class KerasCNN(nn.Module):
             layers += [
                 nn.Conv2d(before, filters, kernel_size, padding="same"),
                 nn.BatchNorm2d(filters, eps=1e-3),
-                nn.ReLU(inplace=True),
                 nn.MaxPool2d(2),
-                nn.Dropout(drop_rate),
+                nn.ReLU(inplace=True),  # after pooling, where it is the same function and has a quarter to do
+                Dropout(drop_rate),
             ]
             before = filters
         self.features = nn.Sequential(*layers)
@@ -52,7 +54,7 @@ class KerasCNN(nn.Module):
                 nn.Linear(before, width),
                 nn.BatchNorm1d(width, eps=1e-3),
                 nn.ReLU(inplace=True),
-                nn.Dropout(drop_rate),
+                Dropout(drop_rate),
             ]
             before = width
         self.dense = nn.Sequential(*layers)

@@ -16,7 +16,7 @@ from huggingface_hub.utils import get_session
 from timm.models import adapt_input_conv, clean_state_dict
 from torch import Tensor, nn
 
-from fer_lightning.errors import ConfigError
+from fer_lightning.errors import ConfigError, first_lines
 
 PROBE_SECONDS = 5.0  # the hub's own client retries for three quarters of a minute before it gives up
 
@@ -187,9 +187,3 @@ def fold_first_convolution(state: dict[str, Tensor], backbone: nn.Module, in_cha
 def few(names: list[str]) -> str:
     """Return how many names there are, and the first."""
     return f"{len(names)} ({names[0]}…)" if names else "none"
-
-
-def first_lines(error: BaseException, width: int = 200) -> str:
-    """Return the beginning of an error's message on one line."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= width else text[:width] + "…"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class SmallCNN(nn.Module):
-    """One block a width (two 3×3 conv-BN-ReLU, then 2×2 max-pool), global average pool, dropout, linear.
+    """One block a width (two 3×3 conv-BN-ReLU with 2×2 max-pool), global average pool, dropout, linear.
 
     Follows timm's contract: `forward` is `forward_head` of `forward_features`.
 
@@ -67,13 +67,13 @@ class SmallCNN(nn.Module):
 
 
 def conv_block(before: int, width: int) -> nn.Sequential:
-    """Return two 3×3 conv-BN-ReLU and a 2×2 max-pool; no biases, for BN takes them away again."""
+    """Return two 3×3 conv-BN-ReLU with a 2×2 max-pool before the last ReLU; no biases, for BN takes them away again."""
     return nn.Sequential(
         nn.Conv2d(before, width, kernel_size=3, padding=1, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
         nn.Conv2d(width, width, kernel_size=3, padding=1, bias=False),
         nn.BatchNorm2d(width),
-        nn.ReLU(inplace=True),
         nn.MaxPool2d(2),
+        nn.ReLU(inplace=True),  # after pooling, where it is the same function and has a quarter to do
     )

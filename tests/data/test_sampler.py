@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, Dataset
 
+from fer_lightning.data.loaders import TrainLoader
 from fer_lightning.data.orders import count_repeats, fixed_order
-from fer_lightning.data.sampler import Draw, EvaluationBatchSampler, TrainBatchSampler, TrainLoader
+from fer_lightning.data.sampler import Draws, EvaluationBatchSampler, TrainBatchSampler
 
 LABELS = np.repeat([0, 1, 2], [23, 5, 12])  # 40 rows, uneven classes
 RAGGED = [(40, 4, 1), (40, 7, 2), (41, 4, 3), (7, 4, 1), (3, 4, 2), (1, 4, 3), (33, 16, 2), (10, 5, 2)]
@@ -30,8 +32,12 @@ def _rows(sampler: TrainBatchSampler, epoch: int = 0) -> list[list[int]]:
     sampler.set_epoch(epoch)
     batches = list(sampler)
     assert len(batches) == len(sampler)
-    assert {draw.epoch for batch in batches for draw in batch} == {epoch}
-    return [[draw.row for draw in batch] for batch in batches]
+    assert {batch.epoch for batch in batches} == {epoch}
+    return [batch.rows.tolist() for batch in batches]
+
+
+def _draws(batches: Iterable[Draws]) -> list[tuple[int, int]]:
+    return [draw for batch in batches for draw in zip(batch.rows.tolist(), batch.repeats.tolist(), strict=True)]
 
 
 def _flat(batches: list[list[int]]) -> list[int]:
@@ -58,7 +64,7 @@ def test_sequential_keeps_one_order_in_every_epoch_under_every_seed() -> None:
 
 def test_the_first_batches_of_a_sorted_table_hold_every_class() -> None:
     labels = np.repeat(np.arange(7), 500)
-    evaluated = _flat(list(EvaluationBatchSampler(len(labels), 32, 0, 1))[:3])
+    evaluated = _flat([batch.rows.tolist() for batch in EvaluationBatchSampler(len(labels), 32, 0, 1)][:3])
     overfitted = _flat(_rows(_train(labels, 32, strategy="sequential"))[:3])
     assert set(labels[evaluated]) == set(labels[overfitted]) == set(range(7))
     assert np.bincount(labels[evaluated]).max() < 96 / 3
@@ -66,13 +72,19 @@ def test_the_first_batches_of_a_sorted_table_hold_every_class() -> None:
 
 def test_rows_that_come_again_in_an_epoch_are_counted_over_all_ranks() -> None:
     labels = np.repeat([0, 1], [95, 5])  # a row of class 1 comes ten times an epoch
-    one = list(_train(labels, 10, strategy="balanced"))
-    draws = [draw for batch in one for draw in batch]
-    assert len({(draw.row, draw.repeat) for draw in draws}) == len(draws) == 100
-    assert sorted(draw.repeat for draw in draws if draw.row == 97) == list(range(10))
-    ranks = [list(_train(labels, 5, strategy="balanced", rank=rank, world_size=2)) for rank in range(2)]
-    assert sorted(draw for batches in ranks for batch in batches for draw in batch) == sorted(draws)
-    assert {draw.repeat for batch in _train(labels, 10) for draw in batch} == {0}
+    draws = _draws(_train(labels, 10, strategy="balanced"))
+    assert len(set(draws)) == len(draws) == 100
+    assert sorted(repeat for row, repeat in draws if row == 97) == list(range(10))
+    ranks = [_draws(_train(labels, 5, strategy="balanced", rank=rank, world_size=2)) for rank in range(2)]
+    assert sorted(ranks[0] + ranks[1]) == sorted(draws)
+    assert {repeat for _, repeat in _draws(_train(labels, 10))} == {0}
+
+
+def test_images_that_fill_up_the_last_batch_are_counted_as_repeats() -> None:
+    ranks = [_draws(_train(LABELS[:7], 4, drop_last=False, rank=rank, world_size=2)) for rank in range(2)]
+    draws = ranks[0] + ranks[1]
+    assert len(set(draws)) == len(draws) == 8
+    assert sorted(repeat for _, repeat in draws) == [0] * 7 + [1]
 
 
 def test_count_repeats() -> None:
@@ -141,7 +153,7 @@ def test_resume_at_skips_once_and_only_in_its_epoch() -> None:
     whole = _rows(sampler, 1)
     sampler.resume_at(1, 4)
     assert len(sampler) == len(whole)
-    assert [[draw.row for draw in batch] for batch in sampler] == whole[4:]
+    assert [batch.rows.tolist() for batch in sampler] == whole[4:]
     assert _rows(sampler, 1) == whole
     sampler.resume_at(0, 4)
     assert _rows(sampler, 1) == whole
@@ -167,7 +179,7 @@ def test_bad_arguments_are_named(options: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(("count", "batch_size", "world_size"), [*RAGGED, (0, 4, 2)])
 def test_evaluation_covers_every_row_once_in_equally_many_batches(count: int, batch_size: int, world_size: int) -> None:
     samplers = [EvaluationBatchSampler(count, batch_size, rank, world_size) for rank in range(world_size)]
-    ranks = [list(sampler) for sampler in samplers]
+    ranks = [[batch.rows.tolist() for batch in sampler] for sampler in samplers]
     assert {len(batches) for batches in ranks} == {len(sampler) for sampler in samplers}
     assert len(ranks[0]) == -(-count // (batch_size * world_size))
     assert sorted(row for batches in ranks for row in _flat(batches)) == list(range(count))
@@ -193,8 +205,9 @@ class _Echo(Dataset[Any]):
     def __len__(self) -> int:
         return len(LABELS)
 
-    def __getitems__(self, draws: list[Draw] | list[int]) -> torch.Tensor:
-        return torch.tensor([draw if isinstance(draw, Draw) else (draw, -1, 0) for draw in draws]).reshape(-1, 3)
+    def __getitems__(self, draws: Draws) -> torch.Tensor:
+        epochs = np.full_like(draws.rows, draws.epoch)
+        return torch.from_numpy(np.stack([draws.rows, epochs, draws.repeats], axis=1))
 
 
 class _Diary(pl.LightningModule):
@@ -211,10 +224,13 @@ class _Diary(pl.LightningModule):
     def train_dataloader(self) -> TrainLoader:
         progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
         sampler = _train(batch_size=8, strategy=self.strategy)
-        return TrainLoader(_Echo(), sampler, trained=lambda: progress.processed, **self.options)
+        return TrainLoader(self._loader(sampler), sampler, trained=lambda: progress.processed)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(_Echo(), batch_sampler=EvaluationBatchSampler(len(LABELS), 16), **self.options)
+        return self._loader(EvaluationBatchSampler(len(LABELS), 16))
+
+    def _loader(self, sampler: Any) -> DataLoader[Any]:
+        return DataLoader(_Echo(), batch_sampler=sampler, **self.options)
 
     def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
         if self.global_step == self.stop_at:
@@ -246,7 +262,7 @@ def _expected(epochs: int, strategy: str) -> list[list[list[int]]]:
     sampler, batches = _train(batch_size=8, strategy=strategy), []
     for epoch in range(epochs):
         sampler.set_epoch(epoch)
-        batches += [[list(draw) for draw in batch] for batch in sampler]
+        batches += [[[row, epoch, repeat] for row, repeat in _draws([batch])] for batch in sampler]
     return batches
 
 
@@ -307,7 +323,8 @@ def work(rank, folder):
     evaluation = EvaluationBatchSampler(42, 4)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     train.set_epoch(1)
-    result = [len(train), list(train), len(evaluation), list(evaluation)]
+    trained = [(batch.rows.tolist(), batch.epoch) for batch in train]
+    result = [len(train), trained, len(evaluation), [batch.rows.tolist() for batch in evaluation]]
     dist.barrier()
     dist.destroy_process_group()
     with open(f"{folder}/{rank}.json", "w") as file:
@@ -324,8 +341,8 @@ def test_two_processes_share_without_being_told_their_ranks(tmp_path: Path) -> N
     subprocess.run([sys.executable, script, tmp_path], check=True, timeout=120)
     ranks = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     for train_length, train, evaluation_length, evaluation in ranks:
-        assert [len(batch) for batch in train] == [4] * train_length == [4] * 5
+        assert [len(rows) for rows, _ in train] == [4] * train_length == [4] * 5
         assert evaluation_length == len(evaluation) == 6
-    trained = [row for rank in ranks for batch in rank[1] for row, epoch, _ in batch if epoch == 1]
+    trained = [row for rank in ranks for rows, epoch in rank[1] for row in rows if epoch == 1]
     assert len(trained) == len(set(trained)) == 40
     assert sorted(row for rank in ranks for row in _flat(rank[3])) == list(range(42))
