@@ -49,7 +49,7 @@ def try_settings(cfg: DictConfig) -> None:
         ConfigError: listing every setting that is out of its range.
     """
     attempts = [
-        lambda: _make(cfg.data, num_workers=0, augmentation=_make(cfg.augmentation)),
+        lambda: _make(cfg.data, num_workers=0, augmentation=_make(cfg.augmentation) if "augmentation" in cfg else None),
         lambda: check_name(cfg.model.backbone),
         lambda: build_optimizer(cfg),
         lambda: _make(cfg.loss, class_counts=[1, 1]),

@@ -1,0 +1,217 @@
+"""What runs inside a contender's process: ours as it is, and the yardsticks, given the same data and network."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from fer_lightning import build, scoring, yardsticks
+from fer_lightning.benchmarks.flops import flops_per_image
+from fer_lightning.benchmarks.windows import Tick, memory
+from fer_lightning.callbacks.progress import ProgressBar
+from fer_lightning.data.albumentations_engine import AlbumentationsEngine
+from fer_lightning.data.batched_engine import BatchedEngine
+from fer_lightning.data.datamodule import ExpressionDataModule
+from fer_lightning.data.source import read_source
+from fer_lightning.machine import Machine
+from fer_lightning.models.classifier import ExpressionClassifier
+from fer_lightning.models.heads import parameter_groups
+from fer_lightning.run import Run
+
+
+@dataclass
+class Parts:
+    """What a configuration makes of this machine and data: a yardstick takes the pieces it needs."""
+
+    cfg: DictConfig
+    machine: Machine
+    data: ExpressionDataModule
+    device: torch.device
+
+    @classmethod
+    def of(cls, settings: str) -> Parts:
+        """Build from a file of settings, with torch tuned as our runs are."""
+        cfg = OmegaConf.load(settings)
+        machine = build.settle_machine(cfg)
+        machine.apply()
+        pl.seed_everything(cfg.seed, workers=True, verbose=False)
+        kind = {"gpu": "cuda"}.get(machine.accelerator, machine.accelerator)
+        return cls(cfg, machine, build.build_data(cfg, machine), torch.device(kind))
+
+    def model(self) -> ExpressionClassifier:
+        return build.build_model(self.cfg, self.data, self.machine, fresh=False).to(self.device)
+
+    def images(self, split: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Return images, labels and rows of the cache of a split, on the device."""
+        rows = self.data.rows(split)
+        table = self.data.table
+        images, labels = torch.from_numpy(self.data.images(rows)), torch.from_numpy(table.labels[rows]).long()
+        return images.to(self.device), labels.to(self.device), torch.from_numpy(table.rows[rows]).to(self.device)
+
+    @property
+    def half(self) -> torch.dtype | None:
+        return {"bf16": torch.bfloat16, "16": torch.float16}.get(self.machine.precision.partition("-")[0])
+
+
+# training
+
+
+class TickAfterBatches(pl.Callback):
+    """Counts the images of our training steps; what an epoch's end takes is timed apart, as no yardstick has one."""
+
+    def __init__(self, tick: Tick, unit: float) -> None:
+        self.tick, self.unit = tick, unit
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        self.tick(self.unit * len(batch.labels))
+        if trainer.is_last_batch:
+            self.tick.pause()
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        self.tick.resume()
+
+
+def train(tick: Tick, settings: str, count_flops: bool = False) -> None:
+    """Our training run as `fer_lightning.train` does it; counts images, or FLOPs."""
+    cfg = OmegaConf.load(settings)
+    with _emptied(cfg.output_dir):
+        run = Run(cfg)
+        unit = flops_per_image(run.model, run.data.channels, run.data.image_size) if count_flops else 1.0
+        run.trainer.callbacks.append(TickAfterBatches(tick, unit))
+        run.fit()
+
+
+def train_steps(settings: str, steps: int, validated: int) -> dict[str, float]:
+    """Train some steps as `fer_lightning.train` does it, and measure the memory that takes.
+
+    Args:
+        settings: file of a composed configuration.
+        steps: after which training ends.
+        validated: batches, at most, of a validation.
+
+    Returns:
+        `memory`, the largest resident set of this process in MB.
+    """
+    cfg = OmegaConf.load(settings)
+    cfg.trainer.max_steps, cfg.trainer.limit_val_batches = steps, validated
+    with _emptied(cfg.output_dir):
+        Run(cfg).fit()
+    return {"memory": memory()["memory"]}
+
+
+@contextlib.contextmanager
+def _emptied(folder: str) -> Iterator[None]:
+    """Clear a run's folder away before, for no run goes where another has been, and after."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def train_expert(tick: Tick, settings: str) -> None:
+    parts = Parts.of(settings)
+    model = parts.model()
+    images, labels, rows = parts.images("train")
+    engine = parts.data.delivery.engine
+    optimizer, _ = build.build_optimizer(parts.cfg)
+
+    def augment(batch: Tensor, epoch: int, chosen: Tensor) -> Tensor:
+        return batch if engine is None else engine(batch, epoch, rows[chosen], torch.zeros_like(chosen))
+
+    yardsticks.expert(
+        tick,
+        images,
+        labels,
+        model,
+        model.loss,
+        optimizer(parameter_groups(model.backbone, model.hparams.backbone_lr)),
+        augment,
+        batch_size=parts.cfg.data.batch_size,
+        half=parts.half,
+    )
+
+
+# inference
+
+
+def predict(tick: Tick, settings: str, split: str) -> None:
+    """Our prediction of a split, as `fer_lightning.evaluate` does it."""
+    parts = Parts.of(settings)
+    model, trainer = parts.model(), build.build_trainer(parts.cfg, parts.machine, [ProgressBar()], [])
+    while True:
+        table, _ = scoring.predict_split(trainer, model, parts.data, split)
+        tick(len(table))
+
+
+def predict_bare(tick: Tick, settings: str, split: str) -> None:
+    parts = Parts.of(settings)
+    images, _, _ = parts.images(split)
+    yardsticks.inference(tick, images, parts.model(), batch_size=parts.cfg.data.batch_size, half=parts.half)
+
+
+# the way of the images
+
+
+def load(tick: Tick, settings: str) -> None:
+    """Our training batches on their device, augmented, without a network."""
+    parts = Parts.of(settings)
+    trainer = build.build_trainer(parts.cfg, parts.machine, [], [])
+    parts.data.trainer = trainer
+    loader = parts.data.train_dataloader()
+    while True:
+        for batch in loader:
+            tick(len(batch.labels))
+        loader.batch_sampler.set_epoch(loader.batch_sampler.epoch + 1)
+
+
+def augment(tick: Tick, settings: str, engine: str, batch_size: int) -> None:
+    """One augmentation engine on batches that lie in memory."""
+    parts = Parts.of(settings)
+    spec = parts.data.delivery.engine.spec
+    makers: dict[str, Callable[..., Any]] = {"batched": BatchedEngine, "albumentations": AlbumentationsEngine}
+    change, device = makers[engine](spec, parts.cfg.seed), parts.device if engine == "batched" else torch.device("cpu")
+    images, _, rows = (part.to(device) for part in parts.images("train"))
+    epoch = 0
+    while True:
+        for chosen in torch.arange(len(images), device=device).split(batch_size):
+            change(images[chosen], epoch, rows[chosen], torch.zeros_like(chosen))
+            tick(len(chosen))
+        epoch += 1
+
+
+def build_cache(tick: Tick, settings: str, faces: str) -> None:
+    """Decode a data set into a cache of its own, over and over; a step is a whole build."""
+    while True:
+        with tempfile.TemporaryDirectory() as folder:
+            tick(_open(settings, faces, folder))
+
+
+def open_warm(tick: Tick, settings: str, faces: str) -> None:
+    """Open a data set that has been decoded, over and over: from its path to table, images and digests."""
+    with tempfile.TemporaryDirectory() as folder:
+        while True:
+            tick(_open(settings, faces, folder))
+
+
+def _open(settings: str, faces: str, cache_dir: str) -> int:
+    """Open the user's data, or the drawn faces that were written as files; return how many images there are."""
+    data = OmegaConf.load(settings).data
+    drawn = data.layout == "synthetic" or data.root is None
+    options = {key: data[key] for key in ("code_order", "image_size", "channels", "on_error")}
+    root, layout = (faces, "folders") if drawn else (data.root, data.layout)
+    aliases = {place.name: place.name for place in Path(faces).iterdir()} if drawn else data.aliases
+    source = read_source(Path(root).expanduser(), layout, aliases=aliases, cache_dir=Path(cache_dir), **options)
+    return len(source.table)

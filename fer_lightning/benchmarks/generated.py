@@ -1,0 +1,103 @@
+"""Data sets of any size without a download: images of noise, put where a decoded data set lies.
+
+The pixels are written by the code that keeps decoded ones, the list of images by the code that remembers one, and both
+are opened by the code that opens any other. What is left out is the listing of the folders and the decoding: the
+folders are there, and empty. A question after a file that is not there takes no longer than one after a file that is.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from fer_lightning.benchmarks.windows import memory
+from fer_lightning.data.cache import open_cache
+from fer_lightning.data.changes import take_snapshot
+from fer_lightning.data.columns import Paths, Words
+from fer_lightning.data.loading import ImageFile, Loaded
+from fer_lightning.data.source import read_source
+from fer_lightning.data.states import State, state_of
+from fer_lightning.data.table import SPLITS, ImageTable, describe_counts
+from fer_lightning.data.table_index import TableIndex
+from fer_lightning.emotions import EMOTIONS
+
+BLOCK = 1 << 24  # bytes that are drawn and written together
+AGE = 3600.0  # seconds: what changed a moment ago would not be remembered
+
+
+def generate(root: str, cache_dir: str, counts: Mapping[str, int], image_size: int, channels: int) -> None:
+    """Write a data set that `read_source(root, "folders", …)` finds decoded.
+
+    Args:
+        root: folder of its folders, made.
+        cache_dir: as in the settings `data.cache_dir`.
+        counts: images of each split, at least one a class.
+        image_size: height and width, pixels.
+        channels: 1 or 3.
+
+    Raises:
+        DataError: there is no room.
+    """
+    began, seen = time.time_ns(), _make_folders(Path(root), counts)
+    table = _list_images(Path(root), counts)
+    snapshot = take_snapshot(table)
+    sizes = {"image_size": image_size, "channels": channels, "cache_dir": Path(cache_dir)}
+    open_cache(table, state=snapshot.key, load=_draw_images, **sizes)  # type: ignore[arg-type]
+    index = TableIndex(Path(cache_dir), Path(root), "folders", aliases=None, code_order=None)
+    index.remember(table, snapshot, seen, began)
+
+
+def open_once(settings: str) -> dict[str, float]:
+    """Open the data of a file of settings, which have been decoded: from the path to table, images and digests.
+
+    Returns:
+        `seconds`, and `memory`, the largest resident set of this process in MB.
+    """
+    data = OmegaConf.load(settings).data
+    options = {key: data[key] for key in ("aliases", "code_order", "image_size", "channels", "on_error")}
+    start = time.perf_counter()
+    read_source(Path(data.root), data.layout, cache_dir=Path(data.cache_dir), **options)
+    return {"seconds": time.perf_counter() - start, "memory": memory()["memory"]}
+
+
+def _make_folders(root: Path, counts: Mapping[str, int]) -> dict[str, State]:
+    """Make the folders of splits and classes and return their states, as a listing would."""
+    folders = [root, *(root / split for split in counts)]
+    folders += [root / split / name for split in counts for name in EMOTIONS]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    for folder in folders:
+        os.utime(folder, (time.time() - AGE,) * 2)
+    return {str(folder): state_of(folder) for folder in folders}
+
+
+def _list_images(root: Path, counts: Mapping[str, int]) -> ImageTable:
+    """Return the table that the folders would be read into, the classes of equal size."""
+    labels = [np.sort(np.arange(count) % len(EMOTIONS)) for count in counts.values()]
+    paths = [
+        f"{split}/{EMOTIONS[label]}/{number}.jpg"
+        for split, own in zip(counts, labels, strict=True)
+        for number, label in enumerate(own.tolist())
+    ]
+    codes = [np.full(count, SPLITS.index(split), dtype=np.uint8) for split, count in counts.items()]
+    splits = Words(np.concatenate(codes), (*SPLITS, ""))
+    explanation = f"generated: {describe_counts(splits, EMOTIONS)}"
+    rows = np.arange(len(paths))
+    return ImageTable(root, "folders", Paths.of(paths), np.concatenate(labels), splits, EMOTIONS, explanation, rows)
+
+
+def _draw_images(table: ImageTable, shape: tuple[int, int, int, int], dest: Path, **_: Any) -> Loaded:
+    """Write noise in the place of decoded images; the digests are drawn, too, and tell of no twins."""
+    rng, step = np.random.default_rng(0), max(1, BLOCK // math.prod(shape[1:]))
+    with ImageFile(dest, shape) as file:
+        for first in range(0, len(table), step):
+            block = (min(step, len(table) - first), *shape[1:])
+            file.write(first, rng.integers(0, 256, block, dtype=np.uint8))
+    return Loaded(rng.integers(0, 2**64, len(table), dtype=np.uint64), failures={}, unopened=set())

@@ -1,0 +1,133 @@
+"""What has to be there before the first window: usable data, its cache, and what the yardsticks read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torchvision.datasets import ImageFolder
+
+from fer_lightning import build
+from fer_lightning.benchmarks.textbook import Textbook
+from fer_lightning.data.augmentation import Augmentation
+from fer_lightning.data.datamodule import ExpressionDataModule
+from fer_lightning.machine import Machine
+from fer_lightning.quiet import quieten
+
+
+def prepare(settings: str, folder: str) -> dict[str, Any]:
+    """Decode the data where that has not been done, and put what the yardsticks need in a folder.
+
+    Args:
+        settings: file of a composed configuration.
+        folder: for class folders, unless the user's own will do, and for the parts of the textbook loop.
+
+    Returns:
+        what the rows say about data and machine, as JSON can hold it.
+
+    Raises:
+        UserError: settings or data cannot be used.
+    """
+    quieten()
+    cfg = OmegaConf.load(settings)
+    build.try_settings(cfg)
+    machine = build.settle_machine(cfg)
+    data = build.build_data(cfg, machine)
+    for split in ("train", "validation"):
+        data.require(split)
+    device = torch.device({"gpu": "cuda"}.get(machine.accelerator, machine.accelerator))
+    faces = own_class_folders(data)
+    if faces is None:
+        faces = Path(folder, "faces")
+        write_class_folders(data, faces)
+    parts = Path(folder, "textbook.pt")
+    torch.save(textbook_of(cfg, data, machine, device), parts)
+    readable = len(data.source.images) - len(data.source.skipped)
+    drawn = data.layout == "synthetic"
+    return {
+        "machine": machine.as_dict(),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else machine.accelerator,
+        "fingerprint": data.source.fingerprint,
+        "remarks": list(data.remarks),
+        "source": data.table.source,
+        "faces": str(faces),
+        "textbook": str(parts),
+        "resident": data.delivery.keeps(len(data.table) * data.source.images[:1].nbytes, device),
+        "pictures": len(data.rows("train")) if drawn else readable,  # of drawn faces, those that were written
+        "train": len(data.rows("train")),
+        "validation": len(data.rows("validation")),
+    }
+
+
+def own_class_folders(data: ExpressionDataModule) -> Path | None:
+    """Return the user's folder of class folders that hold the training split and nothing else; None without one."""
+    table, rows = data.table, data.rows("train")
+    if table.source != "folders":
+        return None
+    files = _training_files(data)
+    parents = {file.parent.parent for file in files}
+    pairs = {(file.parent, label) for file, label in zip(files, table.labels[rows].tolist(), strict=True)}
+    one_to_one = len(pairs) == len({place for place, _ in pairs}) == len(table.classes)
+    if len(parents) != 1 or not one_to_one:
+        return None
+    (folder,) = parents
+    try:
+        listed = {path for path, _ in ImageFolder(str(folder)).samples}
+    except OSError:  # torchvision wants a picture in each folder
+        return None
+    return folder if listed == {str(file) for file in files} else None
+
+
+def write_class_folders(data: ExpressionDataModule, folder: Path) -> None:
+    """Write the training split as `folder/<class>/<number>.<suffix>`, which is what torchvision and Keras read.
+
+    The user's own files are linked, drawn faces and rows of a CSV become PNG files.
+    """
+    table, rows = data.table, data.rows("train")
+    for name in table.classes:
+        (folder / name).mkdir(parents=True)
+    names = [table.classes[label] for label in table.labels[rows].tolist()]
+    if table.source == "folders":
+        for number, (name, original) in enumerate(zip(names, _training_files(data), strict=True)):
+            _link(folder / name / f"{number}{original.suffix.lower()}", original)
+        return
+    for number, name in enumerate(names):
+        image = data.images(rows[number : number + 1])[0].transpose(1, 2, 0)
+        cv2.imwrite(str(folder / name / f"{number}.png"), image[..., ::-1])  # OpenCV writes blue first
+
+
+def textbook_of(cfg: DictConfig, data: ExpressionDataModule, machine: Machine, device: torch.device) -> Textbook:
+    """Return what the textbook loop takes over of a run: network, optimizer and sizes."""
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    model = build.build_model(cfg, data, replace(machine, channels_last=False), fresh=False)
+    engine, (mean, std) = data.delivery.engine, data.statistics()
+    return Textbook(
+        network=model.backbone,
+        optimizer=build.build_optimizer(cfg)[0],
+        device=device,
+        augmentation=Augmentation() if engine is None else engine.spec,
+        size=data.image_size if cfg.model.input_size is None else cfg.model.input_size,
+        mean=mean,
+        std=std,
+        batch_size=cfg.data.batch_size,
+    )
+
+
+def _training_files(data: ExpressionDataModule) -> list[Path]:
+    root = data.table.root.resolve()
+    return [root / str(data.table.paths[row]) for row in np.asarray(data.rows("train")).tolist()]
+
+
+def _link(place: Path, original: Path) -> None:
+    try:
+        os.link(original, place)  # not a symbolic link, which takes a walk through the folders each time it is asked
+    except OSError:  # another disk
+        shutil.copyfile(original, place)

@@ -1,0 +1,66 @@
+"""The textbook's contenders: their processes import what a textbook does, and of ours no more than the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from fer_lightning import yardsticks
+from fer_lightning.benchmarks.windows import Epochs, Tick
+from fer_lightning.data.augmentation import Augmentation
+
+
+@dataclass(frozen=True)
+class Textbook:
+    """What `prepare` hands over in a file: all of the user's settings that a tutorial's script would contain.
+
+    Attributes:
+        network: fp32 and NCHW, on the CPU.
+        optimizer: makes the optimizer of its parameters.
+        device: to train on.
+        augmentation: as nearly as torchvision does it.
+        size: pixels a side that the network sees.
+        mean: of each channel, 0…1.
+        std: likewise.
+        batch_size: images a batch.
+    """
+
+    network: nn.Module
+    optimizer: Callable[..., torch.optim.Optimizer]
+    device: torch.device
+    augmentation: Augmentation
+    size: int
+    mean: Sequence[float]
+    std: Sequence[float]
+    batch_size: int
+
+    def epochs(self, tick: Tick, folder: str) -> Any:
+        """Return batches of class folders; the clock of `tick` stands still while loader processes start anew."""
+        sizes = {"size": self.size, "batch_size": self.batch_size}
+        loader = yardsticks.textbook_loader(folder, self.augmentation, mean=self.mean, std=self.std, **sizes)
+        return Epochs(tick, loader)
+
+
+def train(tick: Tick, parts: str, folder: str) -> None:
+    """Train by the textbook.
+
+    Args:
+        tick: counts images.
+        parts: file of a `Textbook`.
+        folder: of class folders.
+    """
+    own: Textbook = torch.load(parts, weights_only=False)
+    network, loss = own.network.to(own.device), nn.CrossEntropyLoss()
+    yardsticks.textbook(tick, own.epochs(tick, folder), network, loss, own.optimizer(network.parameters()), own.device)
+
+
+def load(tick: Tick, parts: str, folder: str) -> None:
+    """Load by the textbook, without a network; arguments as in `train`."""
+    epochs = torch.load(parts, weights_only=False).epochs(tick, folder)
+    while True:
+        for images, _ in epochs:
+            tick(len(images))

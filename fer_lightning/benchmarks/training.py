@@ -1,0 +1,175 @@
+"""Suite `train`: our runs against the loops of `yardsticks`, images a second."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+from omegaconf import DictConfig, OmegaConf
+
+from fer_lightning.benchmarks.bench import Bench, attempt, contender, left_out, textbook
+from fer_lightning.benchmarks.flops import listed_peak
+from fer_lightning.benchmarks.rows import Goal, Row, number, unmet
+from fer_lightning.config import conf_dir
+
+NO_GPU = "needs a GPU, and none is used here"
+# as the notebooks train it: Adam 1e-4, batches of 128, flip, 10°, 10 % shift, 10 % zoom
+KERAS = (
+    "model=keras_cnn",
+    "optimizer=adam",
+    "optimizer.lr=1e-4",
+    "scheduler=none",
+    "augmentation=none",
+    "augmentation.flip=0.5",
+    "augmentation.rotate=10",
+    "augmentation.shift=0.1",
+    "augmentation.zoom=0.1",
+    "data.batch_size=128",
+    "data.channels=1",
+)
+VGG = ("model=vgg16", "data.batch_size=1024", "data.image_size=48", "trainer.precision=bf16-mixed")
+KERAS_ROW = Row("train", "keras_cnn, batch 128", "Keras fit", goal=Goal("ratio", "least", 1.6))
+MATRIX_SIDE = 8192
+EQUAL = "the same settings on both sides"
+# what the expert loop can do, or what makes no difference; whatever else is typed, ours does and the expert does not
+PLAIN = {
+    "trainer.accumulate_grad_batches": (1,),
+    "trainer.gradient_clip_val": (None, 0),
+    "trainer.precision": ("auto", "32-true", "32", 32, "bf16-mixed", "bf16"),
+    "trainer.overfit_batches": (0,),
+    "trainer.deterministic": (None, False),
+    "trainer.detect_anomaly": (False,),
+    "trainer.profiler": (None,),
+    "data.sampler": ("shuffle",),
+    "data.resident": ("auto", True),
+    "model.unfreeze_epoch": (None,),
+    "model.mixup": (0,),
+    "model.cutmix": (0,),
+    "model.cuda_graph": (False,),
+}
+
+
+GPU_ROWS = (
+    (("model=small_cnn", "data.batch_size=512"), 0.97),
+    (("model=resnet50", "model.input_size=224", "data.batch_size=128"), 0.99),
+)
+
+
+def train(bench: Bench) -> Iterator[Row]:
+    """Time training steps."""
+    cfg = bench.cfg
+    small = (cfg.model.backbone == "small_cnn", "small_cnn")
+    large_batch = (cfg.data.batch_size >= 128, "batches of 128 or more")
+    yield _against_textbook(bench, small)
+    yield _against_expert(bench, (), Goal("ratio", "least", 0.97, unmet(small, large_batch)))
+    yield attempt(KERAS_ROW, partial(_against_keras, bench))
+    for fixed, ratio in GPU_ROWS:
+        row, goal = Row("train", " ".join(fixed), "expert loop"), Goal("ratio", "least", ratio)
+        yield _on_gpu(bench, row, partial(_against_expert, bench, fixed, goal))
+    yield _on_gpu(bench, Row("train", " ".join(VGG), "bf16 matmul"), partial(utilisation, bench))
+
+
+def differences(cfg: DictConfig, resident: bool = True) -> list[str]:
+    """Return what our run does and the expert loop does not.
+
+    Args:
+        cfg: composed.
+        resident: whether our images lie in the memory of the device, as the expert's do.
+    """
+    # what has a missing key is as plain as can be
+    found = {key: OmegaConf.select(cfg, key, default=plain[0]) for key, plain in PLAIN.items()}
+    odd = [f"{key}={str(value).lower()}" for key, value in found.items() if value not in PLAIN[key]]
+    usual = OmegaConf.load(conf_dir() / "callbacks" / "default.yaml")
+    odd += [f"callbacks.{name}" for name in cfg.callbacks if name not in usual]
+    return odd if resident or not found["data.resident"] else [*odd, "reading images from disk"]
+
+
+def _on_gpu(bench: Bench, row: Row, measure: Callable[[], Row]) -> Row:
+    return attempt(row, measure) if bench.on_gpu else replace(row, skipped=NO_GPU)
+
+
+def _against_textbook(bench: Bench, small: tuple[bool, str]) -> Row:
+    cfg, machine = bench.cfg, bench.facts["machine"]
+    odd = differences(cfg)
+    needs = unmet(
+        small,
+        (machine["accelerator"] == "cpu" and machine["threads"] == 2, "a CPU with 2 cores used"),
+        (64 <= cfg.data.batch_size <= 128, "batches of 64 to 128"),
+        (not odd, EQUAL),
+    )
+    what = f"{cfg.model.backbone}, batch {cfg.data.batch_size}"
+    notes = (*left_out(bench), *_describe("textbook", odd))
+    return bench.measure(
+        Row("train", what, "textbook loop", goal=Goal("ratio", "least", 3, needs), notes=notes),
+        contender("ours", "train", settings=bench.settings()),
+        textbook(bench, "train"),
+    )
+
+
+def _against_expert(bench: Bench, fixed: tuple[str, ...], goal: Goal) -> Row:
+    settings = bench.settings(*fixed)
+    cfg = OmegaConf.load(settings)
+    odd = differences(cfg, bench.facts["resident"])
+    side = "" if cfg.model.input_size is None else f" at {cfg.model.input_size} px"
+    row = Row(
+        "train",
+        f"{cfg.model.backbone}{side}, batch {cfg.data.batch_size}",
+        "expert loop",
+        goal=replace(goal, needs=unmet((not goal.needs, goal.needs), (not odd, EQUAL))),
+        notes=_describe("expert loop", odd),
+    )
+    engine, extra = cfg.data.engine, OmegaConf.select(cfg, "augmentation.extra")
+    if bench.on_gpu and (engine == "albumentations" or extra):
+        return replace(row, skipped="Albumentations cannot change images where the expert keeps them, on the GPU")
+    return bench.measure(
+        row, contender("ours", "train", settings=settings), contender("expert loop", "train_expert", settings=settings)
+    )
+
+
+def _describe(whose: str, odd: list[str]) -> tuple[str, ...]:
+    return (f"the {whose} does without {', '.join(odd)}",) if odd else ()
+
+
+def _against_keras(bench: Bench) -> Row:
+    if importlib.util.find_spec("tensorflow") is None:
+        return replace(KERAS_ROW, skipped='needs TensorFlow: pip install "fer_lightning[keras]"')
+    options = {"size": bench.cfg.data.image_size, "batch_size": 128, "learning_rate": 1e-4}
+    return bench.measure(
+        KERAS_ROW,
+        contender("ours", "train", settings=bench.settings(*KERAS)),
+        contender("Keras", "fer_lightning.yardstick_keras.keras_fit", folder=bench.faces, **options),
+    )
+
+
+def utilisation(bench: Bench, fixed: tuple[str, ...] = VGG, side: int = MATRIX_SIDE) -> Row:
+    """Compare the arithmetic of our training steps with that of a large matrix product, and with the listed peak.
+
+    Args:
+        bench: prepared.
+        fixed: settings of the run.
+        side: of the square matrices.
+    """
+    settings = bench.settings(*fixed)
+    cfg = OmegaConf.load(settings)
+    device = "cuda" if bench.on_gpu else "cpu"
+    row = Row(
+        "train",
+        f"{cfg.model.backbone} at {cfg.data.image_size} px, bf16, batch {cfg.data.batch_size}: arithmetic",
+        f"bf16 matmul of side {side}",
+        unit="TFLOP/s",
+        goal=Goal("share", "least", 0.35),
+    )
+    row = bench.measure(
+        row,
+        contender("ours", "train", settings=settings, count_flops=True),
+        contender("matmul", "fer_lightning.yardsticks.matmul", size=side, device=device),
+        unit=1e12,
+    )
+    peak = listed_peak(bench.facts["device"])
+    if row.ours is None or row.ratio is None:
+        return row
+    if peak is None:  # what can be reached here is all that is known
+        return replace(row, share=row.ratio.median, notes=(*row.notes, "peak: the matmul's, none is listed"))
+    return replace(row, share=row.ours.median / peak, notes=(*row.notes, f"listed peak: {number(peak)} TFLOP/s"))

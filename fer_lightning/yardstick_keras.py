@@ -1,0 +1,45 @@
+"""What people write in Keras: a file of its own, so that its process holds TensorFlow and no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+def keras_fit(tick: Callable[[float], None], folder: str, *, size: int, batch_size: int, learning_rate: float) -> None:
+    """Train the Kaggle network of `models/keras_cnn.py` with Keras's `fit`, as its notebooks do; needs TensorFlow."""
+    import tensorflow as tf
+
+    layers = tf.keras.layers
+    generator = tf.keras.preprocessing.image.ImageDataGenerator(
+        rescale=1 / 255,
+        horizontal_flip=True,
+        rotation_range=10,
+        width_shift_range=0.1,
+        height_shift_range=0.1,
+        zoom_range=0.1,
+    )
+    pictures = generator.flow_from_directory(folder, (size, size), "grayscale", batch_size=batch_size)
+    network = tf.keras.models.Sequential([layers.Input((size, size, 1))])
+    for filters, kernel in ((64, 3), (128, 5), (512, 3), (512, 3)):
+        convolution = layers.Conv2D(filters, kernel, padding="same")
+        for layer in (convolution, layers.BatchNormalization(), layers.Activation("relu"), layers.MaxPooling2D(2)):
+            network.add(layer)
+        network.add(layers.Dropout(0.25))
+    network.add(layers.Flatten())
+    for width in (256, 512):
+        for layer in (
+            layers.Dense(width),
+            layers.BatchNormalization(),
+            layers.Activation("relu"),
+            layers.Dropout(0.25),
+        ):
+            network.add(layer)
+    network.add(layers.Dense(pictures.num_classes, activation="softmax"))
+    optimizer = tf.keras.optimizers.Adam(learning_rate)
+    network.compile(optimizer=optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
+
+    class TickAfterBatches(tf.keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+            tick(pictures.n / len(pictures))  # the last batch of an epoch is smaller
+
+    network.fit(pictures, epochs=10**6, verbose=0, callbacks=[TickAfterBatches()])
