@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from fer_lightning import build, console, scoring
+from fer_lightning import build, scoring
 from fer_lightning.callbacks.interrupt import Interrupted
 from fer_lightning.environment import write_environment
 from fer_lightning.errors import CheckpointError, ConfigError
@@ -66,7 +66,8 @@ class Run:
 
     def score(self) -> None:
         """Score the best weights on the reported split, write every file, print the table."""
-        from fer_lightning.evaluation.verdict import write_verdict  # scikit-learn, which training should not wait for
+        from fer_lightning import console  # these two bring pandas and scikit-learn, for which training need not wait
+        from fer_lightning.evaluation.verdict import write_verdict
 
         facts = self._load_best()
         split = self.data.report_split

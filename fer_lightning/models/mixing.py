@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import Tensor
-from torchvision.transforms import v2
 
 
 def build_mix(
     mixup: float, cutmix: float, num_classes: int
 ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
     """Return what mixes a batch, or None if both are off."""
+    if mixup == 0 and cutmix == 0:
+        return None
+    from torchvision.transforms import v2
+
     mixes: list[v2.Transform] = []
     if mixup > 0:
         mixes.append(v2.MixUp(alpha=mixup, num_classes=num_classes))
     if cutmix > 0:
         mixes.append(v2.CutMix(alpha=cutmix, num_classes=num_classes))
-    return v2.RandomChoice(mixes) if mixes else None
+    return v2.RandomChoice(mixes)
 
 
 def main_labels(targets: Tensor) -> Tensor:
