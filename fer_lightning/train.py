@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fer_lightning.cli.command import run_verb
+from fer_lightning.imports import importing
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -21,9 +22,10 @@ def train(cfg: DictConfig) -> float | None:
     """
     from fer_lightning.config import check_config
 
-    check_config(cfg)
+    with importing():  # torch and Lightning, which a mistyped key should not wait for
+        check_config(cfg)
 
-    from fer_lightning.run import Run  # imports torch and Lightning, which a mistyped key should not wait for
+        from fer_lightning.run import Run
 
     run = Run(cfg)
     run.fit()

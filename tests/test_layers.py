@@ -16,7 +16,7 @@ PACKAGE = Path(fer_lightning.__file__).parent
 
 # A module imports from rows above its own, never from its own row or from below.
 ORDER = """
-errors emotions near quiet resources
+errors emotions near quiet resources imports
 signatures
 rules
 config
@@ -81,6 +81,7 @@ LIGHT = (
     "near",
     "emotions",
     "resources",
+    "imports",
     "rules",
     "signatures",
     "config",
