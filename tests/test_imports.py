@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +41,10 @@ def test_collecting_stops_only_while_importing(body: str, expected: list[list[bo
     command = [sys.executable, "-c", PROGRAM.replace("BODY", body)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(expected)
+
+
+def test_a_run_ends_without_a_word_from_its_libraries(tmp_path: Path) -> None:
+    small = ["data.synthetic={train: 14, validation: 7, test: 7}", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}"]
+    command = [sys.executable, "-m", "fer_lightning.train", *small]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "leaked" not in done.stdout + done.stderr
