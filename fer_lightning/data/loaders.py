@@ -84,7 +84,25 @@ class ResidentLoader:
         return column.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else column.to(device)
 
 
-class StreamedLoader:
+class _EndsWorkers:
+    """Lets Lightning end the loader processes when a run ends, as it does for a DataLoader, by the name it knows.
+
+    Otherwise they end when the garbage collector finds them, which then waits for each of them in vain.
+    """
+
+    _source: Any
+
+    @property
+    def _iterator(self) -> Any:
+        return getattr(self._source, "_iterator", None)
+
+    @_iterator.setter
+    def _iterator(self, iterator: Any) -> None:
+        if hasattr(self._source, "_iterator"):
+            self._source._iterator = iterator
+
+
+class StreamedLoader(_EndsWorkers):
     """Batches that are read from disk when they are due.
 
     Args:
@@ -104,7 +122,7 @@ class StreamedLoader:
         **options: Any,
     ) -> None:
         self.loader = DataLoader(images, batch_sampler=sampler, collate_fn=_as_it_is, **options)  # type: ignore[arg-type]
-        self.device, self.engine = device, engine
+        self._source, self.device, self.engine = self.loader, device, engine
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -117,7 +135,7 @@ class StreamedLoader:
             yield batch
 
 
-class TrainLoader:
+class TrainLoader(_EndsWorkers):
     """Keeps the draws of a loader in step with Lightning's Trainer.
 
     When resuming, Lightning makes the iterator before it calls `set_epoch`, and workers of a plain DataLoader, which
@@ -135,6 +153,7 @@ class TrainLoader:
         self, batches: Iterable[Any], batch_sampler: TrainBatchSampler, trained: Callable[[], int] | None = None
     ) -> None:
         self.batches, self.batch_sampler, self._trained = batches, batch_sampler, trained
+        self._source = batches
         self._given = {"epoch": 0, "batch": 0}  # epoch of the batch that was handed out last, and how many were
 
     def __len__(self) -> int:
