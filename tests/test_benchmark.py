@@ -116,7 +116,8 @@ def test_starting_is_timed_to_the_first_step(compose: Callable[..., DictConfig],
     assert all(row.ours.count == 2 for row in rows.values())
     runs = sorted(tmp_path.glob("run-*"))
     assert len(runs) == 3  # one to warm up
-    assert all((run / "batch.png").exists() for run in runs)  # which is drawn when the first batch is there
+    assert all((run / "environment.json").exists() for run in runs)  # which is written as training begins
+    assert not list(tmp_path.rglob("batch.png"))  # which is drawn after the first step
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
