@@ -42,6 +42,11 @@ class Machine:
     benchmark: bool
     why: str
 
+    @property
+    def device(self) -> torch.device:
+        """Where tensors go; of several GPUs, the current one."""
+        return torch.device("cuda" if self.accelerator in ("gpu", "cuda") else self.accelerator)
+
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from fer_lightning.errors import ConfigError
+from fer_lightning.replacing import replacing
 from fer_lightning.resources import available_cores
 
 WORTHWHILE = 1.1  # times as fast as fp32: less is within the noise of a trial this short
@@ -115,6 +116,5 @@ def _write(memory: Path | None, known: dict[str, float]) -> None:
         return
     with contextlib.suppress(OSError):  # a folder that cannot be written costs a trial at each start, no more
         memory.parent.mkdir(parents=True, exist_ok=True)
-        part = memory.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps(known, indent=1))
-        os.replace(part, memory)
+        with replacing(memory) as new:
+            new.write_text(json.dumps(known, indent=1))

@@ -16,7 +16,7 @@ PACKAGE = Path(fer_lightning.__file__).parent
 
 # A module imports from rows above its own, never from its own row or from below.
 ORDER = """
-errors emotions near quiet resources imports
+errors emotions near quiet resources imports replacing
 signatures
 rules
 config

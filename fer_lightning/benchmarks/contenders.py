@@ -45,8 +45,7 @@ class Parts:
         machine = build.settle_machine(cfg)
         machine.apply()
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
-        kind = {"gpu": "cuda"}.get(machine.accelerator, machine.accelerator)
-        return cls(cfg, machine, build.build_data(cfg, machine), torch.device(kind))
+        return cls(cfg, machine, build.build_data(cfg, machine), machine.device)
 
     def model(self) -> ExpressionClassifier:
         return build.build_model(self.cfg, self.data, self.machine, fresh=False).to(self.device)

@@ -43,7 +43,7 @@ def prepare(settings: str, folder: str) -> dict[str, Any]:
     data = build.build_data(cfg, machine)
     for split in ("train", "validation"):
         data.require(split)
-    device = torch.device({"gpu": "cuda"}.get(machine.accelerator, machine.accelerator))
+    device = machine.device
     faces = own_class_folders(data)
     if faces is None:
         faces = Path(folder, "faces")
@@ -60,7 +60,7 @@ def prepare(settings: str, folder: str) -> dict[str, Any]:
         "source": data.table.source,
         "faces": str(faces),
         "textbook": str(parts),
-        "resident": data.delivery.keeps(len(data.table) * data.source.images[:1].nbytes, device),
+        "resident": data.keeps_images_on(device),
         "pictures": len(data.rows("train")) if drawn else readable,  # of drawn faces, those that were written
         "train": len(data.rows("train")),
         "validation": len(data.rows("validation")),

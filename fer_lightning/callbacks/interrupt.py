@@ -20,7 +20,8 @@ class StopOnInterrupt(pl.Callback):
     """Turns the first Ctrl-C into `Interrupted` after a batch; a second one ends the program at once.
 
     A single process leaves after the current batch. Ranks of a distributed run get the signal at different batches, so
-    they agree before they leave; that makes them wait for one another, so it happens every `BATCHES_BETWEEN` batches.
+    they agree before they leave; that makes them wait for one another, so it happens every `BATCHES_BETWEEN` batches,
+    and at the end of an epoch of training.
     """
 
     def __init__(self) -> None:
@@ -41,17 +42,17 @@ class StopOnInterrupt(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._leave_if_asked(trainer, batch_idx)
+        self._leave_if_asked(trainer, due=(batch_idx + 1) % BATCHES_BETWEEN == 0 or trainer.is_last_batch)
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        self._leave_if_asked(trainer, batch_idx)
+        self._leave_if_asked(trainer, due=(batch_idx + 1) % BATCHES_BETWEEN == 0)
 
-    def _leave_if_asked(self, trainer: pl.Trainer, batch_idx: int) -> None:
+    def _leave_if_asked(self, trainer: pl.Trainer, *, due: bool) -> None:
         stop = self._asked
         if trainer.world_size > 1:
-            if (batch_idx + 1) % BATCHES_BETWEEN != 0 and not trainer.is_last_batch:
+            if not due:
                 return
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
         if stop:

@@ -73,9 +73,6 @@ class BatchedEngine:
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def check(self, image_size: int, channels: int) -> None:
-        """Does nothing: there are no images that this engine cannot change; the other one's may be."""
-
     def __reduce__(self) -> tuple[type[BatchedEngine], tuple[Augmentation, int]]:
         return type(self), (self.spec, self.seed)
 

@@ -31,6 +31,7 @@ from fer_lightning.data.images import FILE_NAME, map_images
 from fer_lightning.data.states import state_of
 from fer_lightning.data.table import ImageTable
 from fer_lightning.errors import DataError
+from fer_lightning.replacing import replacing
 
 if TYPE_CHECKING:
     from fer_lightning.data.loading import Loaded
@@ -185,9 +186,8 @@ def _build(
         shutil.rmtree(building, ignore_errors=True)
     # a file that could not be opened may open the next time and look the same, so this state leads nowhere
     if not loaded.unopened:
-        name = cache_dir / "keys" / key
-        name.with_suffix(".new").write_text(fingerprint)
-        os.replace(name.with_suffix(".new"), name)
+        with replacing(cache_dir / "keys" / key) as new:
+            new.write_text(fingerprint)
     log.info("decoded %s images in %.1f s into %s", f"{len(table):,}", time.perf_counter() - start, cache.path)
     return cache
 

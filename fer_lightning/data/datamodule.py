@@ -101,7 +101,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         self.image_size, self.channels = image_size, channels
         self.batch_size, self.sampler, self.on_error = batch_size, sampler, on_error
         self.delivery = Delivery(
-            engine=build_engine(augmentation, engine, seed),
+            engine=build_engine(augmentation, engine, seed, image_size, channels),
             resident=resident,
             num_workers=0 if num_workers == "auto" else int(num_workers),
             pin_memory=pin_memory,
@@ -132,8 +132,6 @@ class ExpressionDataModule(pl.LightningDataModule):
         """
         if self._source is not None:
             return
-        if self.delivery.engine is not None:
-            self.delivery.engine.check(self.image_size, self.channels)
         source = self._read()
         table = select_classes(source.table, self.wanted, self.merge)
         digests = source.digests[table.rows]
@@ -221,6 +219,10 @@ class ExpressionDataModule(pl.LightningDataModule):
             ConfigError: they shall be kept in its memory, and do not fit.
         """
         return self.delivery.explain(self._bytes, device)
+
+    def keeps_images_on(self, device: torch.device) -> bool:
+        """Return whether all images lie in the memory of a device while it trains on them; raises as the above."""
+        return self.delivery.keeps(self._bytes, device)
 
     @property
     def _bytes(self) -> int:

@@ -16,10 +16,6 @@ from fer_lightning.data.sampler import Draws
 class Engine(Protocol):
     """What changes training images at random, as a function of its arguments alone; see `augmentation`."""
 
-    def check(self, image_size: int, channels: int) -> None:
-        """Raise a ConfigError where such images cannot be augmented as asked."""
-        ...
-
     def __call__(self, images: Tensor, epoch: int, rows: Tensor, repeats: Tensor) -> Tensor:
         """Return uint8 `(B, C, H, W)` for images uint8 `(B, C, H, W)` in these draws, rows and repeats int64 `(B,)`."""
         ...

@@ -18,23 +18,27 @@ Loader = ResidentLoader | StreamedLoader
 Auto = Literal["auto"]
 
 
-def build_engine(spec: Augmentation | None, name: str, seed: int) -> Engine | None:
+def build_engine(spec: Augmentation | None, name: str, seed: int, image_size: int, channels: int) -> Engine | None:
     """Return what augments: whole batches on their device, unless only Albumentations can do what is asked for.
 
     Args:
         spec: what may happen to an image; None for nothing.
         name: `auto`, `albumentations` or `batched`.
         seed: of the draws.
+        image_size: pixels a side of the images.
+        channels: of the images.
 
     Raises:
-        ConfigError: `batched` cannot do what `spec` asks for.
+        ConfigError: `batched` cannot do what `spec` asks for, or a transform of Albumentations fails on such images.
     """
     if spec is None:
         return None
     if name == "albumentations" or (name == "auto" and spec.extra):
         from fer_lightning.data.albumentations_engine import AlbumentationsEngine  # a quarter of a second to import
 
-        return AlbumentationsEngine(spec, seed)
+        one_by_one = AlbumentationsEngine(spec, seed)
+        one_by_one.check(image_size, channels)
+        return one_by_one
     return BatchedEngine(spec, seed)
 
 

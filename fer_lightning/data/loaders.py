@@ -90,16 +90,15 @@ class _EndsWorkers:
     Otherwise they end when the garbage collector finds them, which then waits for each of them in vain.
     """
 
-    _source: Any
+    batches: Any  # from a DataLoader, perhaps with one of these between
 
     @property
     def _iterator(self) -> Any:
-        return getattr(self._source, "_iterator", None)
+        return getattr(self.batches, "_iterator", None)
 
     @_iterator.setter
     def _iterator(self, iterator: Any) -> None:
-        if hasattr(self._source, "_iterator"):
-            self._source._iterator = iterator
+        self.batches._iterator = iterator
 
 
 class StreamedLoader(_EndsWorkers):
@@ -121,14 +120,14 @@ class StreamedLoader(_EndsWorkers):
         engine: Engine | None = None,
         **options: Any,
     ) -> None:
-        self.loader = DataLoader(images, batch_sampler=sampler, collate_fn=_as_it_is, **options)  # type: ignore[arg-type]
-        self._source, self.device, self.engine = self.loader, device, engine
+        self.batches = DataLoader(images, batch_sampler=sampler, collate_fn=_as_it_is, **options)  # type: ignore[arg-type]
+        self.device, self.engine = device, engine
 
     def __len__(self) -> int:
-        return len(self.loader)
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        for drawn in self.loader:
+        for drawn in self.batches:
             batch, rows, repeats, epoch = _to(drawn, self.device)
             if self.engine is not None:
                 batch = batch._replace(images=self.engine(batch.images, epoch, rows, repeats))
@@ -153,7 +152,6 @@ class TrainLoader(_EndsWorkers):
         self, batches: Iterable[Any], batch_sampler: TrainBatchSampler, trained: Callable[[], int] | None = None
     ) -> None:
         self.batches, self.batch_sampler, self._trained = batches, batch_sampler, trained
-        self._source = batches
         self._given = {"epoch": 0, "batch": 0}  # epoch of the batch that was handed out last, and how many were
 
     def __len__(self) -> int:

@@ -29,7 +29,6 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 
@@ -40,6 +39,7 @@ from fer_lightning.data.states import State, state_of
 from fer_lightning.data.table import ImageTable
 from fer_lightning.data.table_file import read_table, write_table
 from fer_lightning.data.turns import set_turn, take_turn
+from fer_lightning.replacing import replacing
 
 _FORMAT = 1  # raise it when the same folders are read into another table than before
 _MOST_CHECKED = 12_000  # images, by one start
@@ -91,15 +91,12 @@ class TableIndex:
         latest = max(*times, snapshot.files[:, 1].max(initial=0))
         if min(times) <= 0 or latest > began - _FRESH:  # unknown, or a file system that keeps no times; or too fresh
             return
-        new = self.file.with_suffix(f".{uuid4().hex}.new")
         with contextlib.suppress(OSError):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             for left_over in self.file.parent.glob("*.new"):  # by a process that was killed; one at work merely fails
                 left_over.unlink(missing_ok=True)
-            write_table(new, table, snapshot.files, {"seen": seen, "key": snapshot.key})
-            os.replace(new, self.file)
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
+            with replacing(self.file) as new:
+                write_table(new, table, snapshot.files, {"seen": seen, "key": snapshot.key})
 
     def _same(self, table: ImageTable, files: np.ndarray) -> bool:
         """Return whether the images are as they were, so far as those whose turn it is tell."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
-from uuid import uuid4
+
+from fer_lightning.replacing import replacing
 
 _RANKS = ("LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID")  # one of these is set in a process of several
 
@@ -45,10 +45,5 @@ def set_turn(counter: Path, turn: int) -> None:
     Raises:
         OSError: `counter` cannot be written.
     """
-    new = counter.with_suffix(f".{uuid4().hex}.new")
-    try:
+    with replacing(counter) as new:
         new.write_text(str(turn))
-        os.replace(new, counter)
-    finally:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)

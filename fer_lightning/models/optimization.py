@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -85,10 +85,9 @@ class OptimizedModule(pl.LightningModule):
         if gradient_clip_val is None or not isinstance(plugin, MixedPrecision) or plugin.scaler is not None:
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
             return
-        # the plugin refuses fused optimizers, which matters to those that unscale gradients, and bf16 scales none
-        norm = gradient_clip_algorithm is None or GradClipAlgorithmType(gradient_clip_algorithm) == "norm"
-        clip = torch.nn.utils.clip_grad_norm_ if norm else torch.nn.utils.clip_grad_value_
-        clip([parameter for group in optimizer.param_groups for parameter in group["params"]], gradient_clip_val)
+        # what all plugins do; this one refuses fused optimizers, for those unscale gradients, and bf16 scales none
+        algorithm = "norm" if gradient_clip_algorithm is None else gradient_clip_algorithm
+        Precision.clip_gradients(plugin, optimizer, gradient_clip_val, GradClipAlgorithmType(algorithm))
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         # Lightning would step a plateau schedule after the checkpoint is written, and a resumed run would miss the step

@@ -50,10 +50,10 @@ def set_free(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
 def test_auto_takes_whole_batches_unless_transforms_need_albumentations(
     name: str, extra: list[dict[str, Any]] | None, kind: type
 ) -> None:
-    engine = build_engine(spec(extra), name, seed=4)
+    engine = build_engine(spec(extra), name, seed=4, image_size=16, channels=1)
     assert type(engine) is kind
     assert (engine.seed, engine.spec.extra) == (4, extra)
-    assert build_engine(None, name, seed=4) is None
+    assert build_engine(None, name, seed=4, image_size=16, channels=1) is None
 
 
 def test_whole_batches_with_transforms_of_albumentations_are_refused() -> None:
@@ -131,7 +131,7 @@ def test_settings_of_the_loader_reach_it(
     settings: dict[str, Any], device: torch.device, expected: tuple[int, bool, bool]
 ) -> None:
     streamed = given_loader(Delivery(TOGETHER, resident=False, **settings), device)
-    loader = streamed.loader
+    loader = streamed.batches
     assert (loader.num_workers, loader.pin_memory, loader.persistent_workers) == expected
     assert streamed.device == device
 
@@ -144,7 +144,7 @@ def test_the_datamodule_passes_its_settings_on() -> None:
     data.setup()
     streamed = data.train_dataloader().batches
     assert isinstance(streamed, StreamedLoader)
-    loader = streamed.loader
+    loader = streamed.batches
     assert (loader.num_workers, loader.pin_memory, loader.persistent_workers) == (1, False, False)
 
 
@@ -152,7 +152,7 @@ def test_the_datamodule_passes_its_settings_on() -> None:
 def test_training_images_alone_are_augmented_where_their_engine_works(train: bool) -> None:
     def engines(engine: Any, resident: bool) -> tuple[Any, Any]:
         loader = given_loader(Delivery(engine, resident=resident), CPU, train=train)
-        reader = None if resident else loader.loader.dataset.engine
+        reader = None if resident else loader.batches.dataset.engine
         return loader.engine, reader
 
     assert engines(TOGETHER, resident=True) == (TOGETHER if train else None, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -303,6 +304,15 @@ def test_resuming_from_a_checkpoint_written_within_a_step(tmp_path: Path, step: 
         _fit(_Diary(2, True, "shuffle", stop_at=step), 3, callbacks=[saver])
     (checkpoint,) = tmp_path.glob("*.ckpt")
     assert _fit(_Diary(2, True, "shuffle"), 3, checkpoint) == _expected(3, "shuffle")[step:]
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_loader_processes_end_with_the_run(persistent: bool) -> None:
+    before = set(multiprocessing.active_children())
+    model = _Diary(2, persistent, "shuffle")
+    _fit(model, 1)
+    assert set(multiprocessing.active_children()) <= before, "and not when nobody knows the trainer any more"
+    assert model.trainer is not None
 
 
 def test_epochs_cut_short_start_anew() -> None:

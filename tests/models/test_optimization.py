@@ -38,6 +38,13 @@ def test_a_fused_optimizer_takes_clipped_gradients(precision: str, algorithm: st
     assert 0 < max(largest) <= 1e-4 * (1 + 1e-3)
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
+def test_a_clipping_of_zero_is_none(precision: str) -> None:
+    clipped, free = (fit(True, precision=precision, gradient_clip_val=value) for value in (0, None))
+    for one, other in zip(clipped.parameters(), free.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
 def test_never_logging_is_no_division_by_nothing() -> None:
     model = fit(True, log_every_n_steps=0)
     assert set(model.trainer.callback_metrics) >= {"train/loss", "train/acc"}
