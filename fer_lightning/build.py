@@ -80,6 +80,17 @@ def build_data(cfg: DictConfig, machine: Machine) -> ExpressionDataModule:
     return data
 
 
+def fingerprint_data(cfg: DictConfig) -> str:
+    """Return the fingerprint of the images that a run would use.
+
+    Raises:
+        UserError: they cannot be read.
+    """
+    data: ExpressionDataModule = _make(cfg.data, num_workers=0)
+    data.setup()
+    return data.source.fingerprint
+
+
 def build_model(
     cfg: DictConfig, data: ExpressionDataModule, machine: Machine, *, fresh: bool = True
 ) -> ExpressionClassifier:

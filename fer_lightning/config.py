@@ -24,6 +24,9 @@ SCALARS = {
     "ckpt_path": str | None,
     "split": Literal["train", "validation", "test", "all", "auto"],
     "suite": list[str],
+    "runs": list[str],
+    "rows": int,
+    "top": int,
     "window": float,
     "windows": int,
 }

@@ -37,7 +37,7 @@ def describe_environment(**facts: Any) -> dict[str, Any]:
         "git": _git_state(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: installed_version(name) for name in PACKAGES},
         **facts,
     }
 
@@ -57,7 +57,8 @@ def _program() -> list[str]:
     return [sys.argv[0]] if spec is None else ["-m", spec.name.removesuffix(".__main__")]
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """Return the version of a package as pip knows it; None where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -29,6 +29,18 @@ class DataError(UserError):
     exit_code = 3
 
 
+class DivergedError(UserError):
+    """Training left the numbers behind: its loss is infinite or none at all."""
+
+
+class StorageError(UserError):
+    """What must be remembered cannot be written: a folder, a disk or a data base says no."""
+
+
+class SweepError(UserError):
+    """A sweep cannot be run or continued, or none of its jobs came to an end."""
+
+
 class CheckpointError(UserError):
     """A file is no checkpoint of ours, or belongs to other classes."""
 

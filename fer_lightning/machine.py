@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from fer_lightning.precision import WORTHWHILE, bf16_speedup, check_precision, device_name, has_bf16
-from fer_lightning.resources import available_cores, listed_devices
+from fer_lightning.resources import available_cores, is_task, listed_devices
 
 Auto = Literal["auto"]
 # as it was before Lightning and `Machine.apply` write to the environment
@@ -68,6 +68,7 @@ def settle(
     devices: int | str | Sequence[int | str] = 1,
     deterministic: bool | str | None = None,
     threads: int | Auto = "auto",
+    jobs: int = 1,
     tf32: bool | Auto = "auto",
     memory: Path | None = None,
 ) -> Machine:
@@ -81,15 +82,18 @@ def settle(
         devices: as Lightning's Trainer takes them; each is a rank, and the ranks share the cores.
         deterministic: as Lightning's Trainer takes it; cuDNN is not left to choose among algorithms then.
         threads: `auto`, or a number, of each rank.
+        jobs: runs at once on this machine, which share its cores.
         tf32: `auto` (yes, on a GPU that has it), or a choice.
         memory: file that keeps what was tried here; None to try anew.
 
     Raises:
         ConfigError: the machine lacks the arithmetic that was asked for.
-        ValueError: `threads` is below 1, or TF32 is asked for where there is none.
+        ValueError: `threads` or `jobs` is below 1, or TF32 is asked for where there is none.
     """
     if threads != "auto" and threads < 1:
         raise ValueError(f"machine.threads={threads} must be auto, or 1 or more")
+    if jobs < 1:
+        raise ValueError(f"machine.jobs={jobs} must be 1 or more")
     if accelerator == "auto":
         accelerator = "gpu" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     elif accelerator == "gpu" and torch.backends.mps.is_available() and not torch.cuda.is_available():
@@ -98,13 +102,14 @@ def settle(
     if tf32 is True and not (on_gpu and has_bf16(accelerator)):  # both came with the same generation
         raise ValueError(f"machine.tf32=true needs an NVIDIA GPU that has it, not {device_name(accelerator)}")
     ranks = max(1, len(listed_devices(devices)) or (torch.cuda.device_count() if on_gpu else 1))
+    sharing = jobs if is_task() else ranks * jobs  # of SLURM each rank got cores of its own
     if threads == "auto":
-        threads = _threads(ranks)
+        threads = _threads(sharing)
     if channels_last == "auto":
         channels_last = accelerator != "mps"
     if num_workers == "auto":
         # on a CPU the loaders would take cores from the network; images come decoded from a memory map
-        num_workers = 0 if accelerator == "cpu" else max(0, min(8, available_cores() // ranks - 1))
+        num_workers = 0 if accelerator == "cpu" else max(0, min(8, available_cores() // sharing - 1))
     speed = ""
     if precision == "auto":
         speedup = bf16_speedup(accelerator, int(threads), memory)
@@ -121,6 +126,6 @@ def settle(
     )
 
 
-def _threads(ranks: int) -> int:
+def _threads(sharing: int) -> int:
     """Return an equal share of the cores, unless the environment says how many threads there shall be."""
-    return max(1, available_cores() // ranks) if _TOLD_THREADS is None else _TOLD_THREADS
+    return max(1, available_cores() // sharing) if _TOLD_THREADS is None else _TOLD_THREADS

@@ -9,6 +9,7 @@ NOTICES = (
     "does not have many workers",  # on a CPU loaders in the training process are the faster choice
     "number of training batches",  # fewer than `log_every_n_steps` on small data
     "exists and is not empty",  # a resumed run writes into its own folder
+    "`srun` command is available",  # on a login node, which is where sweeps are submitted from
     "LeafSpec",  # Lightning's business with a newer torch
 )
 

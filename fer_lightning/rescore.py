@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 from omegaconf import DictConfig, OmegaConf
@@ -12,12 +13,18 @@ from omegaconf import DictConfig, OmegaConf
 from fer_lightning import build, console, scoring
 from fer_lightning.callbacks.progress import ProgressBar
 from fer_lightning.data.datamodule import ExpressionDataModule
+from fer_lightning.data.source import ImageRows
 from fer_lightning.environment import write_environment
 from fer_lightning.errors import CheckpointError, ConfigError
 from fer_lightning.evaluation.verdict import write_verdict
+from fer_lightning.machine import Machine
 from fer_lightning.models.checkpoint import data_facts, load_classifier, read_checkpoint, selection
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.quiet import quieten
+from fer_lightning.status import note
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +51,33 @@ def complete(cfg: DictConfig) -> DictConfig:
     return OmegaConf.merge(cfg, {"data": missing})
 
 
-def evaluate_checkpoint(cfg: DictConfig) -> float:
-    """Score `cfg.ckpt_path` on `cfg.split` of `cfg.data`, and write the verdict.
+@dataclass(frozen=True)
+class Rescored:
+    """What a checkpoint said of the images of a split, and what it was asked with.
+
+    Attributes:
+        table: predictions of n rows.
+        images: uint8 `(n, C, H, W)`, in the order of the table.
+        delivery: one line on where the images lay.
+        first: whether this is the process, of several, that writes.
+    """
+
+    table: pd.DataFrame
+    images: ImageRows
+    split: str
+    model: ExpressionClassifier
+    data: ExpressionDataModule
+    machine: Machine
+    delivery: str
+    first: bool
+
+
+def predict_checkpoint(cfg: DictConfig, *, announce: bool = True) -> Rescored:
+    """Let `cfg.ckpt_path` predict `cfg.split` of `cfg.data`.
 
     Args:
         cfg: composed from `conf/evaluate.yaml`, completed and checked.
-
-    Returns:
-        the accuracy.
+        announce: say what data and machine there are.
 
     Raises:
         UserError: checkpoint or data cannot be used.
@@ -69,18 +95,28 @@ def evaluate_checkpoint(cfg: DictConfig) -> float:
     data.require(split)
     trainer = build.build_trainer(cfg, machine, [ProgressBar()], [])
     delivery = data.explain_delivery(trainer.strategy.root_device)
-    for remark in (*data.remarks, machine.why, delivery):
+    for remark in (*data.remarks, machine.why, delivery) if announce else ():
         log.info(remark)
     table, images = scoring.predict_split(trainer, model, data, split)
-    accuracy = float((table["label"] == table["predicted"]).mean())
-    if trainer.is_global_zero:
+    return Rescored(table, images, split, model, data, machine, delivery, trainer.is_global_zero)
+
+
+def evaluate_checkpoint(cfg: DictConfig) -> float:
+    """Score `cfg.ckpt_path` on `cfg.split` of `cfg.data`, and write the verdict; arguments and errors as above.
+
+    Returns:
+        the accuracy.
+    """
+    done = predict_checkpoint(cfg)
+    if done.first:
         folder = Path(cfg.output_dir)
-        write_environment(
-            folder, machine=machine.as_dict(), data={"fingerprint": data.source.fingerprint, "delivery": delivery}
-        )
-        metrics = write_verdict(table, images, folder, **describe(cfg, model, data, split, len(table)))
+        facts = {"fingerprint": done.data.source.fingerprint, "delivery": done.delivery}
+        write_environment(folder, machine=done.machine.as_dict(), data=facts)
+        about = describe(cfg, done.model, done.data, done.split, len(done.table))
+        metrics = write_verdict(done.table, done.images, folder, **about)
+        note(folder, values={f"{done.split}/acc": metrics["accuracy"]})
         console.print_results(metrics, folder)
-    return accuracy
+    return float((done.table["label"] == done.table["predicted"]).mean())
 
 
 def check_data(model: ExpressionClassifier, data: ExpressionDataModule, cfg: DictConfig) -> None:

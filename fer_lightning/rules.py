@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_lightning.near import did_you_mean
-from fer_lightning.resources import listed_devices
+from fer_lightning.resources import launched_rank, listed_devices
 from fer_lightning.signatures import locate, read_signature
 
-SUITES = ("startup", "pipeline", "train", "inference", "memory")
+SUITES = ("startup", "pipeline", "train", "inference", "memory", "sweep")
 FP16 = ("16-mixed", "16")
 MONITORS = {"val/acc": "max", "val/f1_macro": "max", "val/loss": "min", "train/acc": "max", "train/loss": "min"}
 # smallest and largest value; the constructors check the others, these would reach a library that says it less well
@@ -22,7 +21,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "window": (0.05, 3600),
     "windows": (2, 1000),
+    "rows": (1, 100_000),
+    "top": (2, 1000),
     "data.seed": (0, 2**32 - 1),
+    "data.draw_seed": (0, 2**32 - 1),
     "data.batch_size": (1, float("inf")),
     "data.num_workers": (0, float("inf")),
     "model.backbone_lr": (0, float("inf")),
@@ -33,7 +35,7 @@ def rules(cfg: DictConfig) -> list[str]:
     """Return what is wrong, one line a rule that is broken, each with what to type instead."""
     values = (_range_rules, _monitor_rules, _validation_rules, _schedule_rules)
     steps = (_frozen_rules, _graph_rules, _compile_rules, _clipping_rules)
-    runs = (_delivery_rules, _device_rules, _sweep_rules, _benchmark_rules)
+    runs = (_delivery_rules, _device_rules, _launcher_rules, _trial_rules, _benchmark_rules)
     return [problem for family in (*values, *steps, *runs) for problem in family(cfg)]
 
 
@@ -183,17 +185,27 @@ def _device_rules(cfg: DictConfig) -> Iterator[str]:
         yield f"{asked}, but this machine has {have}: type trainer.devices={present} or trainer=cpu"
 
 
-def _sweep_rules(cfg: DictConfig) -> Iterator[str]:
-    """Lightning starts the other ranks with the same command line, where each of them would run the whole sweep."""
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN or "trainer" not in cfg:
+def _launcher_rules(cfg: DictConfig) -> Iterator[str]:
+    """Processes that a launcher started for one run, and that would each be a run of its own."""
+    rank = launched_rank()
+    if rank is None or "trainer" not in cfg:
         return
-    if _ranks(cfg) > 1:
-        nodes, devices = get(cfg, "trainer.num_nodes"), get(cfg, "trainer.devices")
-        asked = f"trainer.num_nodes={nodes}" if nodes != 1 else f"trainer.devices={devices}"
+    asked = f"trainer.devices={get(cfg, 'trainer.devices')} trainer.num_nodes={get(cfg, 'trainer.num_nodes')}"
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        count, each = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+        if count != _ranks(cfg):
+            cure = f"trainer=ddp trainer.devices={each} trainer.num_nodes={count // each}"
+            yield f"torchrun started {count} process{'es' * (count > 1)}, which is not {asked}: type {cure}"
+    elif rank > 0 and _ranks(cfg) == 1:
         yield (
-            f"a sweep (-m) runs on one device, and {asked} asks for more:"
-            " type trainer.devices=1 trainer.num_nodes=1, or run the jobs one by one without -m"
+            f"srun started {os.environ['SLURM_NTASKS']} tasks, and {asked} is one process: type trainer=ddp with as"
+            " many trainer.devices as --ntasks-per-node and trainer.num_nodes as --nodes, or srun --ntasks=1"
         )
+
+
+def _trial_rules(cfg: DictConfig) -> Iterator[str]:
+    if "trial" in (get(cfg, "sweep") or ()) and get(cfg, "sweep.trial") is None:
+        yield "sweep=optuna and the search spaces are for many runs: add -m, or leave them out for one"
 
 
 def _benchmark_rules(cfg: DictConfig) -> Iterator[str]:

@@ -9,15 +9,21 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.strategies import FSDPStrategy
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from fer_lightning import build, scoring
+from fer_lightning.callbacks.history import History
 from fer_lightning.callbacks.interrupt import Interrupted
 from fer_lightning.environment import write_environment
 from fer_lightning.errors import CheckpointError, ConfigError
-from fer_lightning.models.checkpoint import data_facts, read_checkpoint, selection
+from fer_lightning.models.checkpoint import build_classifier, data_facts, read_checkpoint, selection
 from fer_lightning.quiet import quieten
+from fer_lightning.status import Pruned, note
+from fer_lightning.sweeps.hparams import final_scores
+from fer_lightning.sweeps.objectives import measure, objectives
+from fer_lightning.sweeps.process import is_job
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +48,12 @@ class Run:
         self.machine.apply()
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
         self.data = build.build_data(cfg, self.machine)
-        for split in ("train", "validation"):
+        for split in ("train", "validation", *(() if cfg.split == "auto" else (cfg.split,))):
             self.data.require(split)
         if resumed is not None:
             self._check_resumed(resumed)
         self.model = build.build_model(cfg, self.data, self.machine, fresh=resumed is None)
+        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.resumed_at = None if resumed is None else int(resumed["global_step"])
         self.loggers = build.build_loggers(cfg, self.resumed_at)
         self.trainer = build.build_trainer(cfg, self.machine, build.build_callbacks(cfg), self.loggers)
@@ -54,7 +61,11 @@ class Run:
         self.interrupted, self.monitored = False, None
 
     def fit(self) -> None:
-        """Train; Ctrl-C ends it early and is remembered."""
+        """Train; Ctrl-C ends it early and is remembered.
+
+        Raises:
+            Pruned: the sweep that this run is a trial of has better ones.
+        """
         if self.trainer.is_global_zero:
             self._announce()
         try:
@@ -62,7 +73,10 @@ class Run:
                 self.trainer.fit(self.model, datamodule=self.data, ckpt_path=self.cfg.ckpt_path)
         except Interrupted:
             self.interrupted = True
-        self.monitored = self._best_value()  # now, because prediction clears what was logged
+        except Pruned:
+            self._note_best()
+            raise
+        self._note_best()
 
     def score(self) -> None:
         """Score the best weights on the reported split, write every file, print the table."""
@@ -70,7 +84,7 @@ class Run:
         from fer_lightning.evaluation.verdict import write_verdict
 
         facts = self._load_best()
-        split = self.data.report_split
+        split = self.data.report_split if self.cfg.split == "auto" else self.cfg.split
         table, images = scoring.predict_split(self.trainer, self.model, self.data, split)
         if not self.trainer.is_global_zero:
             return
@@ -81,12 +95,16 @@ class Run:
             "monitored": self.monitored,
             "interrupted": self.interrupted,
             "model": self.cfg.model.backbone,
-            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "parameters": self.parameters,
             "data": self.data.remarks[0],
         }
         metrics = write_verdict(table, images, self.folder, **facts)
+        self._note_objectives(facts["epoch"], images[0])
         self._log_final(metrics)
-        console.print_results(metrics, self.folder)
+        if is_job():  # its sweep has many of them, and a table of its own
+            log.info(console.headline(metrics))
+        else:
+            console.print_results(metrics, self.folder)
 
     def _check_folder(self) -> None:
         if self.cfg.ckpt_path is None and any(self.folder.glob("checkpoints/*.ckpt")):
@@ -112,6 +130,7 @@ class Run:
                 raise CheckpointError(f"{self.cfg.ckpt_path} cannot be continued: {what} was {old} and is {new} now")
 
     def _announce(self) -> None:
+        note(self.folder, fingerprint=self.data.source.fingerprint)
         for remark in self.data.remarks:
             log.info(remark)
         trained = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
@@ -120,6 +139,7 @@ class Run:
         log.info(self.delivery)
         data = {
             "fingerprint": self.data.source.fingerprint,
+            "splits": self.data.facts()["splits"],
             "remarks": self.data.remarks,
             "delivery": self.delivery,
         }
@@ -142,16 +162,26 @@ class Run:
     def _load_best(self) -> dict[str, Any]:
         """Load the best checkpoint, if one was kept; say which weights the model has now, and what chose them."""
         best = self._best_checkpoint.best_model_path if self._best_checkpoint is not None else ""
-        if not Path(best).is_file():
+        checkpoint = self._read_together(best)
+        if checkpoint is None:
             weights = "the current weights: no checkpoint was kept"
             return {"checkpoint": weights, "epoch": self.trainer.current_epoch, "selected_on": None}
-        checkpoint = read_checkpoint(best)
-        self.model.load_state_dict(checkpoint["state_dict"])
+        if isinstance(self.trainer.strategy, FSDPStrategy):  # whose ranks have parts of the weights, not the weights
+            self.model = build_classifier(checkpoint, best, type(self.model))
+        else:
+            self.model.load_state_dict(checkpoint["state_dict"])
         return {
             "checkpoint": f"checkpoints/{Path(best).name}",
             "epoch": checkpoint["epoch"] + 1,  # Lightning counts from 0
             **selection(checkpoint, best),
         }
+
+    def _read_together(self, path: str) -> dict[str, Any] | None:
+        """Read a checkpoint, if there is one, on all ranks: also on those that do not see the files of the first."""
+        strategy = self.trainer.strategy
+        checkpoint = read_checkpoint(path) if Path(path).is_file() else None
+        seen = strategy.reduce_boolean_decision(checkpoint is not None, all=True)
+        return checkpoint if seen else strategy.broadcast(checkpoint)
 
     def _monitor(self) -> str:
         return self.cfg.monitor if self._best_checkpoint is None else str(self._best_checkpoint.monitor)
@@ -161,14 +191,30 @@ class Run:
         score = self.trainer.callback_metrics.get(self._monitor()) if score is None else score
         return None if score is None else float(score)
 
+    def _note_best(self) -> None:
+        self.monitored = self._best_value()  # now, because prediction clears what was logged
+        if self.trainer.is_global_zero and self.monitored is not None:
+            note(self.folder, values={self._monitor(): self.monitored})
+
+    def _note_objectives(self, epoch: int, image: Any) -> None:
+        """Complete what a sweep compares this run by, if that is more than the monitor."""
+        names = objectives(self.cfg)
+        if names == [self._monitor()]:
+            return
+        rows = [row for callback in self.trainer.callbacks if isinstance(callback, History) for row in callback.rows]
+        scores = next((row for row in reversed(rows) if row["epoch"] == epoch), {})
+        known = {} if self.monitored is None else {self._monitor(): self.monitored}
+        note(self.folder, values=known | measure(names, self.trainer, self.model, image, scores))
+
     def _log_final(self, metrics: dict[str, Any]) -> None:
         """Fill the HParams tab: the settings that runs differ in, beside the final scores."""
-        prefix = "test" if metrics["split"] == "test" else "val"
-        names = {"acc": "accuracy", "f1_macro": "f1_macro", "balanced_acc": "balanced_accuracy", "ece": "ece"}
-        scores = {f"final/{prefix}/{name}": metrics[key] for name, key in names.items() if metrics[key] is not None}
+        scores = final_scores(metrics)
         for logger in self.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(flatten(self.cfg), scores)
+                if is_job():  # its sweep describes all of them, with those that come to no score
+                    logger.log_metrics(scores, 0)
+                else:
+                    logger.log_hyperparams(flatten(self.cfg), scores)
             elif not isinstance(logger, CSVLogger):
                 logger.log_metrics(scores)
             logger.finalize("success")

@@ -99,7 +99,7 @@ def test_every_primary_config_passes(primary: str) -> None:
     cfg = composed(primary)
     missing = [key for key in cfg if OmegaConf.is_missing(cfg, key)]
     cfg = composed(primary, *(f"{key}=x" for key in missing))
-    if primary == "evaluate":  # null means as in training, which the checkpoint tells
+    if primary in ("evaluate", "ensemble"):  # null means as in training, which the checkpoint tells
         cfg.data = composed("train").data
     check_config(cfg)
 
@@ -491,3 +491,8 @@ def test_more_gpus_than_there_are(devices: Any) -> None:
 
 def test_conf_is_found_beside_the_package() -> None:
     assert (conf_dir() / "train.yaml").is_file()
+
+
+def test_another_seed_leaves_the_images_as_they_are() -> None:
+    data = composed("train", "seed=7").data
+    assert (data.seed, data.draw_seed) == (42, 7)

@@ -17,13 +17,15 @@ PACKAGE = Path(fer_lightning.__file__).parent
 # A module imports from rows above its own, never from its own row or from below.
 ORDER = """
 errors emotions near quiet resources imports replacing
-signatures
+status signatures
 rules
 config
-cli.composition cli.usage
-cli.resume
-cli.command
-__main__
+cli.composition cli.usage cli.state
+cli.resume cli.ranks __main__
+sweeps.process sweeps.identity sweeps.jobs sweeps.memory sweeps.objectives sweeps.study sweeps.space
+sweeps.pruning sweeps.solutions sweeps.launchers sweeps.tasks sweeps.watch
+sweeps.summary comparison.settings
+sweeps.hparams
 
 data.columns data.states data.turns data.images data.people data.ranges
 data.table data.folder_search
@@ -53,9 +55,9 @@ models.optimization
 models.classifier
 models.checkpoint
 
-precision environment
+precision environment sharding
 machine
-evaluation.metrics
+evaluation.metrics evaluation.page
 evaluation.figures evaluation.predictions evaluation.report_page
 evaluation.galleries evaluation.report
 evaluation.verdict
@@ -63,12 +65,32 @@ scoring console
 callbacks.progress callbacks.reseed callbacks.interrupt callbacks.history callbacks.pictures callbacks.checkpoint
 build
 run rescore
+sweeps.job
+sweeps.fingerprint
+sweeps.sweep
+sweeps.grid sweeps.optuna_sweep
+sweeps.plugins
+cli.arguments
+cli.command
 yardsticks yardstick_keras benchmarks.windows benchmarks.rows benchmarks.flops benchmarks.first_step
 benchmarks.child benchmarks.duel benchmarks.textbook benchmarks.contenders benchmarks.generated benchmarks.table
 benchmarks.prepare benchmarks.bench
-benchmarks.startup benchmarks.pipeline benchmarks.training benchmarks.inference benchmarks.growth
+benchmarks.startup benchmarks.sweeping benchmarks.pipeline benchmarks.training benchmarks.inference benchmarks.growth
 benchmarks.suites
-train evaluate benchmark
+comparison.differences comparison.averaging comparison.folders
+comparison.runs
+comparison.trade_offs
+comparison.ranking comparison.repeat comparison.importance
+comparison.seeds
+comparison.comparison
+comparison.words
+comparison.figures comparison.page
+comparison.parallel
+comparison.show
+comparison.report
+comparison.members
+comparison.ensembling
+train evaluate benchmark compare ensemble
 """
 RANK = {module: rank for rank, row in enumerate(ORDER.splitlines()) for module in row.split()}
 STRANGERS = {
@@ -80,6 +102,7 @@ LIGHT = (
     "errors",
     "near",
     "emotions",
+    "status",
     "resources",
     "imports",
     "rules",
@@ -87,11 +110,17 @@ LIGHT = (
     "config",
     "cli.composition",
     "cli.usage",
+    "cli.ranks",
     "cli.resume",
+    "sweeps.identity",
+    "sweeps.process",
+    "cli.arguments",
     "cli.command",
     "train",
     "evaluate",
     "benchmark",
+    "compare",
+    "ensemble",
 )
 
 

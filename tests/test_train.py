@@ -228,7 +228,7 @@ def write_flat(root: Path) -> Path:
 
 def test_evaluate_finds_the_splits_of_training_again(compose: Compose, tmp_path: Path) -> None:
     data = (f"data.root={write_flat(tmp_path / 'data')}", f"data.cache_dir={tmp_path / 'cache'}")
-    train(compose("train", *TINY, *data, "seed=7", "data.split=[0.6, 0.2, 0.2]", f"output_dir={tmp_path / 'run'}"))
+    train(compose("train", *TINY, *data, "data.seed=7", "data.split=[0.6, 0.2, 0.2]", f"output_dir={tmp_path / 'run'}"))
     last = f"ckpt_path={tmp_path / 'run/checkpoints/last.ckpt'}"
     evaluate(compose("evaluate", last, *JUDGED, *data, "split=test", f"output_dir={tmp_path / 'again'}"))
     paths = [set(pd.read_csv(tmp_path / name / "predictions.csv")["path"]) for name in ("run", "again")]

@@ -20,12 +20,20 @@ from fer_lightning.benchmarks.inference import inference
 from fer_lightning.benchmarks.pipeline import pipeline
 from fer_lightning.benchmarks.rows import Row
 from fer_lightning.benchmarks.startup import startup
+from fer_lightning.benchmarks.sweeping import sweep
 from fer_lightning.benchmarks.table import print_rows, write_rows
 from fer_lightning.benchmarks.training import train
 from fer_lightning.environment import describe_environment
 from fer_lightning.errors import UserError
 
-MEASURES = {"startup": startup, "pipeline": pipeline, "train": train, "inference": inference, "memory": memory}
+MEASURES = {
+    "startup": startup,
+    "pipeline": pipeline,
+    "train": train,
+    "inference": inference,
+    "memory": memory,
+    "sweep": sweep,
+}
 log = logging.getLogger(__name__)
 
 

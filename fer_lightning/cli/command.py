@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 import os
@@ -10,8 +11,8 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,43 +24,57 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from fer_lightning.cli.arguments import complete
 from fer_lightning.cli.composition import explain
-from fer_lightning.cli.resume import continue_run, unquoted
+from fer_lightning.cli.resume import unquoted
+from fer_lightning.cli.state import command_line, environment
 from fer_lightning.cli.usage import usage
 from fer_lightning.config import conf_dir
 from fer_lightning.errors import UserError
+from fer_lightning.resources import is_first_process
+from fer_lightning.status import Pruned, recorded
+from fer_lightning.sweeps.identity import identify
+from fer_lightning.sweeps.process import end_with_parent, is_job
 
 FAILED, MISTYPED, INTERRUPTED = 1, 2, 130
-RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
+RECORDED = ("train", "evaluate")  # verbs whose runs are told apart and looked at later
 log = logging.getLogger(__name__)
 
 
-def run_verb(name: str, task: Callable[[DictConfig], Any], argv: Sequence[str] | None = None) -> Any:
+def run_verb(
+    name: str,
+    task: Callable[[DictConfig], Any],
+    argv: Sequence[str] | None = None,
+    *,
+    positional: str | None = None,
+) -> Any:
     """Compose `conf/<name>.yaml` with the command line and run `task`, once or once for every job of a sweep.
 
     Args:
         name: of the verb and of its primary configuration.
         task: gets the composed configuration.
         argv: overrides and flags; those of the process by default.
+        positional: setting, a list, that gets the words of the command line that are no settings; None for no such.
 
     Returns:
-        what the task returned, the last one of a sweep.
+        what the task returned; nothing of a sweep, whose jobs keep their own account.
 
     Raises:
         SystemExit: 1 failed, 2 mistyped, 3 bad data, 130 interrupted, each after one message on stderr.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    arguments.sort(key=lambda item: item not in ("-m", "--multirun"))  # Hydra 1.3 wants all overrides in one row
     verb = _Verb(name, task)
+    logging.raiseExceptions = False  # on a full disk the log would print a traceback for every line it cannot write
     try:
+        if is_job():
+            end_with_parent()
         if {"-h", "--help"} & set(arguments):
             print(usage(name))
             return None
-        if name == "train":
-            arguments = continue_run(arguments)
+        arguments = complete(name, arguments, positional, swept=name in RECORDED)
         verb.remember_settings(arguments)
         # Hydra prints errors in its own way unless it is told to raise them
-        with _environment(HYDRA_FULL_ERROR="1"), _command_line(arguments):
+        with environment(HYDRA_FULL_ERROR="1"), command_line(arguments):
             hydra.main(config_path=str(conf_dir()), config_name=name, **hydra_options(hydra.main))(verb.job())()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough; nothing can be said to it any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -70,7 +85,7 @@ def run_verb(name: str, task: Callable[[DictConfig], Any], argv: Sequence[str] |
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
-        sys.exit(verb.end_sweep() if verb.codes else _report_start(error, arguments, verb.full_error))
+        sys.exit(_report_start(error, arguments, verb.full_error))
     return verb.result
 
 
@@ -93,43 +108,49 @@ def hydra_options(start: Callable[..., Any]) -> dict[str, Any]:
 
 
 class _Verb:
-    """One start of a program: what its jobs returned or failed with."""
+    """One start of a program: what it returned, or failed with."""
 
     def __init__(self, name: str, task: Callable[[DictConfig], Any]) -> None:
         self.name, self.task = name, task
         self.full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
         self.begun = time.time()
-        self.started = 0
-        self.codes: list[int] = []
-        self.said: set[str] = set()
         self.result: Any = None
         self.settings: dict[Path, bytes] = {}
-        self.sweep = Path()
 
     def remember_settings(self, arguments: Sequence[str]) -> None:
         """Keep what an earlier run in the same folder recorded, for Hydra writes over it before anything is checked."""
         folders = [unquoted(item.partition("=")[2]) for item in arguments if item.startswith("hydra.run.dir=")]
-        for path in Path(folders[-1], ".hydra").glob("*.yaml") if folders and _is_first_process() else ():
+        for path in Path(folders[-1], ".hydra").glob("*.yaml") if folders and is_first_process() else ():
             self.settings[path] = path.read_bytes()
 
     def job(self) -> Callable[[DictConfig], Any]:
-        """Return the task as Hydra shall call it."""
+        """Return the task as Hydra shall call it: for the run, or for each job of a sweep."""
+        name, task = self.name, self.task
 
         def job(cfg: DictConfig) -> Any:
-            self.started += 1
-            self.sweep = Path(HydraConfig.get().sweep.dir)
-            try:
-                with _environment(HYDRA_FULL_ERROR="1" if self.full_error else None):  # for ranks that Lightning starts
-                    self.result = self.task(cfg)
-                return self.result
-            except Exception as error:
-                self.codes.append(self._report(error))
-                if HydraConfig.get().mode == RunMode.MULTIRUN:
-                    raise  # the sweeper must know; the other jobs go on
-                raise SystemExit(self.codes[-1]) from error
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                from fer_lightning.sweeps.job import run_job
+
+                with environment(HYDRA_FULL_ERROR="1" if self.full_error else None):
+                    return run_job(name, cfg, functools.partial(run_verb, name, task))
+            return self._run(cfg)
 
         job.__module__ = f"fer_lightning.{self.name}"  # Hydra names job and log after it
         return job
+
+    def _run(self, cfg: DictConfig) -> Any:
+        hydra = HydraConfig.get()
+        try:
+            with environment(HYDRA_FULL_ERROR="1" if self.full_error else None), ExitStack() as kept:
+                if self.name in RECORDED and is_first_process():
+                    account = recorded(Path(hydra.runtime.output_dir), identify(cfg), [*hydra.overrides.task])
+                    kept.enter_context(account)
+                self.result = self.task(cfg)
+            return self.result
+        except Pruned:
+            return None
+        except Exception as error:
+            raise SystemExit(self._report(error)) from error
 
     def _report(self, error: Exception) -> int:
         folder = Path(HydraConfig.get().runtime.output_dir)
@@ -137,12 +158,11 @@ class _Verb:
             traceback.print_exception(error)
         user_error = _user_error(error)
         if user_error is not None:
-            if str(user_error) not in self.said:  # once, where it stops every job of a sweep
+            if not is_job():  # its sweep says it, beside what came of the others
                 print(f"error: {user_error}", file=sys.stderr)
-            self.said.add(str(user_error))
             for path, content in self.settings.items():
                 path.write_bytes(content)
-            if self.settings or not _is_first_process() or not self._remove_untouched(folder):
+            if self.settings or is_job() or not is_first_process() or not self._remove_untouched(folder):
                 _to_log_file(f"error: {user_error}")
             return user_error.exit_code
         place = _to_log_file("".join(traceback.format_exception(error)))
@@ -151,15 +171,9 @@ class _Verb:
         print(message, file=sys.stderr)
         return FAILED
 
-    def end_sweep(self) -> int:
-        """Return the exit code of a sweep in which jobs failed, each with its own message before."""
-        self._remove_untouched(self.sweep)
-        print(f"error: {len(self.codes)} of {self.started} jobs failed", file=sys.stderr)
-        return self.codes[0]
-
     def _remove_untouched(self, folder: Path) -> bool:
         """Remove an output folder that holds only what Hydra put there now, and the date above it if empty then."""
-        hydras = {".hydra", "multirun.yaml", f"{self.name}.log"}
+        hydras = {".hydra", "status.json", f"{self.name}.log"}
         older = any(path.stat().st_mtime < self.begun for path in folder.rglob("*") if path.is_file())
         in_use = Path.cwd().is_relative_to(folder.resolve())
         if older or in_use or not folder.is_dir() or {path.name for path in folder.iterdir()} - hydras:
@@ -190,7 +204,8 @@ def _report_start(error: Exception, arguments: Sequence[str], full_error: bool) 
     elif isinstance(blocked, OSError):
         message = f"cannot write to {blocked.filename} ({blocked.strerror}): choose a folder with hydra.run.dir=FOLDER"
         code = FAILED
-    elif isinstance(error, ValueError):  # so are some mistakes in overrides and flags for Hydra
+    # mistakes in overrides and flags, and a launcher that is not installed, are these for Hydra
+    elif isinstance(error, ValueError) or "Unknown plugin class" in str(error):
         message, code = explain(error, arguments), MISTYPED
     else:
         message, code = f"{type(error).__name__}: {error}\nset HYDRA_FULL_ERROR=1 to see where", FAILED
@@ -216,36 +231,3 @@ def _to_log_file(text: str) -> Path | None:
 
 def _file_handlers() -> list[logging.FileHandler]:
     return [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.FileHandler)]
-
-
-def _is_first_process() -> bool:
-    return all(os.environ.get(name, "0") == "0" for name in RANK_VARIABLES)
-
-
-@contextmanager
-def _environment(**variables: str | None) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    _set_environment(variables)
-    try:
-        yield
-    finally:
-        _set_environment(before)
-
-
-def _set_environment(variables: dict[str, str | None]) -> None:
-    for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
-@contextmanager
-def _command_line(arguments: Sequence[str]) -> Iterator[None]:
-    """Let the process have these arguments: Hydra reads them, and Lightning starts other ranks with them."""
-    before = sys.argv
-    sys.argv = [before[0], *arguments]
-    try:
-        yield
-    finally:
-        sys.argv = before

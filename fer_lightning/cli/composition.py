@@ -31,6 +31,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override)
     text, cause = str(error), error.__cause__
+    if found := re.search(r"hydra_plugins\.hydra_(joblib|submitit|ray)_launcher", text):
+        return f'the launcher needs {found[1]}, which is not installed: type pip install "fer_lightning[{found[1]}]"'
     if text.startswith("Config group override must be"):
         groups = [key for key in map(override_key, overrides) if (conf_dir() / key).is_dir()]
         return f"what follows {' or '.join(groups)} is not the name of an option; leave out a group that is not wanted"
@@ -53,6 +55,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
 
 def _missing_option(error: MissingConfigException) -> str:
     group, _, option = str(error.missing_cfg_file).rpartition("/")
+    if group == "hydra/sweeper/sampler" and not error.options:
+        return 'sweep=optuna and the search spaces need Optuna: type pip install "fer_lightning[sweep]"'
     if not error.options or not group:
         return f"there is no {error.missing_cfg_file}.yaml among the configs: see --info searchpath"
     near = near_names(option, error.options)

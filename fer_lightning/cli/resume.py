@@ -1,7 +1,11 @@
-"""`ckpt_path=outputs/…/checkpoints/last.ckpt` continues that run in its own folder, with its own settings."""
+"""Going on with what was begun, in its own folder and with its own settings.
+
+`ckpt_path=outputs/…/checkpoints/last.ckpt` continues a run, `sweep.resume=outputs/multirun/…` a sweep.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -10,6 +14,10 @@ from pathlib import Path
 import yaml
 
 from fer_lightning.cli.composition import override_key
+from fer_lightning.errors import ConfigError
+from fer_lightning.resources import is_first_process
+
+MULTIRUN = ("-m", "--multirun")
 
 
 def continue_run(argv: Sequence[str]) -> list[str]:
@@ -27,16 +35,51 @@ def continue_run(argv: Sequence[str]) -> list[str]:
     arguments = list(argv)
     position = max((index for index, item in enumerate(arguments) if item.startswith("ckpt_path=")), default=None)
     run = None if position is None else run_folder(unquoted(arguments[position].partition("=")[2]))
-    if position is None or run is None or {"-m", "--multirun"} & set(arguments):
+    if position is None or run is None or set(MULTIRUN) & set(arguments):
         return arguments
     typed = {override_key(item) for item in arguments}
     saved: list[str] = yaml.safe_load((run / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")) or []
     own = [item for item in saved if override_key(item) not in typed]
     folder = [] if "hydra.run.dir" in typed else [f"hydra.run.dir={quoted(run)}"]
-    if "hydra.output_subdir=null" not in arguments:  # which Lightning adds for the other ranks
+    if is_first_process():
         print(f"continuing {run} with its own settings: {' '.join(own) or 'the defaults'}", file=sys.stderr)
     # beside ckpt_path, because argparse on Hydra 1.3 wants all overrides in one row
     return [*arguments[:position], *own, arguments[position], *folder, *arguments[position + 1 :]]
+
+
+def continue_sweep(argv: Sequence[str], verb: str) -> list[str]:
+    """Complete a command line that names the folder of a sweep by what that sweep was started with.
+
+    Args:
+        argv: what was typed, without the program's name.
+        verb: of the program.
+
+    Returns:
+        the command line to use: `argv` itself where no sweep is named.
+
+    Raises:
+        ConfigError: the folder holds no sweep, or one of another verb.
+    """
+    named = [unquoted(item.partition("=")[2]) for item in argv if item.startswith("sweep.resume=")]
+    if not named or named[-1] == "null":
+        return list(argv)
+    folder = Path(named[-1])
+    try:  # nothing, as of a variable of the shell that is not set, is the folder here
+        plan = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+        saved, kind = [str(item) for item in plan["arguments"]], plan["verb"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        hint = "type the folder that a sweep (-m) wrote, such as outputs/multirun/<date>/<time>"
+        raise ConfigError(f"sweep.resume={folder} holds no sweep.json that can be read: {hint}") from error
+    if kind != verb:
+        raise ConfigError(f"{folder} is a sweep of fer_lightning.{kind}: type python -m fer_lightning.{kind} …")
+    typed = {override_key(item) for item in argv}
+    renewed = {*typed, "sweep.resume", "sweep.retry", "hydra.sweep.dir"}
+    flags = {item for item in argv if item.startswith("-") and item not in MULTIRUN}  # renewed with the word after them
+    pairs = zip(("", *saved), saved, strict=False)
+    own = [item for before, item in pairs if override_key(item) not in {*MULTIRUN, *renewed} and before not in flags]
+    rest = [item for item in argv if item not in MULTIRUN]
+    print(f"continuing {folder}: {' '.join(own)}", file=sys.stderr)
+    return ["-m", *own, f"hydra.sweep.dir={quoted(folder)}", *rest]
 
 
 def run_folder(checkpoint: str) -> Path | None:

@@ -15,6 +15,7 @@ from fer_lightning.config import conf_dir
 KEY = re.compile(r"^([a-z]\w*):\s*(.+?)(?:\s+#\s*(.+))?$")
 BLOCK = re.compile(r"^([a-z]\w*):$")
 NESTED = re.compile(r"^  ([a-z]\w*):\s*(\S.*?)\s+#\s*(.+)$")
+GLOBAL = "# @package _global_"  # marks a file whose keys are whole
 FOOTER = """flags
   hydra.run.dir=FOLDER           write the run there
   -m                             run every combination of comma-separated values, each in its own folder
@@ -46,7 +47,8 @@ def usage(verb: str) -> str:
         lines += _describe_keys(_keys(path), prefix)
     for group in groups:
         lines += _describe_blocks(group, defaults[group])
-    return "\n".join([*lines, "", FOOTER])
+    footer = [line for line in FOOTER.splitlines() if "sweep" in defaults or not line.startswith("  -m ")]
+    return "\n".join([*lines, "", *footer])
 
 
 def _first_line(module: Path) -> str:
@@ -71,14 +73,19 @@ def _options(group: str, default: str | None) -> list[str]:
     return sorted(options, key=lambda option: option != default)
 
 
+def _parents(path: Path, content: dict[str, Any]) -> list[Path]:
+    """Return the options of its own group that a file builds on."""
+    names = [entry.partition("@")[0] for entry in content.get("defaults", []) if isinstance(entry, str)]
+    return [path.with_name(f"{name}.yaml") for name in names if name != "_self_"]
+
+
 def _keys(path: Path) -> dict[str, tuple[str, str | None]]:
     """Return value and comment of every key of a file and of the options it builds on."""
     text = path.read_text(encoding="utf-8")
     content: dict[str, Any] = yaml.safe_load(text) or {}
     found: dict[str, tuple[str, str | None]] = {}
-    for parent in content.get("defaults", []):
-        if isinstance(parent, str) and parent != "_self_":
-            found |= _keys(path.with_name(f"{parent}.yaml"))
+    for parent in _parents(path, content):
+        found |= _keys(parent)
     for match in filter(None, map(KEY.match, text.splitlines())):
         key, value, meaning = match.groups()
         if key != "defaults" and not value.startswith("#") and (meaning or not value.startswith("${")):
@@ -99,27 +106,27 @@ def _describe_blocks(group: str, default: str | None) -> list[str]:
     """
     found: dict[str, tuple[str, str | None]] = {}
     for option in _options(group, default):
-        only = "" if option == default else f" ({group}={option})"
-        for key, (value, meaning) in _nested_keys(conf_dir() / group / f"{option}.yaml").items():
+        only, path = "" if option == default else f" ({group}={option})", conf_dir() / group / f"{option}.yaml"
+        prefix = "" if GLOBAL in path.read_text(encoding="utf-8") else f"{group}."
+        for key, (value, meaning) in _nested_keys(path, prefix).items():
             found.setdefault(key, (value, f"{meaning}{only}"))
-    return _describe_keys(found, f"{group}.")
+    return _describe_keys(found, "")
 
 
-def _nested_keys(path: Path) -> dict[str, tuple[str, str]]:
-    """Return value and comment of every commented key one level down, `block.key`."""
+def _nested_keys(path: Path, prefix: str) -> dict[str, tuple[str, str]]:
+    """Return value and comment of every commented key one level down, `<prefix>block.key`."""
     text = path.read_text(encoding="utf-8")
     content: dict[str, Any] = yaml.safe_load(text) or {}
     found: dict[str, tuple[str, str]] = {}
-    for parent in content.get("defaults", []):
-        if isinstance(parent, str) and parent != "_self_":
-            found |= _nested_keys(path.with_name(f"{parent}.yaml"))
+    for parent in _parents(path, content):
+        found |= _nested_keys(parent, prefix)
     block = ""
     for line in text.splitlines():
         if heading := BLOCK.match(line):
             block = heading[1]
         elif block and (match := NESTED.match(line)):
             key, value, meaning = match.groups()
-            found[f"{block}.{key}"] = (value, meaning)
+            found[f"{prefix}{block}.{key}"] = (value, meaning)
         elif line[:1].isalpha():
             block = ""
     return found

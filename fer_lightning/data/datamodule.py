@@ -58,7 +58,8 @@ class ExpressionDataModule(pl.LightningDataModule):
         cache_dir: where decoded images are kept; None for `~/.cache/fer_lightning`.
         limit: keep the first images of each class and split only.
         synthetic: how many faces to draw for train, validation and test.
-        seed: of splits, order, augmentation and drawn faces.
+        seed: of the splits that are cut here, and of drawn faces.
+        draw_seed: of order and augmentation; None: the same.
         augmentation: of the training images; None for none.
 
     Raises:
@@ -89,6 +90,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         limit: int | None = None,
         synthetic: Mapping[str, int] | None = None,
         seed: int = 42,
+        draw_seed: int | None = None,
         augmentation: Augmentation | None = None,
     ) -> None:
         super().__init__()
@@ -100,8 +102,9 @@ class ExpressionDataModule(pl.LightningDataModule):
         self.holdout, self.split = holdout, split
         self.image_size, self.channels = image_size, channels
         self.batch_size, self.sampler, self.on_error = batch_size, sampler, on_error
+        self.draw_seed = seed if draw_seed is None else draw_seed
         self.delivery = Delivery(
-            engine=build_engine(augmentation, engine, seed, image_size, channels),
+            engine=build_engine(augmentation, engine, self.draw_seed, image_size, channels),
             resident=resident,
             num_workers=0 if num_workers == "auto" else int(num_workers),
             pin_memory=pin_memory,
@@ -233,7 +236,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         rows = self.require("train")
         overfit = self.trainer is not None and self.trainer.overfit_batches > 0
         strategy = "sequential" if overfit else self.sampler
-        batches = TrainBatchSampler(self.table.labels[rows], self.batch_size, strategy=strategy, seed=self.seed)
+        batches = TrainBatchSampler(self.table.labels[rows], self.batch_size, strategy=strategy, seed=self.draw_seed)
         return TrainLoader(self._loader(rows, batches, train=True), batches, trained=self._batches_trained)
 
     def val_dataloader(self) -> Loader:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from fer_lightning import __version__
+from fer_lightning.evaluation.page import document, facts, figure_of, is_number, table_of, text_of
 
 TILES = (  # key, title, unit (# counts), meaning
     ("f1_macro", "macro-F1", "%", "mean over the classes"),
@@ -35,7 +32,6 @@ FIGURES = (  # part of the file name, title, what to look for; in this order on 
 )
 HEADINGS = {"f1": "F1", "roc_auc": "ROC-AUC", "support": "images"}
 SHOWN = {"accuracy", "accuracy_interval", "f1_macro_interval", "per_class", "interrupted", "data"}
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 @dataclass(frozen=True)
@@ -54,8 +50,6 @@ class Run:
 
 def render(run: Run, verdict: tuple[str, str]) -> str:
     """The whole page; `verdict` is what the score may be called and a sentence that says why."""
-    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    name = escape(run.name)
     known = SHOWN | {key for key, *_ in TILES}
     rest = {key: value for key, value in run.metrics.items() if key not in known}
     sections = (
@@ -63,31 +57,19 @@ def render(run: Run, verdict: tuple[str, str]) -> str:
         _headline(run.metrics, verdict),
         _per_class(run),
         _figures(run.figures),
-        _facts("About this score", rest),
-        _facts("Environment", dict(_flatten(run.environment))),
+        facts("About this score", rest),
+        facts("Environment", dict(_flatten(run.environment))),
         _details(run),
     )
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{name}: report</title>
-<style>
-{style}</style>
-</head><body><main>
-<h1><small>Facial expressions: report of a run</small>{name}</h1>
-{"".join(sections)}
-<footer>fer_lightning {escape(__version__)}. Figures are drawn from predictions.csv.</footer>
-</main></body></html>
-"""
+    footer = "Figures are drawn from predictions.csv."
+    return document(f"{run.name}: report", "Facial expressions: report of a run", run.name, sections, footer)
 
 
 def _interruption(metrics: Mapping[str, Any]) -> str:
     if metrics.get("interrupted") in (None, False):
         return ""
     epoch = metrics.get("epoch")
-    kept = "" if epoch is None else f" The weights are those of epoch {_text(epoch)}."
+    kept = "" if epoch is None else f" The weights are those of epoch {text_of(epoch)}."
     return (
         '<p class="banner"><strong>Interrupted run.</strong> Training stopped before its planned end; this page shows '
         f"what there was by then.{kept} A finished run may score differently.</p>"
@@ -97,12 +79,12 @@ def _interruption(metrics: Mapping[str, Any]) -> str:
 def _headline(metrics: Mapping[str, Any], verdict: tuple[str, str]) -> str:
     about = f'<p class="quiet">{escape(str(metrics["data"]))}</p>' if metrics.get("data") else ""
     accuracy = metrics.get("accuracy")
-    if not _is_number(accuracy):
+    if not is_number(accuracy):
         return f'<section class="card"><p class="kind">No score</p><p>This run was not scored.</p>{about}</section>'
     interval = _interval(metrics, "accuracy")
     low, high = (accuracy, accuracy) if interval is None else interval
     words = [] if interval is None else [f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"]
-    if _is_number(metrics.get("count")):
+    if is_number(metrics.get("count")):
         words.append(f"{metrics['count']:,} {metrics.get('split', '')} images".replace("  ", " "))
     share, name = _largest_class(metrics)
     mark = f'<i class="base" style="left:{100 * share:.2f}%"></i>' if name else ""
@@ -124,7 +106,7 @@ def _headline(metrics: Mapping[str, Any], verdict: tuple[str, str]) -> str:
 def _tiles(metrics: Mapping[str, Any]) -> Iterator[str]:
     for key, title, unit, meaning in TILES:
         value, interval = metrics.get(key), _interval(metrics, key)
-        if not _is_number(value):
+        if not is_number(value):
             continue
         shown = {"%": f"{100 * value:.1f} %", "#": f"{value:,}"}.get(unit, f"{value:.3f}")
         below = meaning if interval is None else f"95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %"
@@ -133,7 +115,7 @@ def _tiles(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 def _interval(metrics: Mapping[str, Any], key: str) -> tuple[float, float] | None:
     ends = metrics.get(f"{key}_interval")
-    if isinstance(ends, list) and len(ends) == 2 and all(map(_is_number, ends)):
+    if isinstance(ends, list) and len(ends) == 2 and all(map(is_number, ends)):
         return ends[0], ends[1]
     return None
 
@@ -154,10 +136,7 @@ def _figures(figures: Iterable[tuple[str, bytes]]) -> str:
     for stem, data in figures:
         rank = next((rank, *words) for rank, (part, *words) in enumerate([*FIGURES, ("", "", "")]) if part in stem)
         title = rank[1] if rank[1] else stem.replace("_", " ").capitalize()
-        source = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
-        image = f'<div class="sheet"><img alt="{escape(title)}" src="{source}"></div>'
-        caption = f"<figcaption><b>{escape(title)}.</b> {rank[2]}</figcaption>"
-        found.append((rank[0], stem, f"<figure>{image}{caption}</figure>"))
+        found.append((rank[0], stem, figure_of(data, title, rank[2])))
     return "<h2>Figures</h2>\n" + "\n".join(html for *_, html in sorted(found)) if found else ""
 
 
@@ -172,11 +151,11 @@ def _per_class(run: Run) -> str:
         cells = (_score_cell(str(column), value) for column, value in zip(report.columns[1:], values, strict=True))
         total = ' class="total"' if str(name).endswith(" average") else ""
         lines.append(f'<tr{total}><th scope="row">{escape(str(name))}</th>{"".join(cells)}</tr>')
-    return f"<h2>Each class</h2>\n{_table(report.columns, lines)}"
+    return f"<h2>Each class</h2>\n{table_of((HEADINGS.get(str(column), column) for column in report.columns), lines)}"
 
 
 def _score_cell(column: str, value: Any) -> str:
-    if not _is_number(value):
+    if not is_number(value):
         return "<td>–</td>"
     bar = f'<span class="bar"><i style="width:{100 * value:.1f}%"></i></span>' if column == "f1" else ""
     return f"<td>{bar}{f'{value:,.0f}' if column in ('support', 'predicted') else f'{value:.3f}'}</td>"
@@ -186,8 +165,8 @@ def _details(run: Run) -> str:
     parts = []
     if run.history is not None and not run.history.empty:
         rows = run.history.itertuples(index=False)
-        lines = [f"<tr>{''.join(f'<td>{_text(value)}</td>' for value in row)}</tr>" for row in rows]
-        table = _table(run.history.columns, lines)
+        lines = [f"<tr>{''.join(f'<td>{text_of(value)}</td>' for value in row)}</tr>" for row in rows]
+        table = table_of(run.history.columns, lines)
         parts.append(f"<details><summary>Every epoch ({len(lines)})</summary>{table}</details>")
     if run.config:
         parts.append(f'<details><summary>Configuration</summary><pre class="card">{escape(run.config)}</pre></details>')
@@ -196,35 +175,9 @@ def _details(run: Run) -> str:
     return "<h2>Details</h2>\n" + "\n".join(parts) if parts else ""
 
 
-def _facts(title: str, facts: Mapping[str, Any]) -> str:
-    lines = [f'<tr><th scope="row">{escape(str(key))}</th><td>{_text(value)}</td></tr>' for key, value in facts.items()]
-    return f"<h2>{title}</h2>\n{_table((), lines, 'facts')}" if lines else ""
-
-
-def _table(columns: Iterable[object], lines: Iterable[str], kind: str = "") -> str:
-    cells = "".join(f'<th scope="col">{escape(HEADINGS.get(str(column), str(column)))}</th>' for column in columns)
-    head = f"<thead><tr>{cells}</tr></thead>" if cells else ""
-    return f'<div class="card wide"><table class="{kind}">{head}<tbody>{"".join(lines)}</tbody></table></div>'
-
-
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _text(value: object) -> str:
-    """One value as escaped HTML text; what is not known is a dash."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_text, value))
-    return escape("yes" if value is True else "no" if value is False else str(value))

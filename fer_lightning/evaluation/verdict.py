@@ -15,12 +15,12 @@ from fer_lightning.evaluation.metrics import classification_report, compute_metr
 from fer_lightning.evaluation.report import write_report
 
 
-def write_verdict(table: pd.DataFrame, images: np.ndarray, folder: Path, **facts: Any) -> dict[str, Any]:
+def write_verdict(table: pd.DataFrame, images: np.ndarray | None, folder: Path, **facts: Any) -> dict[str, Any]:
     """Write the predictions, metrics, figures and report of a table.
 
     Args:
         table: predictions table of n rows.
-        images: uint8 `(n, C, H, W)`, or what indexes like it.
+        images: uint8 `(n, C, H, W)`, or what indexes like it; None leaves out the galleries of faces.
         folder: of the run; `history.csv` in it becomes curves.
         facts: what the numbers are about, stored with them; `report.name_score` says which it reads.
 
@@ -32,8 +32,9 @@ def write_verdict(table: pd.DataFrame, images: np.ndarray, folder: Path, **facts
     classification_report(table).to_csv(folder / "classification_report.csv")
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     save(plot_confusion(table), folder / "confusion_matrix.png")
-    save(plot_gallery(table, images), folder / "predictions.png")
-    save(plot_mistakes(table, images), folder / "mistakes.png")
+    if images is not None:
+        save(plot_gallery(table, images), folder / "predictions.png")
+        save(plot_mistakes(table, images), folder / "mistakes.png")
     history = folder / "history.csv"
     if history.is_file():
         save(plot_curves(pd.read_csv(history), best_epoch=facts.get("epoch")), folder / "curves.png")

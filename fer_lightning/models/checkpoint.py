@@ -77,7 +77,17 @@ def load_classifier(path: str | Path, kind: type[ExpressionClassifier] = Express
     Raises:
         CheckpointError: as in `read_checkpoint`, or another class or version made it.
     """
-    checkpoint = read_checkpoint(path)
+    return build_classifier(read_checkpoint(path), path, kind)
+
+
+def build_classifier(
+    checkpoint: dict[str, Any], path: str | Path, kind: type[ExpressionClassifier] = ExpressionClassifier
+) -> ExpressionClassifier:
+    """Do the same from what `read_checkpoint` returned for that path.
+
+    Raises:
+        CheckpointError: another class or version made it.
+    """
     settings = checkpoint["hyper_parameters"] | {
         "pretrained": False,
         "weights": None,

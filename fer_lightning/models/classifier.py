@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fer_lightning import __version__
-from fer_lightning.errors import ConfigError, UserError, first_lines
+from fer_lightning.errors import ConfigError, DivergedError, first_lines
 from fer_lightning.models.backbones import build_backbone
 from fer_lightning.models.heads import freeze, head_logits, parameter_groups
 from fer_lightning.models.mixing import build_mix, main_labels
@@ -198,7 +198,7 @@ class ExpressionClassifier(OptimizedModule):
 
     def _check_finite(self, loss: Tensor | None) -> None:
         if loss is not None and not loss.isfinite():
-            raise UserError(
+            raise DivergedError(
                 f"the loss is not finite since epoch {self.current_epoch + 1}: type a smaller optimizer.lr or "
                 "trainer.gradient_clip_val=1"
             )

@@ -81,6 +81,11 @@ class OptimizedModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
+        by_norm = gradient_clip_algorithm in (None, "norm", GradClipAlgorithmType.NORM)
+        clip_norm = getattr(self.trainer.strategy, "clip_norm", None)  # where no rank knows the norm by itself
+        if gradient_clip_val and by_norm and clip_norm is not None:
+            clip_norm(gradient_clip_val)
+            return
         plugin = self.trainer.precision_plugin
         if gradient_clip_val is None or not isinstance(plugin, MixedPrecision) or plugin.scaler is not None:
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)

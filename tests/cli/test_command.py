@@ -21,8 +21,10 @@ import fer_lightning
 from fer_lightning.cli.command import hydra_options, run_verb
 from fer_lightning.cli.resume import continue_run, quoted
 from fer_lightning.cli.usage import usage, verbs
-from fer_lightning.config import check_config, conf_dir
+from fer_lightning.config import conf_dir
 from fer_lightning.errors import ConfigError, DataError
+from fer_lightning.status import read_status
+from fer_lightning.sweeps.identity import identify
 
 
 @pytest.fixture(autouse=True)
@@ -213,45 +215,82 @@ def test_evaluate_writes_to_its_own_place(elsewhere: Path) -> None:
     assert len(list(elsewhere.glob("outputs/evaluate/*/*_test/seen"))) == 1
 
 
-def test_a_failing_job_of_a_sweep_costs_no_other(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def task(cfg: DictConfig) -> None:
-        if cfg.model.backbone == "vgg16":
-            raise DataError("not with this one")
-        Path(cfg.output_dir, "done").touch()
-
-    code, message = fail(capsys, "seed=1", "-m", "model=small_cnn,vgg16,resnet50", task=task)
-    assert code == 3
-    assert message.startswith("error: not with this one\n")
-    assert message.endswith("error: 1 of 3 jobs failed\n")
-    done = sorted(path.parent.name for path in elsewhere.glob("outputs/multirun/*/*/*/done"))
-    assert done == ["0_small_cnn", "2_resnet50"]
-
-
-def test_a_sweep_that_cannot_start_leaves_no_folder(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def task(cfg: DictConfig) -> None:
-        raise ConfigError("never")
-
-    assert fail(capsys, "-m", "seed=1,2", task=task)[0] == 2
-    assert [path for path in elsewhere.rglob("*") if path.name != "outputs"] == []
-
-
-@pytest.mark.parametrize("asked", ["trainer.devices=2", "trainer.devices='0,1'", "trainer.num_nodes=2"])
-def test_a_sweep_over_several_devices_is_refused_once(
-    asked: str, elsewhere: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("variable", ["LOCAL_RANK", "TORCHELASTIC_RUN_ID"])
+def test_a_sweep_is_not_started_by_every_rank(
+    variable: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Lightning starts the other ranks with the command line of the whole sweep."""
-    code, message = fail(capsys, "-m", "seed=1,2", "trainer=cpu", asked, task=check_config)
-    assert code == 2
-    assert message.startswith("error: a sweep (-m) runs on one device, and trainer.")
-    assert message.endswith("error: 2 of 2 jobs failed\n")
-    assert message.count("a sweep (-m)") == 1
-    assert [path for path in elsewhere.rglob("*") if path.name != "outputs"] == []
+    monkeypatch.setenv(variable, "0")
+    code, message = fail(capsys, "-m", "seed=1,2")
+    assert (code, len(message.splitlines())) == (2, 1)
+    assert "without torchrun" in message
 
 
-def test_a_single_run_and_a_sweep_of_one_device_are_not_refused() -> None:
-    run_verb("train", check_config, ["trainer=cpu", "trainer.devices=2"])
-    run_verb("train", check_config, ["-m", "seed=1,2", "trainer=cpu", "trainer.devices='1,'"])
-    run_verb("train", check_config, ["trainer=cpu", "trainer.devices=2"])
+def test_what_runs_once_is_no_sweep(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run_verb("benchmark", nothing, ["-m", "window=1,2"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: fer_lightning.benchmark runs once: type it without -m\n"
+
+
+def test_flags_may_stand_between_overrides(elsewhere: Path) -> None:
+    (elsewhere / "mine" / "experiment").mkdir(parents=True)
+    (elsewhere / "mine" / "experiment" / "odd.yaml").write_text("# @package _global_\nseed: 7\n")
+    typed = ["trainer=cpu", "--config-dir", "mine", "experiment=odd"]
+    assert run_verb("train", lambda cfg: cfg.seed, typed) == 7
+
+
+@pytest.mark.parametrize(
+    ("typed", "runs", "top"),
+    [
+        (["outputs/a", "outputs/b=1,x", "top=3"], ["outputs/a"], 3),
+        (["top=4", "it's here", "--config-dir", "mine"], ["it's here"], 4),
+        (["runs=[x]"], ["x"], 2),
+    ],
+)
+def test_words_that_are_no_settings_are_a_list(
+    typed: list[str], runs: list[str], top: int, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    (elsewhere / "mine").mkdir()
+    monkeypatch.setattr(
+        "fer_lightning.cli.command.hydra.main", lambda **_: lambda job: lambda: seen.extend(sys.argv[1:])
+    )
+    run_verb("train", nothing, [word for word in typed if word != "outputs/b=1,x"], positional="runs")
+    parser = OverridesParser.create()
+    values = {item.key_or_group: item.value() for item in parser.parse_overrides([x for x in seen if "=" in x])}
+    assert [str(getattr(value, "text", value)) for value in values["runs"]] == runs
+    assert values.get("top", 2) == top
+
+
+# the account of a run
+
+
+def test_a_run_says_that_it_runs_and_how_it_ended(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def task(cfg: DictConfig) -> None:
+        account = read_status(Path(cfg.output_dir))
+        seen.append(account.status)
+        Path(cfg.output_dir, "work").touch()
+        if len(seen) == 2:
+            raise DataError("no such thing")
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    seen: list[str] = []
+    run_verb("train", task, ["hydra.run.dir=run", "seed=3"])
+    account = read_status(elsewhere / "run")
+    assert (account.status, account.overrides, account.attempts) == ("finished", ["seed=3"], 1)
+    assert account.identity == identify(compose_here("seed=3")) != identify(compose_here("seed=4"))
+    assert fail(capsys, "hydra.run.dir=run", task=task)[0] == 3
+    account = read_status(elsewhere / "run")
+    assert (account.status, account.reason, account.message, account.attempts) == ("failed", "data", "no such thing", 2)
+    assert fail(capsys, "hydra.run.dir=run", task=task)[0] == 130
+    assert read_status(elsewhere / "run").status == "interrupted"
+    assert seen == ["running"] * 3
+
+
+def compose_here(*overrides: str) -> DictConfig:
+    with hydra.initialize_config_dir(str(conf_dir()), **hydra_options(hydra.initialize_config_dir)):
+        return hydra.compose("train", list(overrides))
 
 
 def test_other_ranks_remove_nothing(
@@ -277,6 +316,7 @@ def test_help_names_groups_options_and_keys_of_every_verb() -> None:
     for wanted in ("optimizer.lr=1e-3", "trainer.max_epochs=12", "data.root=null", "model.backbone=small_cnn", "vgg16"):
         assert wanted in text
     assert "ckpt_path=???" in usage("evaluate")
+    assert ("\n  -m " in text, "\n  -m " in usage("benchmark")) == (True, False)
 
 
 def test_help_names_what_is_often_changed_inside_callbacks_and_loggers() -> None:
@@ -350,11 +390,14 @@ def test_a_checkpoint_brings_its_settings_and_folder(run: Path, capsys: pytest.C
     assert capsys.readouterr().err == f"continuing {run} with its own settings: {' '.join(own)}\n"
 
 
-def test_continuing_twice_is_continuing_once(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_continuing_twice_is_continuing_once(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     once = continue_run([f"ckpt_path={quoted(run / 'checkpoints' / 'last.ckpt')}", "seed=1"])
     (run / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump([item for item in once if "hydra." not in item]))
     capsys.readouterr()
     child = [*once, f'hydra.run.dir="{run}"', "hydra.job.name=train_ddp_process_1", "hydra.output_subdir=null"]
+    monkeypatch.setenv("LOCAL_RANK", "1")
     assert continue_run(child) == child
     assert capsys.readouterr().err == ""
 

@@ -52,6 +52,16 @@ def test_every_layout_gives_batches_of_bytes(tmp_path: Path, layout: str, splits
     assert all("\n" not in remark for remark in data.remarks)
 
 
+def test_the_draws_have_a_seed_of_their_own(tmp_path: Path) -> None:
+    write_tree(tmp_path / "data", layout="flat", per_class=12, image_size=48)
+    one, other = (module(tmp_path, root=str(tmp_path / "data"), draw_seed=seed) for seed in (1, 2))
+    assert one.facts() == other.facts()
+    orders = [torch.cat([batch.index for batch in data.train_dataloader()]) for data in (one, other)]
+    assert not torch.equal(*orders)
+    same = module(tmp_path, root=str(tmp_path / "data"), draw_seed=1)
+    assert torch.equal(orders[0], torch.cat([batch.index for batch in same.train_dataloader()]))
+
+
 def test_evaluation_reads_each_image_of_a_split_once(tmp_path: Path) -> None:
     data = module(tmp_path, synthetic={"train": 70, "validation": 27, "test": 14})
     seen = torch.cat([batch.index for batch in data.val_dataloader()]).numpy()

@@ -176,7 +176,7 @@ def test_training_images_alone_are_augmented_where_their_engine_works(train: boo
             "augmented one by one by Albumentations",
         ),
     ],
-    ids=str,
+    ids=["together", "not augmented", "streamed", "one by one"],
 )
 def test_one_line_says_what_is_done(monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], line: str) -> None:
     set_free(monkeypatch, 10**9)

@@ -278,7 +278,7 @@ def test_what_counts_as_an_answer() -> None:
     with dripping() as hub:
         start = time.monotonic()
         assert not answers(hub, 1)
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 20  # it drips for ever
 
 
 PROGRAM = """
@@ -337,9 +337,9 @@ def test_weights_in_the_local_cache_need_no_network(donor: nn.Module, vgg11: dic
         )
     assert resnet["first"] == beginning(donor.state_dict(), "conv_stem.weight")
     assert vgg["first"] == beginning(vgg11, "features.0.weight")
-    assert resnet["seconds"] < 3  # nobody was asked
+    assert resnet["seconds"] < 9  # nobody was asked: the silent one would have been waited for ten seconds
     for answer in (absent, elsewhere):
-        assert answer["seconds"] < 10
+        assert answer["seconds"] < 60
         assert "are not on this machine and cannot be downloaded" in answer["error"]
         assert "model.pretrained=false" in answer["error"]
         assert "model.weights=FILE" in answer["error"]

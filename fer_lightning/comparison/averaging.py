@@ -1,0 +1,74 @@
+"""What several networks say together: the mean of their probabilities, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from fer_lightning.errors import DataError
+from fer_lightning.evaluation.metrics import class_names, read_predictions
+
+IMAGE = ["split", "path"]
+
+
+def average_predictions(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Average predictions tables of the same images and classes.
+
+    Args:
+        tables: name of the member → its predictions, in any order of rows and classes.
+
+    Returns:
+        a predictions table; rows and classes in the order of the first.
+
+    Raises:
+        DataError: classes, images or labels differ; a table is none.
+    """
+    (first, reference), *others = tables.items()
+    _check(first, reference)
+    classes = class_names(reference)
+    aligned = [reference, *(_align(name, table, first, reference) for name, table in others)]
+    mean = np.mean([table[list(classes)].to_numpy(dtype=float) for table in aligned], axis=0)
+    averaged = reference.copy()
+    averaged[list(classes)] = mean
+    averaged["predicted"] = np.asarray(classes, dtype=object)[mean.argmax(axis=1)]
+    return averaged
+
+
+def _check(name: str, table: pd.DataFrame) -> None:
+    try:
+        read_predictions(table)
+    except DataError as error:
+        raise type(error)(f"{name}: {error}") from error
+
+
+def _align(name: str, table: pd.DataFrame, first: str, reference: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with its rows in the order of the reference.
+
+    Raises:
+        DataError: as above.
+    """
+    _check(name, table)
+    own, known = class_names(table), class_names(reference)
+    if set(own) != set(known):
+        raise DataError(
+            f"{name} knows {', '.join(own)}, and {first} {', '.join(known)}: average runs of the same classes"
+        )
+    rows, wanted = (pd.MultiIndex.from_frame(some[IMAGE]) for some in (table, reference))
+    if not rows.is_unique or not wanted.is_unique:
+        raise DataError(f"{first if rows.is_unique else name}: an image stands in its predictions twice")
+    order = rows.get_indexer(wanted)
+    missing = int((order < 0).sum())
+    if missing or len(rows) != len(wanted):
+        raise DataError(
+            f"{name} and {first} were not scored on the same images: of {len(wanted):,} and {len(rows):,},"
+            f" {len(wanted) - missing:,} are the same. Average runs with the same data; seeds leave it as it is with"
+            " data.seed=42"
+        )
+    table = table.iloc[order].reset_index(drop=True)
+    differ = (table["label"].to_numpy() != reference["label"].to_numpy()).nonzero()[0]
+    if len(differ):
+        path = reference["path"].iloc[differ[0]]
+        raise DataError(f"{name} and {first} do not agree what {path} shows: {len(differ):,} labels differ")
+    return table

@@ -1,0 +1,168 @@
+"""Everything that a comparison says, worked out once; the terminal, the page and the CSV file only show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fer_lightning.comparison.folders import find_runs
+from fer_lightning.comparison.importance import Importance, weigh_settings
+from fer_lightning.comparison.ranking import Group, rank
+from fer_lightning.comparison.repeat import repeating_command
+from fer_lightning.comparison.runs import Run, read_runs
+from fer_lightning.comparison.seeds import Repeats, average_seeds
+from fer_lightning.comparison.settings import differing, identity, short_names, show
+from fer_lightning.status import FINISHED
+from fer_lightning.sweeps.objectives import PARAMETERS
+
+COLUMNS = 8  # settings that a table or figure has room for
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is known of some runs.
+
+    Attributes:
+        groups: of runs that may be ranked together, the largest first.
+        unranked: runs that failed, were pruned, interrupted or still run, or have no score.
+        keys: settings that differ between runs, with their short names.
+        repeats: runs of the same settings but for the seed.
+        importance: of settings, in the first group, or why there is none.
+        notes: what else a reader should know.
+    """
+
+    groups: tuple[Group, ...]
+    unranked: tuple[Run, ...]
+    keys: dict[str, str]
+    repeats: tuple[Repeats, ...]
+    importance: Importance | str
+    notes: tuple[str, ...]
+
+    @property
+    def runs(self) -> list[Run]:
+        """All of them, ranked ones first."""
+        return [*(run for group in self.groups for run in group.runs), *self.unranked]
+
+    def columns(self, *groups: Group) -> dict[str, str]:
+        """Settings that differ within one of these groups, with their short names; as many as there is room for."""
+        kinds = [[run.settings for run in group.runs] for group in groups]
+        vary = (key for key in self.keys if any(len({identity(run, [key]) for run in runs}) > 1 for runs in kinds))
+        return {key: self.keys[key] for key in islice(vary, COLUMNS)}
+
+    @property
+    def repeated(self) -> bool:
+        """Whether any settings were run with more than one seed."""
+        return any(len(item.runs) > 1 for item in self.repeats)
+
+
+def compare(places: Sequence[str | Path]) -> Comparison:
+    """Find the runs in or below some folders, and compare them.
+
+    Raises:
+        UserError: no folder is named, or one is not there or holds no run.
+    """
+    runs, others = read_runs(find_runs(places))
+    groups, unranked = rank(runs)
+    typed = {word.lstrip("+~").partition("=")[0] for run in runs for word in run.overrides}
+    keys = differing([run.settings for run in runs if run.settings.values], typed)
+    importance: Importance | str = "Importance of settings: no run has a score."
+    if groups:
+        importance = weigh_settings(groups[0].runs, keys)
+    repeats = average_seeds(groups, keys)
+    notes = [*_warnings(groups, repeats, keys), *_gaps(runs, others)]
+    return Comparison(tuple(groups), tuple(unranked), short_names(keys), tuple(repeats), importance, tuple(notes))
+
+
+def describe(comparison: Comparison) -> str:
+    """One line: how many runs, and how they ended."""
+    states = [run.status.status for run in comparison.runs]
+    counts = {state: states.count(state) for state in dict.fromkeys([FINISHED, *sorted(states)]) if state in states}
+    listed = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return f"{len(states)} run{'s' * (len(states) != 1)}: {listed}" if states else "no training run"
+
+
+def label(run: Run, columns: Mapping[str, str]) -> str:
+    """Return what tells a run from the others: its settings that differ, or else its name."""
+    values = run.settings.values
+    words = [f"{name}={show(key, values[key])}" for key, name in columns.items() if key in values]
+    return ", ".join(words) if words else run.name
+
+
+def tabulate(comparison: Comparison) -> pd.DataFrame:
+    """Return one row a run, ranked ones first, with every setting that differs under its full name."""
+    rows: list[dict[str, Any]] = []
+    for group in comparison.groups:
+        unbeaten = {run.folder for run in group.unbeaten}
+        for place, (run, difference) in enumerate(zip(group.runs, group.differences, strict=True), 1):
+            gap = {} if difference is None else difference._asdict()
+            rows.append(
+                {
+                    "group": group.letter,
+                    "rank": place,
+                    **_row(run),
+                    **({"unbeaten": run.folder in unbeaten} if group.objectives else {}),
+                    **{f"difference_{key}": part for key, part in gap.items()},
+                }
+            )
+    rows += [_row(run) for run in comparison.unranked]
+    head = [*dict.fromkeys(key for row in rows for key in row)]
+    for row, run in zip(rows, comparison.runs, strict=True):
+        row |= {key: run.settings.values.get(key) for key in comparison.keys}
+    return pd.DataFrame(rows, columns=[*head, *comparison.keys])
+
+
+def _row(run: Run) -> dict[str, Any]:
+    low, high = run.metrics.get("accuracy_interval", (None, None))
+    return {
+        "run": run.name,
+        "folder": str(run.folder),
+        "status": run.status.status,
+        "reason": run.status.reason,
+        "message": run.status.message,
+        "monitor": run.monitor,
+        "monitored": run.value,
+        "split": run.metrics.get("split"),
+        "accuracy": run.metrics.get("accuracy"),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "f1_macro": run.metrics.get("f1_macro"),
+        "best_epoch": run.metrics.get("epoch"),
+        "epochs": run.epochs,
+        "parameters": run.metrics.get("parameters"),
+        "seconds": run.status.seconds,
+        **{name: value for name, value in run.objectives.items() if name != PARAMETERS},
+        "command": repeating_command(run),
+    }
+
+
+def _warnings(groups: Sequence[Group], repeats: Sequence[Repeats], keys: Sequence[str]) -> list[str]:
+    """What keeps runs from being compared."""
+    found = []
+    if len(groups) > 1:
+        letters = ", ".join(group.letter for group in groups)
+        found.append(
+            f"These runs are {len(groups)} groups ({letters}) that are not ranked with each other: what chose their"
+            " checkpoints, or the images they were scored on, are not the same."
+        )
+    if any(item.images > 1 for item in repeats):
+        found.append(
+            "Another data.seed drew or split the images of some runs; data.seed=42 would keep those the same for all."
+        )
+    if len(keys) > COLUMNS:
+        found.append(f"{len(keys) - COLUMNS} more settings differ; compare.csv has them all.")
+    return found
+
+
+def _gaps(runs: Sequence[Run], others: Sequence[Path]) -> list[str]:
+    """What was found and is no run, and what runs lack."""
+    found = []
+    if others:
+        named = ", ".join(folder.name for folder in others[:5]) + (", …" if len(others) > 5 else "")
+        are = "folders hold" if len(others) > 1 else "folder holds"
+        found.append(f"{len(others)} {are} scores of evaluate or ensemble, and no training run: {named}.")
+    return found + [f"{run.name}: {', '.join(run.notes)}." for run in runs if run.notes]

@@ -1,0 +1,50 @@
+"""Two runs on the same images: whose accuracy is higher, by how much, and whether that could be chance."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import binomtest
+
+from fer_lightning.evaluation.metrics import NORMAL_QUANTILE
+
+
+class Difference(NamedTuple):
+    """Accuracy of the one minus that of the other.
+
+    Attributes:
+        value: in [-1, 1].
+        low: of its 95 % interval.
+        high: of its 95 % interval.
+        p: of McNemar's exact test, two-sided: how often chance alone would split the disputed images as unevenly.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+def paired_difference(one: np.ndarray, other: np.ndarray) -> Difference:
+    """Compare two runs image by image.
+
+    Images that both have right, or both wrong, say nothing. The interval is Agresti and Min's (2005), which adds half
+    an image to each kind, so that two runs that always agree are not called the same for certain.
+
+    Args:
+        one: bool `(n,)`, the image is right.
+        other: bool `(n,)`, of the same images in the same order.
+
+    Raises:
+        ValueError: the shapes differ, or there is no image.
+    """
+    if one.shape != other.shape or one.size == 0:
+        raise ValueError(f"two runs on the same images are compared, got {one.shape} and {other.shape}")
+    count, wins, losses = one.size, int((one & ~other).sum()), int((other & ~one).sum())
+    p = binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
+    more, centre = count + 2, (wins - losses) / (count + 2)
+    disputed = (wins + losses + 1) / more
+    margin = NORMAL_QUANTILE * np.sqrt((disputed - centre**2) / more)
+    low, high = max(-1.0, centre - margin), min(1.0, centre + margin)
+    return Difference((wins - losses) / count, float(low), float(high), float(p))

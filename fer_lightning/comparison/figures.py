@@ -1,0 +1,135 @@
+"""Learning curves of many runs in one figure, and the weight of their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from fer_lightning.comparison.importance import Importance
+from fer_lightning.comparison.runs import Run
+from fer_lightning.evaluation.figures import (
+    BLUE,
+    BODY,
+    FAINT,
+    FONT,
+    INK,
+    MUTED,
+    ORANGE,
+    SMALL,
+    TITLE,
+    VERMILLION,
+    new_figure,
+)
+
+# Okabe and Ito's, and dashes besides: nothing is told by colour alone
+STYLES = ((VERMILLION, "-"), (BLUE, "--"), ("#009E73", "-."), (ORANGE, ":"), ("#CC79A7", (0, (6, 1, 1, 1, 1, 1))))
+PANELS = (("val/acc", "Validation accuracy"), ("train/loss", "Training loss"))
+WIDTH = 10.0  # inches of every figure, so that a page shows their letters alike
+MOST = 150  # faint curves; more of them only blacken the page
+
+
+def plot_overlaid(runs: Sequence[Run], labels: Sequence[str]) -> Figure | None:
+    """Draw validation accuracy and training loss over epochs, the first few runs in colour and the others faint.
+
+    Args:
+        runs: best first.
+        labels: one a run, for the legend.
+
+    Returns:
+        the figure, or None where no run has curves.
+    """
+    with_curves = [at for at, run in enumerate(runs) if run.history is not None and "epoch" in run.history]
+    if not with_curves:
+        return None
+    shown, others = with_curves[: len(STYLES)], with_curves[len(STYLES) :]
+    faint = [others[at] for at in np.unique(np.linspace(0, len(others) - 1, min(MOST, len(others))).astype(int))]
+    below = 0.2 * (len(shown) + bool(faint)) + 0.1
+    height = 4.2 + below
+    figure = new_figure(WIDTH, height)
+    panels = figure.subplots(1, 2)
+    figure.subplots_adjust(left=0.07, right=0.975, top=1 - 0.45 / height, bottom=(0.62 + below) / height, wspace=0.18)
+    for axes, (column, title) in zip(panels, PANELS, strict=True):
+        _dress(axes, title)
+        drawn = [_draw_curve(axes, runs[at], column) for at in reversed(faint)]
+        drawn += [
+            _draw_curve(axes, runs[at], column, style) for at, style in reversed([*zip(shown, STYLES, strict=False)])
+        ]
+        if not any(drawn):
+            axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", fontsize=BODY, color=MUTED)
+            axes.set(xticks=[], yticks=[])
+        elif column.endswith("acc"):
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None, symbol=" %"))
+    _name_curves(figure, [f"{at + 1}. {labels[at]}" for at in shown], len(others), len(faint))
+    return figure
+
+
+def _name_curves(figure: Figure, names: list[str], others: int, faint: int) -> None:
+    handles = [Line2D([], [], color=colour, ls=dashes, lw=2) for colour, dashes in STYLES[: len(names)]]
+    if others:
+        handles.append(Line2D([], [], color=MUTED, lw=0.8))
+        names = [*names, f"the other {others}" + (f", of which {faint} are drawn" if faint < others else "")]
+    font = {"family": FONT, "size": SMALL}
+    shown = [_cut(name) for name in names]
+    legend = figure.legend(handles, shown, loc="lower left", bbox_to_anchor=(0.055, 0.0), frameon=False, prop=font)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _dress(axes: Axes, title: str) -> None:
+    axes.set_title(title, loc="left", fontsize=TITLE, fontweight="bold", fontfamily=FONT, color=INK, pad=9)
+    axes.spines[:].set_visible(False)
+    axes.spines["bottom"].set(visible=True, color=MUTED)
+    axes.tick_params(length=0, labelsize=BODY, labelcolor=INK, labelfontfamily=FONT)
+    axes.grid(axis="y", color=FAINT, lw=1)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlabel("epoch", fontsize=BODY, fontfamily=FONT, color=MUTED)
+
+
+def _draw_curve(axes: Axes, run: Run, column: str, style: tuple[str, object] | None = None) -> bool:
+    """Draw one curve, faint without a style; return whether there was anything to draw."""
+    if run.history is None or column not in run.history:
+        return False
+    values = run.history.replace([np.inf, -np.inf], np.nan).groupby("epoch")[column].last().dropna()
+    if style is None:
+        axes.plot(values.index, values, color=MUTED, lw=0.8, alpha=0.35, zorder=2)
+    else:
+        size = 4 if len(values) <= 20 else 0
+        axes.plot(values.index, values, color=style[0], ls=style[1], lw=2, marker="o", ms=size, zorder=4)
+    return len(values) > 0
+
+
+def plot_importance(importance: Importance, names: dict[str, str]) -> Figure:
+    """Draw one bar a setting, the most important on top, with the deviation over shuffles.
+
+    Args:
+        importance: of at most as many settings as a page holds.
+        names: setting → its short name.
+    """
+    count = len(importance.keys)
+    height = 1.35 + 0.36 * count
+    figure = new_figure(WIDTH, height)
+    axes = figure.add_axes((0.2, 0.62 / height, 0.7, 0.36 * count / height))
+    places = np.arange(count)
+    axes.barh(places, importance.loss, height=0.62, color=BLUE, xerr=importance.deviation, ecolor=INK, capsize=3)
+    axes.set_yticks(places, [_cut(names[key], 24) for key in importance.keys], fontsize=BODY, fontfamily=FONT)
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(float((importance.loss + importance.deviation).max()) * 1.05, 0.01))
+    axes.spines[:].set_visible(False)
+    axes.spines["left"].set(visible=True, color=MUTED)
+    axes.tick_params(length=0, labelcolor=INK, labelsize=BODY, labelfontfamily=FONT)
+    axes.grid(axis="x", color=FAINT, lw=1)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("loss in R² when the setting is shuffled", fontsize=BODY, fontfamily=FONT, color=MUTED)
+    where = 1 - 0.4 / height
+    figure.text(0.03, where, "What the score hangs on", fontsize=TITLE, fontfamily=FONT, fontweight="bold", color=INK)
+    return figure
+
+
+def _cut(text: str, longest: int = 110) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

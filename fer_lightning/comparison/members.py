@@ -1,0 +1,151 @@
+"""Who takes part in an ensemble, and what each says of the images of a split."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+
+from fer_lightning import build
+from fer_lightning.comparison.ranking import by_value, chosen_by
+from fer_lightning.comparison.runs import Run
+from fer_lightning.config import check_config
+from fer_lightning.data.source import ImageRows
+from fer_lightning.errors import DataError, UserError
+from fer_lightning.rescore import Rescored, complete, predict_checkpoint
+
+OF_THE_RUN = ("root", "layout", "limit", "on_error")  # of its data, what the checkpoint does not know
+log = logging.getLogger(__name__)
+
+
+def choose_members(runs: Sequence[Run], top: int) -> list[Run]:
+    """Return the best runs by the value that chose their checkpoints, best first.
+
+    Args:
+        runs: trained, finished or not.
+        top: how many, 2 or more; fewer are taken, in print, where there are no more.
+
+    Raises:
+        DataError: fewer than two runs have such a value, or not all of them the same one.
+    """
+    ranked = [run for run in runs if run.ranked]
+    left_out = [f"{run.name} ({run.status.status})" for run in runs if not run.ranked]
+    if left_out:
+        log.info(f"without {', '.join(left_out[:5])}{f' and {len(left_out) - 5} more' if len(left_out) > 5 else ''}")
+    if len(ranked) < 2:
+        raise DataError(
+            f"an average needs two finished runs, and there {'is' if len(ranked) == 1 else 'are'} {len(ranked)} among"
+            f" {len(runs)}: name more folders"
+        )
+    kinds = {chosen_by(run): run for run in ranked}
+    if len(kinds) > 1:
+        examples = "; ".join(f"{run.monitor} on {limit} batches: {run.name}" for (*_, limit), run in kinds.items())
+        raise DataError(
+            f"the checkpoints of these runs were not chosen by the same value ({examples}): name some alike"
+        )
+    if top > len(ranked):
+        log.warning(f"top={top}, but {len(ranked)} runs have a score: all of them are averaged")
+    return by_value(ranked)[:top]
+
+
+class Members:
+    """The runs of an ensemble and their predictions of one split.
+
+    Args:
+        runs: best first.
+        cfg: composed from `conf/ensemble.yaml`.
+
+    Raises:
+        UserError: a run neither has its predictions nor can make them.
+    """
+
+    def __init__(self, runs: Sequence[Run], cfg: DictConfig) -> None:
+        self.runs, self.cfg = tuple(runs), cfg
+        scored = (run.metrics["split"] for run in runs if run.metrics.get("split"))
+        self.split = next(scored, "auto") if cfg.split == "auto" else cfg.split
+        self.same_data = True
+        self.tables: dict[str, pd.DataFrame] = {}
+        self._images: ImageRows | None = None
+        for run in runs:
+            table = stored_predictions(run, self.split)
+            if table is None:
+                table = self._predict(run)
+            self.tables[run.name] = table
+
+    def _predict(self, run: Run) -> pd.DataFrame:
+        log.info(f"{run.name} predicts the {self.split} images")
+        try:
+            done: Rescored = predict_checkpoint(self.config_of(run, self.split), announce=run is self.runs[0])
+        except UserError as error:
+            raise type(error)(f"{run.name} has no predictions of the {self.split} split: {error}") from error
+        if run is self.runs[0]:
+            self._images, self.split = done.images, done.split
+        self.same_data &= done.model.hparams.data_facts["fingerprint"] == done.data.source.fingerprint
+        return done.table
+
+    def images(self) -> ImageRows | None:
+        """Return the images in the order of the first member's predictions; None, and it is said, without them."""
+        if self._images is not None:
+            return self._images
+        table = self.tables[self.runs[0].name]
+        try:
+            cfg = self.config_of(self.runs[0], self.split)
+            cfg.trainer.precision = "32-true"  # nothing is computed, so no trial need find the fastest
+            data = build.build_data(cfg, build.settle_machine(cfg))
+        except UserError as error:
+            log.warning(f"galleries of faces are left out: {error}")
+            return None
+        there = pd.MultiIndex.from_arrays([data.table.splits, data.table.paths])
+        order = (
+            there.get_indexer(pd.MultiIndex.from_frame(table[["split", "path"]])) if there.is_unique else np.array([-1])
+        )
+        if (order < 0).any():
+            log.warning("galleries of faces are left out: the data has changed since it was scored")
+            return None
+        return data.image_rows(order)
+
+    def config_of(self, run: Run, split: str) -> DictConfig:
+        """Return the configuration by which `evaluate` would score a run's best checkpoint on the data it had.
+
+        Raises:
+            UserError: there is no checkpoint, or it does not know its data.
+        """
+        known, asked = run.settings.values, self.cfg.data
+        own = {key: known[f"data.{key}"] for key in OF_THE_RUN if asked[key] is None and f"data.{key}" in known}
+        defaults: dict[str, Any] = {"layout": "auto", "on_error": "raise"}
+        data = {key: value for key, value in defaults.items() if asked[key] is None} | own
+        if own.get("layout") == "synthetic" and asked.root is not None:
+            data["layout"] = "auto"
+        path = run.folder / "checkpoints" / "best.ckpt"
+        open_ended = OmegaConf.create(OmegaConf.to_container(self.cfg, resolve=False))
+        cfg = OmegaConf.merge(open_ended, {"ckpt_path": str(path), "split": split, "data": data})
+        cfg = complete(cfg)  # type: ignore[arg-type]
+        check_config(cfg)
+        return cfg
+
+
+def stored_predictions(run: Run, split: str) -> pd.DataFrame | None:
+    """Return a run's predictions table, if it is of this split.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = Path(run.folder) / "predictions.csv"
+    if not path.is_file():
+        return None
+    try:
+        table = pd.read_csv(path, dtype={"path": str, "split": str, "label": str, "predicted": str})
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{path} cannot be read ({reason}); delete it, and the run's checkpoint predicts again"
+        ) from error
+    if "split" not in table or not len(table):
+        return None
+    held = sorted(set(table["split"]))
+    return table if held == [split] else None

@@ -1,0 +1,68 @@
+"""From run folders to the files of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from fer_lightning.comparison.comparison import Comparison, compare, describe, label, tabulate
+from fer_lightning.comparison.figures import plot_importance, plot_overlaid
+from fer_lightning.comparison.importance import Importance
+from fer_lightning.comparison.page import render
+from fer_lightning.comparison.parallel import plot_parallel
+from fer_lightning.comparison.show import print_comparison
+from fer_lightning.errors import UserError
+from fer_lightning.evaluation.figures import save
+from fer_lightning.replacing import replacing
+
+LEAST_LINES = 2  # runs in parallel coordinates
+WEIGHED = 16  # settings in the figure of importance
+NAMED = 3  # places in the heading of the page
+SHARP = 130  # dots an inch: a page of many figures stays small enough to be mailed
+
+
+def compare_runs(cfg: DictConfig) -> Comparison:
+    """Compare the runs in or below `cfg.runs`, print the table and write `compare.html`, `compare.csv` and figures.
+
+    Args:
+        cfg: composed from `conf/compare.yaml`, checked.
+
+    Raises:
+        DataError: a folder is not there or holds no run.
+        UserError: none of the runs has a score; the page, which says why, is written all the same.
+    """
+    folder = Path(cfg.output_dir)
+    comparison = compare(cfg.runs)
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = draw(comparison, folder)
+    name = _name([Path(place).expanduser().resolve().name for place in cfg.runs])
+    with replacing(folder / "compare.html") as new:
+        new.write_text(render(comparison, name, figures, cfg.rows), encoding="utf-8")
+    tabulate(comparison).to_csv(folder / "compare.csv", index=False)
+    print_comparison(comparison, folder, cfg.rows)
+    if not comparison.groups:
+        raise UserError(f"{describe(comparison)}, and none has a score to rank it by; see {folder / 'compare.html'}")
+    return comparison
+
+
+def _name(places: Sequence[str]) -> str:
+    """What was compared; a pattern of the shell may have become hundreds of folders."""
+    return ", ".join(places[:NAMED]) + (f" and {len(places) - NAMED} more" if len(places) > NAMED else "")
+
+
+def draw(comparison: Comparison, folder: Path) -> dict[str, bytes]:
+    """Write the figures that there is something to show in, and return them: stem → PNG."""
+    if not comparison.groups:
+        return {}
+    runs, axes = comparison.groups[0].runs, comparison.columns(comparison.groups[0])
+    found = {}
+    if axes and len(runs) >= LEAST_LINES:
+        found["parallel"] = plot_parallel(runs, axes, "Settings against the score")
+    if isinstance(comparison.importance, Importance):
+        found["importance"] = plot_importance(comparison.importance.first(WEIGHED), comparison.keys)
+    curves = plot_overlaid(runs, [label(run, axes) for run in runs])
+    if curves is not None:
+        found["curves"] = curves
+    return {stem: save(figure, folder / f"{stem}.png", dpi=SHARP).read_bytes() for stem, figure in found.items()}

@@ -1,0 +1,36 @@
+"""The fingerprint of today's images, for a sweep that is continued."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+from omegaconf import DictConfig
+
+from fer_lightning.sweeps.job import import_ahead
+from fer_lightning.sweeps.process import may_fork
+
+
+def fingerprint(cfg: DictConfig) -> str | None:
+    """Return the fingerprint of the images that a job would train on; None where they cannot be read.
+
+    Asked in a process of its own: reading images starts threads, after which a process had better not be forked.
+
+    Args:
+        cfg: composed for the job.
+    """
+    if may_fork():
+        import_ahead(cfg.hydra.job.name)
+    start = multiprocessing.get_context("fork" if may_fork() else "spawn")
+    with ProcessPoolExecutor(1, mp_context=start) as process:
+        return process.submit(_read, cfg).result()
+
+
+def _read(cfg: DictConfig) -> str | None:
+    from fer_lightning import build
+    from fer_lightning.errors import UserError
+
+    try:
+        return build.fingerprint_data(cfg)
+    except UserError:
+        return None

@@ -1,0 +1,224 @@
+"""TensorBoard's HParams tab of a whole sweep: a row a job, whatever became of it, and a column that says so.
+
+TensorBoard makes a row of each run that says what it was started with, and takes the columns from the first description
+of an experiment that it finds. So jobs leave both to their sweep, which knows how the others ended and what differs;
+single runs describe themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, metadata
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from fer_lightning.comparison.settings import TARGET, Settings, differing, read_settings, show
+from fer_lightning.replacing import replacing
+from fer_lightning.status import FAILED, FINISHED, RUNNING, Status
+from fer_lightning.sweeps.jobs import Job, Jobs
+from fer_lightning.sweeps.summary import name_state
+
+# of the run that it describes; read before the files of the job's own logger, because a reader that has gone on to the
+# next file never comes back to see one grow
+FILE = "events.out.tfevents.0.hparams"
+STATUS = "_status"  # the tab shows the first five of the columns that differ, in the order of their names
+DESCRIBED = ("data.", "augmentation.", "model.", "loss.", "optimizer.", "scheduler.", "seed", "trainer.max_epochs")
+SCORES = {"acc": "accuracy", "f1_macro": "f1_macro", "balanced_acc": "balanced_accuracy", "ece": "ece"}
+MOST_CHOICES = 12  # numbers to tick off in TensorBoard; more become a slider
+Value = str | bool | float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A job, as the tab shows it.
+
+    Attributes:
+        folder: of the job.
+        settings: that it was started with, and its state under `STATUS`.
+        scores: tag → value; what the sweep compares, and what was reported at the end.
+        status: one of TensorBoard's.
+        begun: seconds since 1970, None if it is not known.
+        ended: likewise.
+    """
+
+    folder: Path
+    settings: dict[str, Value]
+    scores: dict[str, float]
+    status: int
+    begun: float | None
+    ended: float | None
+
+
+def write_hparams(sweep_folder: Path) -> None:
+    """Describe the jobs of a sweep to TensorBoard; what was written for them before is replaced.
+
+    Jobs at work are left out until this is called again.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    jobs = [job for job in Jobs(sweep_folder).known if name_state(job) != RUNNING]
+    composed = {job: told for job in jobs if (told := _composed(job)) is not None}
+    varied = [*differing([*composed.values()])]
+    rows = [_row(job, composed[job].values if job in composed else _typed(job), varied) for job in jobs]
+    _unify(rows)
+    varied += {key for job in jobs if job not in composed for key in _typed(job)}
+    for number, row in enumerate(rows):
+        summaries = [_experiment(rows, [*map(_name, varied), STATUS])] if number == 0 else []  # the first one counts
+        _write(row, [*summaries, *_session(row)])
+
+
+def final_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return the scores of a verdict as they are logged, tag → value.
+
+    Args:
+        metrics: what `metrics.json` holds.
+    """
+    prefix = "test" if metrics["split"] == "test" else "val"
+    known = {name: metrics.get(key) for name, key in SCORES.items()}
+    return {f"final/{prefix}/{name}": float(value) for name, value in known.items() if value is not None}
+
+
+def _composed(job: Job) -> Settings | None:
+    """Return what a job was told; None where that could not be composed."""
+    try:
+        return read_settings(job.folder / ".hydra" / "config.yaml")
+    except (OSError, ValueError):
+        return None
+
+
+def _typed(job: Job) -> dict[str, Any]:
+    """Return the settings on a job's command line, without choices among groups."""
+    pairs = (override.lstrip("+").partition("=") for override in job.overrides if "=" in override)
+    return {key: _read(text) for key, _, text in pairs if "." in key or key == "seed"}
+
+
+def _read(text: str) -> Value:
+    try:
+        return float(text)
+    except ValueError:
+        return {"true": True, "false": False}.get(text, text)
+
+
+def _row(job: Job, told: Mapping[str, Any], varied: Sequence[str]) -> Row:
+    status, state = job.status or Status(), name_state(job)
+    wanted = (key for key in told if key in varied or (key.startswith(DESCRIBED) and not key.endswith(TARGET)))
+    try:
+        scores = final_scores(json.loads((job.folder / "metrics.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError):
+        scores = {}
+    compared = {f"objective/{name}": value for name, value in status.values.items()}
+    return Row(
+        folder=job.folder,
+        settings={_name(key): _plain(key, told[key]) for key in wanted}
+        | {STATUS: f"{state}: {status.reason}" if state == FAILED else state},
+        scores={tag: value for tag, value in (compared | scores).items() if math.isfinite(value)},
+        status=api_pb2.STATUS_SUCCESS if state == FINISHED else api_pb2.STATUS_FAILURE,
+        begun=_seconds(status.begun),
+        ended=_seconds(status.ended),
+    )
+
+
+def _unify(rows: Sequence[Row]) -> None:
+    """Make text of a setting that is a number in some rows and text in others: a column has one type."""
+    for name in {name for row in rows for name in row.settings}:
+        having = [row for row in rows if name in row.settings]
+        if _kind(row.settings[name] for row in having) == api_pb2.DATA_TYPE_STRING:
+            for row in having:
+                row.settings[name] = show(name, row.settings[name])
+
+
+def _name(key: str) -> str:
+    return key.removesuffix(f".{TARGET}")
+
+
+def _plain(key: str, value: Any) -> Value:
+    if isinstance(value, bool) or (isinstance(value, (int, float)) and math.isfinite(value)):
+        return value
+    return show(key, value)
+
+
+def _seconds(moment: str | None) -> float | None:
+    return None if moment is None else datetime.fromisoformat(moment).timestamp()
+
+
+def _experiment(rows: Sequence[Row], varied: Collection[str]) -> Summary.Value:
+    """Return the columns: settings with their domains, and scores."""
+    names = dict.fromkeys(name for row in rows for name in row.settings)
+    tags = dict.fromkeys(tag for row in rows for tag in row.scores)
+    experiment = api_pb2.Experiment(
+        description="the jobs of a sweep",
+        time_created_secs=min((row.begun for row in rows if row.begun is not None), default=time.time()),
+        hparam_infos=[_column(name, rows, name in varied) for name in names],
+        metric_infos=[api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in sorted(tags, key=_rank)],
+    )
+    return _about(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment))
+
+
+def _rank(tag: str) -> tuple[bool, int]:
+    """Order the scores: what the sweep compares, then as they are reported."""
+    name = tag.rpartition("/")[2]
+    return not tag.startswith("objective/"), [*SCORES, name].index(name)
+
+
+def _kind(values: Iterable[Value]) -> int:
+    """Return the type of a column: a number or a truth value if all its values are."""
+    kinds = {type(value) for value in values}
+    if kinds == {bool}:
+        return api_pb2.DATA_TYPE_BOOL
+    return api_pb2.DATA_TYPE_FLOAT64 if kinds <= {int, float} else api_pb2.DATA_TYPE_STRING
+
+
+def _column(name: str, rows: Sequence[Row], differs: bool) -> api_pb2.HParamInfo:
+    values = [row.settings[name] for row in rows if name in row.settings]
+    choices, kind = sorted(set(values)), _kind(values)
+    info = api_pb2.HParamInfo(name=name, type=kind, differs=differs, display_name=name.lstrip("_"))
+    if kind == api_pb2.DATA_TYPE_FLOAT64 and len(choices) > MOST_CHOICES:
+        info.domain_interval.min_value, info.domain_interval.max_value = choices[0], choices[-1]
+    else:
+        info.domain_discrete.extend(choices)
+    return info
+
+
+def _session(row: Row) -> Iterator[Summary.Value]:
+    """Yield what makes a run a row."""
+    begin = SessionStartInfo(group_name=row.folder.name, start_time_secs=row.begun)
+    for name, value in row.settings.items():
+        cell = begin.hparams[name]
+        if isinstance(value, bool):
+            cell.bool_value = value
+        elif isinstance(value, str):
+            cell.string_value = value
+        else:
+            cell.number_value = value
+    yield _about(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=begin))
+    end = SessionEndInfo(status=row.status, end_time_secs=row.ended)
+    yield _about(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end))
+    for tag, value in row.scores.items():
+        yield Summary.Value(tag=tag, simple_value=value)
+
+
+def _about(tag: str, data: HParamsPluginData) -> Summary.Value:
+    return Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR)
+
+
+def _write(row: Row, values: Sequence[Summary.Value]) -> None:
+    """Write one event file of these values, dated when the job ended."""
+    folder = row.folder / "tensorboard"
+    folder.mkdir(exist_ok=True)
+    moment = time.time() if row.ended is None else row.ended
+    with replacing(folder / FILE) as new, new.open("wb") as file:
+        records = RecordWriter(file)
+        records.write(Event(wall_time=moment, file_version="brain.Event:2").SerializeToString())
+        for value in values:
+            records.write(Event(wall_time=moment, step=0, summary=Summary(value=[value])).SerializeToString())

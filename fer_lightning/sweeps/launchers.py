@@ -1,0 +1,99 @@
+"""What must be known of Hydra's launchers: how many jobs share a machine, and how each takes bad news."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from fer_lightning.errors import ConfigError, first_lines
+from fer_lightning.resources import available_cores
+
+BASIC, JOBLIB, LOCAL, SLURM, RAY = "BasicLauncher", "JoblibLauncher", "LocalLauncher", "SlurmLauncher", "RayLauncher"
+FORKING = (BASIC, JOBLIB)  # those whose processes have no threads that a fork would lose
+LOGGERS = (  # of launchers that list the command line of every job
+    "hydra._internal.core_plugins.basic_launcher",
+    "hydra_plugins.hydra_joblib_launcher._core",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher",
+    "hydra_plugins.hydra_ray_launcher._core",
+)
+log = logging.getLogger(__name__)
+
+
+def kind(settings: DictConfig) -> str:
+    """Return the name of a launcher's class.
+
+    Args:
+        settings: `hydra.launcher`.
+    """
+    return str(settings._target_).rpartition(".")[2]
+
+
+def most_at_once(settings: DictConfig, count: int) -> int:
+    """Return how many of `count` jobs will share the machine of the sweep, as far as the launcher's settings tell.
+
+    Raises:
+        ConfigError: they are no numbers.
+    """
+    most = 1  # what SLURM grants a job is what it sees of the machine
+    if kind(settings) == JOBLIB:
+        asked = _whole(settings.n_jobs, "hydra.launcher.n_jobs")
+        if asked == 0:
+            raise ConfigError("hydra.launcher.n_jobs=0 would run nothing: type 1 or more, or -1 for one a core")
+        most = asked if asked > 0 else available_cores() + 1 + asked
+    elif kind(settings) == LOCAL:  # of submitit: it starts all that it is given
+        most = count
+    elif kind(settings) == RAY:
+        most = available_cores() // granted_cores(settings)
+    return max(1, min(count, most))
+
+
+def granted_cores(settings: DictConfig) -> int:
+    """Return the cores that Ray grants each job.
+
+    Raises:
+        ConfigError: they are no number.
+    """
+    asked = OmegaConf.select(settings, "ray.remote.num_cpus")
+    return 1 if asked is None else max(1, _whole(asked, "hydra.launcher.ray.remote.num_cpus"))
+
+
+def quieten_launchers() -> None:
+    """Keep launchers from listing jobs, which their sweep does shorter, and submitit from saying everything twice."""
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("submitit").propagate = False
+
+
+@contextmanager
+def patient(settings: DictConfig) -> Iterator[None]:
+    """Let submitit's launchers wait for every job; they would leave at the first that was cancelled, killed or late."""
+    if kind(settings) not in (LOCAL, SLURM):
+        yield
+        return
+    from submitit.core.core import Job
+
+    results = Job.results
+
+    def wait(job: Any) -> Any:
+        try:
+            return results(job)
+        except Exception as error:
+            log.debug(f"submitit's job {job.job_id}: {first_lines(error)}")
+            return [None]
+
+    Job.results = wait  # its launcher offers no other way
+    try:
+        yield
+    finally:
+        Job.results = results
+
+
+def _whole(value: object, key: str) -> int:
+    try:
+        return int(str(value))
+    except ValueError as error:
+        raise ConfigError(f"{key}={value} is not a whole number") from error

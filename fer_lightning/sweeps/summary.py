@@ -1,0 +1,90 @@
+"""What a sweep says: a line as each job ends, and at the end a table of all and how to go on."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from fer_lightning.cli.resume import quoted
+from fer_lightning.errors import first_lines
+from fer_lightning.status import FAILED, Status
+from fer_lightning.sweeps.jobs import Job, at_work
+
+
+def describe_end(job: Job) -> str:
+    """Return one line on what came of a job."""
+    title, status = f"#{job.number} {job.label}".rstrip(), job.status
+    if status is None:
+        return f"{title}: not begun"
+    values = ", ".join(f"{name} {value:.4g}" for name, value in status.values.items())
+    took = "" if status.seconds is None else f", {status.seconds:.0f} s"
+    reason = "" if status.status != FAILED else f" ({status.reason}): {first_lines(Exception(status.message))}"
+    told = f", {values}" if values and status.over else ""
+    return f"{title}: {name_state(job)}{reason}{told}{took}"
+
+
+def name_state(job: Job) -> str:
+    """Return the job's own word, or `not begun`, or `unfinished` of one that began and whose process is gone."""
+    status = job.status
+    if status is None:
+        return "not begun"
+    if status.status == "running" and not at_work(job.folder):
+        return "unfinished"
+    return status.status
+
+
+def print_summary(folder: Path, jobs: Sequence[Job], verb: str = "train") -> None:
+    """Print a table of the jobs, in their order, and what to type next.
+
+    Args:
+        folder: of the sweep.
+        jobs: of it.
+        verb: that they run.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    states = {job: name_state(job) for job in jobs}
+    statuses = {job: job.status for job in jobs}
+    names = [*dict.fromkeys(name for status in statuses.values() if status is not None for name in status.values)]
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("#", "job", "outcome", *names, "seconds"):
+        table.add_column(heading, justify="right" if heading in ("#", *names, "seconds") else "left", overflow="fold")
+    for job in sorted(jobs, key=lambda job: job.number):
+        status = statuses[job]
+        table.add_row(f"{job.number}", job.label, _outcome(states[job], status), *_numbers(status, names))
+    console.print()
+    console.print(table)
+    counts = Counter(states.values())
+    console.print(
+        f"\n{len(jobs)} job{'s' * (len(jobs) != 1)}: "
+        + ", ".join(f"{count} {state}" for state, count in counts.items())
+    )
+    console.print(f"\npython -m fer_lightning.compare {shlex.quote(str(folder))}", highlight=False, soft_wrap=True)
+    open_states = {"unfinished", "interrupted", "not begun"} & set(counts)
+    # what is mistyped fails again, until something else is typed
+    failed = any(status.status == FAILED and status.reason != "configuration" for status in statuses.values() if status)
+    if open_states or failed:
+        retry = "" if open_states else " sweep.retry=true"
+        what = "go on" if open_states else "try the failed ones again"
+        plain = re.fullmatch(r"[\w./:@+-]+", str(folder))
+        named = shlex.quote(f"sweep.resume={folder if plain else quoted(folder)}")
+        command = f"python -m fer_lightning.{verb} -m {named}{retry}"
+        console.print(f"{command}   # {what}", highlight=False, soft_wrap=True)
+
+
+def _outcome(state: str, status: Status | None) -> str:
+    if status is None or state != FAILED:
+        return state
+    return f"{state} ({status.reason}): {first_lines(Exception(status.message), 120)}"
+
+
+def _numbers(status: Status | None, names: Sequence[str]) -> list[str]:
+    if status is None:
+        return ["–"] * (len(names) + 1)
+    values = [f"{status.values[name]:.4g}" if name in status.values else "–" for name in names]
+    return [*values, "–" if status.seconds is None else f"{status.seconds:.0f}"]

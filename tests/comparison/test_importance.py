@@ -1,0 +1,73 @@
+"""Which settings a score hangs on, where it is known which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer_lightning.comparison.importance import LEAST, Importance, encode, weigh_settings
+from fer_lightning.comparison.runs import Run
+from fer_lightning.comparison.settings import Settings
+
+
+def runs(count: int, *, noise: float = 0.0, flat: bool = False) -> list[Run]:
+    """Runs whose score hangs on the learning rate a lot, on the network a little, and on nothing else."""
+    random = np.random.default_rng(0)
+    found = []
+    for at in range(count):
+        rate, network, drop = (
+            10 ** random.uniform(-5, -1),
+            random.choice(["vgg16", "small_cnn"]),
+            random.uniform(0, 0.5),
+        )
+        value = (
+            0.5 - 0.1 * abs(np.log10(rate) + 3) + 0.05 * (network == "vgg16") + random.normal(0, noise) * (noise > 0)
+        )
+        told = {"optimizer.lr": rate, "model.backbone": str(network), "model.drop_rate": drop, "seed": at % 3}
+        metrics = {"monitor": "val/acc", "monitored": 0.5 if flat else value}
+        found.append(Run(Path(str(at)), str(at), metrics=metrics, settings=Settings(told)))
+    return found
+
+
+KEYS = ["model.drop_rate", "seed", "model.backbone", "optimizer.lr"]
+
+
+def test_what_the_score_hangs_on_comes_first() -> None:
+    found = weigh_settings(runs(60), KEYS)
+    assert isinstance(found, Importance)
+    assert found.keys[:2] == ("optimizer.lr", "model.backbone")
+    assert found.loss[0] > 5 * found.loss[2]
+    assert 0.5 < found.explained < 1
+    assert found.first(2).keys == found.keys[:2]
+
+
+def test_noise_is_called_noise() -> None:
+    found = weigh_settings(runs(40, noise=5.0), KEYS)
+    assert isinstance(found, str)
+    assert "would be noise" in found
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            weigh_settings(runs(LEAST - 1), KEYS),
+            f"needs {LEAST} finished runs on the same images, and there are {LEAST - 1}",
+        ),
+        (weigh_settings(runs(20), ["seed"]), "differ in their seed only"),
+        (weigh_settings(runs(20), []), "differ in their seed only"),
+        (weigh_settings(runs(20, flat=True), KEYS), "have the same score"),
+    ],
+)
+def test_it_is_said_why_there_is_none(found: Importance | str, said: str) -> None:
+    assert isinstance(found, str)
+    assert said in found
+
+
+def test_numbers_stay_and_names_are_numbered() -> None:
+    np.testing.assert_array_equal(encode([1, 2.5]), [1, 2.5])
+    np.testing.assert_array_equal(encode(["b", "a", "b"]), [1, 0, 1])
+    np.testing.assert_array_equal(encode([True, False]), [1, 0])
+    np.testing.assert_array_equal(encode([None, 3]), [1, 0])

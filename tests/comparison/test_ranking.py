@@ -1,0 +1,206 @@
+"""Who is ranked with whom, in which order, and what is said of it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fer_lightning.comparison import words
+from fer_lightning.comparison.ranking import Group, rank
+from fer_lightning.comparison.runs import Run, read_run
+from fer_lightning.comparison.seeds import average_seeds
+from fer_lightning.comparison.trade_offs import find_unbeaten
+
+WriteRun = Callable[..., Path]
+MakeRun = Callable[..., Run]
+RIGHT = [True] * 6 + [False] * 4
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, write_run: WriteRun) -> MakeRun:
+    """Return a function that writes a run and reads it: make_run("a", value=0.6)."""
+
+    def make(name: str, right: list[bool] | None = RIGHT, **options: object) -> Run:  # type: ignore[assignment]
+        return read_run(write_run(tmp_path / name, right, **options), name)
+
+    return make
+
+
+def names(group: Group) -> list[str]:
+    return [run.name for run in group.runs]
+
+
+def test_the_value_that_chose_the_checkpoint_ranks_and_the_test_score_never(make_run: MakeRun) -> None:
+    chosen = make_run("chosen", [False] * 10, value=0.7, split="test")
+    lucky = make_run("lucky", [True] * 10, value=0.6, split="test")
+    (group,), unranked = rank([lucky, chosen])
+    assert (names(group), unranked) == (["chosen", "lucky"], [])
+    assert any("ranks nothing" in remark for remark in group.remarks)
+    assert any("the test images had no part in it" in remark for remark in group.remarks)
+
+
+def test_a_loss_is_better_the_lower(make_run: MakeRun) -> None:
+    told = {"monitor": "val/loss", "mode": "min"}
+    (group,), _ = rank([make_run(f"{value}", value=value, settings=told) for value in (0.9, 0.4, 0.7)])
+    assert names(group) == ["0.4", "0.7", "0.9"]
+
+
+def test_other_monitors_images_splits_and_limits_are_other_groups(make_run: MakeRun) -> None:
+    runs = [
+        make_run("a", value=0.5),
+        make_run("b", value=0.6),
+        make_run("loss", value=0.5, settings={"monitor": "val/loss", "mode": "min"}),
+        make_run("fewer", RIGHT[:8], value=0.99),
+        make_run("tested", split="test", value=0.98),
+        make_run("limited", value=0.97, settings={"trainer.limit_val_batches": 2}),
+        make_run("failed", status={"status": "failed", "values": {"val/acc": 0.99}}),
+    ]
+    groups, unranked = rank(runs)
+    assert [names(group) for group in groups] == [["b", "a"], ["fewer"], ["limited"], ["loss"], ["tested"]]
+    assert [group.letter for group in groups] == ["A", "B", "C", "D", "E"]
+    assert [run.name for run in unranked] == ["failed"]
+
+
+def test_validation_images_that_a_seed_cut_off_are_not_the_same_though_the_test_images_are(make_run: MakeRun) -> None:
+    def runs(splits: list[str | None]) -> list[Run]:
+        told = ({"split": "test", "settings": {"seed": at}, "splits": cut} for at, cut in enumerate(splits))
+        return [make_run(f"{splits}{at}", **options) for at, options in enumerate(told)]
+
+    def unknown(group: Group) -> bool:
+        return any("is not known: their data.seed differs" in remark for remark in group.remarks)
+
+    assert len(rank(runs(["one", "two"]))[0]) == 2
+    (same,), _ = rank(runs(["one", "one"]))
+    (old,), _ = rank(runs([None, None]))
+    assert (unknown(same), unknown(old)) == (False, True)
+
+
+def test_the_difference_to_the_best_is_on_the_same_images(make_run: MakeRun) -> None:
+    best = make_run("best", [True] * 8 + [False] * 2, value=0.8)
+    other = make_run("other", [False] * 3 + [True] * 6 + [False], value=0.6)
+    (group,), _ = rank([other, best])
+    first, second = group.differences
+    assert first is None
+    assert second is not None
+    assert second.value == pytest.approx(-0.2)
+    assert second.p == pytest.approx(0.625)  # 3 lost, 1 won: (1 + 4) / 2^4, twice
+
+
+def test_a_run_without_predictions_joins_where_nothing_speaks_against_it(make_run: MakeRun, tmp_path: Path) -> None:
+    runs = [
+        make_run("whole", value=0.5),
+        make_run("bare", value=0.6),
+        make_run("elsewhere", value=0.7, fingerprint="b"),
+    ]
+    for name in ("bare", "elsewhere"):
+        (tmp_path / name / "predictions.csv").unlink()
+    runs = [read_run(run.folder, run.name) for run in runs]
+    groups, _ = rank(runs)
+    assert [names(group) for group in groups] == [["bare", "whole"], ["elsewhere"]]
+    assert groups[0].differences == (None, None)
+    assert any("on trust of what else is known: bare" in remark for remark in groups[0].remarks)
+
+
+def test_replaced_pixels_are_noticed_and_other_sizes_are_not(make_run: MakeRun) -> None:
+    first = make_run("first")
+    (group,), _ = rank([first, make_run("larger", fingerprint="other", settings={"data.image_size": 96})])
+    assert not any("replaced?" in remark for remark in group.remarks)
+    (group,), _ = rank([first, make_run("replaced", fingerprint="other")])
+    assert any("were files replaced?" in remark for remark in group.remarks)
+
+
+def test_the_best_of_many_is_called_optimistic_with_a_command_that_can_be_pasted(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    folder = "1_model=vgg16,seed=2"
+    (group,), _ = rank([make_run(folder, value=0.9), make_run("other", value=0.8)])
+    (remark,) = group.remarks
+    assert "best of 2 runs on the images that chose it is optimistic" in remark
+    words = shlex.split(remark.partition(": python ")[2])
+    assert words[2] == f"ckpt_path='{tmp_path}/{folder}/checkpoints/best.ckpt'"  # in quotes for Hydra too
+    assert words[3:] == ["data.root=/faces", "split=test"]
+    (alone,), _ = rank([make_run("alone")])
+    assert alone.remarks == []
+
+
+def test_seeds_are_averaged_as_scipy_does(make_run: MakeRun) -> None:
+    values = {1: 0.61, 2: 0.64, 3: 0.58}
+    runs = [make_run(f"s{seed}", value=value, settings={"seed": seed}) for seed, value in values.items()]
+    runs.append(make_run("other", value=0.7, settings={"seed": 1, "optimizer.lr": 0.01}))
+    groups, _ = rank(runs)
+    best, seeds = average_seeds(groups, ["optimizer.lr", "seed"])
+    assert (best.mean, best.deviation, best.interval, best.told) == (pytest.approx(0.7), None, None, ("0.01",))
+    sample = np.array([*values.values()])
+    expected = stats.t.interval(0.95, 2, loc=sample.mean(), scale=stats.sem(sample))
+    assert (len(seeds.runs), seeds.mean, seeds.deviation) == (3, pytest.approx(0.61), pytest.approx(0.03))
+    assert seeds.interval == pytest.approx(expected)
+    assert seeds.images == 1
+
+
+def test_runs_that_agree_do_not_make_an_interval_of_no_width(make_run: MakeRun) -> None:
+    runs = [make_run(f"s{seed}", value=0.5, settings={"seed": seed}) for seed in (1, 2)]
+    (seeds,) = average_seeds(rank(runs)[0], ["seed"])
+    assert (seeds.mean, seeds.deviation, seeds.interval) == (0.5, 0.0, None)
+
+
+def test_what_else_a_sweep_optimised_is_weighed(make_run: MakeRun) -> None:
+    def run(name: str, value: float, **costs: float) -> Run:
+        values = {"val/acc": value, **costs}
+        return make_run(name, value=value, status={"status": "finished", "values": values})
+
+    (group,), _ = rank(
+        [
+            run("accurate", 0.9, latency=9.0, parameters=5e6),
+            run("worse in all", 0.8, latency=9.5, parameters=5e6),
+            run("small", 0.7, latency=9.5, parameters=1e6),
+            run("fast", 0.6, latency=1.0, parameters=5e6),
+            run("twin", 0.6, latency=1.0, parameters=5e6),
+            run("not timed", 0.5),
+        ]
+    )
+    assert group.objectives == ["latency", "parameters"]
+    assert [run.name for run in group.unbeaten] == ["accurate", "small", "fast", "twin"]
+    assert any(
+        "optimise latency and parameters too" in said and said.endswith(": 1, 3, 4, 5.") for said in group.remarks
+    )
+    assert "latency" in words.heading(group, {})
+    assert [cells[3] for cells in words.rows(group, {})] == ["9 ms", "9.5 ms", "9.5 ms", "1 ms", "1 ms", "–"]
+    (plain,), _ = rank([make_run("a"), make_run("b")])
+    assert (plain.objectives, plain.unbeaten) == ([], [])
+
+
+def test_no_run_beats_the_front_and_some_run_beats_every_other(make_run: MakeRun) -> None:
+    random = np.random.default_rng(0)
+    points = random.integers(0, 6, size=(40, 2))
+    status = {"status": "finished"}
+    runs = [
+        make_run(f"{at}", [True], value=float(a), status={**status, "values": {"val/acc": float(a), "latency": int(b)}})
+        for at, (a, b) in enumerate(points)
+    ]
+    found = {int(run.name) for run in find_unbeaten(runs, ["latency"])}
+    for at, (a, b) in enumerate(points):
+        beaten = any((c >= a and d <= b) and (c > a or d < b) for c, d in points)
+        assert beaten is (at not in found)
+
+
+def test_seeds_that_also_chose_the_images_are_averaged_and_counted(make_run: MakeRun) -> None:
+    runs = [
+        make_run(f"s{seed}", value=0.5, settings={"seed": seed}, fingerprint=f"drawn-9-9-9-48px-1ch-seed{seed}")
+        for seed in (1, 2)
+    ]
+    groups, _ = rank(runs)
+    assert len(groups) == 2
+    (seeds,) = average_seeds(groups, ["seed"])
+    assert (len(seeds.runs), seeds.images) == (2, 2)
+
+
+def test_the_best_mean_of_a_loss_is_the_lowest(make_run: MakeRun) -> None:
+    told = {"monitor": "val/loss", "mode": "min"}
+    runs = [make_run(f"{at}", value=at, settings={**told, "optimizer.lr": at}) for at in (0.5, 0.3, 0.4)]
+    found = average_seeds(rank(runs)[0], ["optimizer.lr"])
+    assert [item.told for item in found] == [("0.3",), ("0.4",), ("0.5",)]

@@ -1,0 +1,210 @@
+"""The verb from the command line, on runs that were really trained."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from omegaconf import DictConfig
+from sklearn.metrics import accuracy_score
+
+from fer_lightning import ensemble, train
+from fer_lightning.errors import ConfigError
+
+TINY = (
+    "data.synthetic={train: 28, validation: 42, test: 28}",
+    "data.classes=[happy,sad]",  # fewer faces in the galleries, which take most of the time
+    "data.image_size=16",
+    "data.seed=5",
+    "trainer=cpu",
+    "trainer.precision=32-true",
+    "trainer.enable_progress_bar=false",
+    "trainer.max_epochs=1",
+    "logger=none",
+    "~callbacks.batch_preview",
+    "~callbacks.validation_pictures",
+)
+JUDGED = ("trainer=cpu", "trainer.precision=32-true", "trainer.enable_progress_bar=false")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three runs that differ in their seed, scored on validation images."""
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (1, 2, 3):
+        train.main([*TINY, f"seed={seed}", "split=validation", f"hydra.run.dir={folder / f'seed{seed}'}"])
+    return folder
+
+
+@pytest.fixture
+def copied(runs: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(runs, tmp_path / "copied"))
+
+
+def judge(runs: Path, out: Path, *words: str) -> dict[str, object]:
+    ensemble.main([str(runs), *JUDGED, *words, f"hydra.run.dir={out}"])
+    return json.loads((out / "metrics.json").read_text())
+
+
+def fail(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, str]:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        ensemble.main([*words, *JUDGED])
+    return stop.value.code, capsys.readouterr().err
+
+
+def read(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "predictions.csv").sort_values("path", ignore_index=True)
+
+
+def best_of(runs: Path) -> list[Path]:
+    """Folders, best first."""
+    values = {run: json.loads((run / "metrics.json").read_text())["monitored"] for run in sorted(runs.iterdir())}
+    return sorted(values, key=lambda run: -values[run])
+
+
+def test_what_was_predicted_is_averaged(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = judge(runs, tmp_path / "out", "top=2")
+    members = best_of(runs)[:2]
+    tables = [read(member) for member in members]
+    classes = list(tables[0].columns[4:])
+    mean = (tables[0][classes] + tables[1][classes]) / 2
+    found = read(tmp_path / "out")
+    np.testing.assert_allclose(found[classes], mean, atol=1e-8)
+    guesses = np.array(classes)[mean.to_numpy().argmax(axis=1)]
+    assert metrics["accuracy"] == pytest.approx(accuracy_score(tables[0]["label"], guesses))
+    single = accuracy_score(tables[0]["label"], tables[0]["predicted"])
+    assert metrics["gain"] == pytest.approx(metrics["accuracy"] - single)  # type: ignore[operator]
+    assert metrics["members"] == [member.name for member in members]
+    assert (metrics["split"], metrics["selected_on"]) == ("validation", "validation")
+    said = capsys.readouterr().out
+    assert f"gain over {members[0].name}" in said
+    assert "chosen on these same validation images" in said
+    promised = (
+        "report.html classification_report.csv confusion_matrix.png predictions.png mistakes.png environment.json"
+    )
+    assert [name for name in promised.split() if not (tmp_path / "out" / name).stat().st_size] == []
+
+
+def test_what_was_not_predicted_the_checkpoints_predict(
+    copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = judge(copied, tmp_path / "out", "top=3", "split=test")
+    assert (metrics["split"], metrics["count"], metrics["same_data"]) == ("test", 8, True)
+    assert "chosen on these same" not in capsys.readouterr().out
+    assert set(read(tmp_path / "out")["split"]) == {"test"}
+    assert (tmp_path / "out" / "predictions.png").exists()
+
+
+def test_a_checkpoint_predicts_what_its_run_had_predicted(copied: Path, runs: Path, tmp_path: Path) -> None:
+    before = judge(runs, tmp_path / "before")
+    for run in copied.iterdir():
+        (run / "predictions.csv").unlink()
+    again = judge(copied, tmp_path / "again", "split=validation")
+    assert again["accuracy"] == before["accuracy"]
+    classes = list(read(tmp_path / "again").columns[4:])
+    np.testing.assert_allclose(read(tmp_path / "again")[classes], read(tmp_path / "before")[classes], atol=1e-6)
+
+
+def test_galleries_are_left_out_where_the_images_are_gone(copied: Path, tmp_path: Path) -> None:
+    shutil.rmtree(best_of(copied)[0] / "checkpoints")
+    metrics = judge(copied, tmp_path / "out")
+    assert metrics["count"] == 12
+    assert not (tmp_path / "out" / "predictions.png").exists()
+    assert (tmp_path / "out" / "report.html").exists()
+    log = (tmp_path / "out" / "ensemble.log").read_text()
+    assert "galleries of faces are left out: no checkpoint" in log
+    assert "top=5, but 3 runs have a score: all of them are averaged" in log
+
+
+def test_unfinished_runs_are_left_out(copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copied / "seed2" / "status.json").write_text('{"status": "failed"}')
+    metrics = judge(copied, tmp_path / "two")
+    assert set(metrics["members"]) == {"seed1", "seed3"}  # type: ignore[call-overload]
+    assert "without seed2 (failed)" in (tmp_path / "two" / "ensemble.log").read_text()
+    (copied / "seed3" / "status.json").write_text('{"status": "running"}')
+    code, message = fail(capsys, str(copied), f"hydra.run.dir={tmp_path / 'one'}")
+    assert (code, message) == (
+        3,
+        "error: an average needs two finished runs, and there is 1 among 3: name more folders\n",
+    )
+
+
+def test_what_cannot_be_averaged_is_told(copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = f"hydra.run.dir={tmp_path / 'out'}"
+    code, message = fail(capsys, str(copied), "split=test", "data.root=/nowhere", "data.layout=folders", out)
+    assert code == 3
+    assert "has no predictions of the test split: " in message
+    best = best_of(copied)[0]
+    shutil.rmtree(best / "checkpoints")
+    code, message = fail(capsys, str(copied), "split=test", out)
+    assert code == 2
+    assert message.startswith(f"error: {best.name} has no predictions of the test split: no checkpoint at")
+    other = best_of(copied)[1] / "predictions.csv"
+    pd.read_csv(other).iloc[1:].to_csv(other, index=False)
+    code, message = fail(capsys, str(copied), out)
+    assert code == 3
+    assert "were not scored on the same images: of 12 and 11, 11 are the same" in message
+    other.write_text("")
+    code, message = fail(capsys, str(copied), out)
+    assert (code, "predictions.csv cannot be read" in message) == (3, True)
+    assert "delete it, and the run's checkpoint predicts again" in message
+    other.write_text("path,split\nx,validation\n")
+    code, message = fail(capsys, str(copied), out)
+    assert (code, f"error: {other.parent.name}: predictions table: no column label" in message) == (3, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_that_other_values_chose_are_not_mixed(
+    copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = copied / "seed1" / "metrics.json"
+    path.write_text(path.read_text().replace('"val/acc"', '"val/loss"'))
+    code, message = fail(capsys, str(copied), f"hydra.run.dir={tmp_path / 'out'}")
+    assert code == 3
+    assert "were not chosen by the same value" in message
+
+
+def test_a_file_that_would_run_code_is_refused(
+    copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "touched",))
+
+    torch.save({"fer_lightning": Evil()}, best_of(copied)[0] / "checkpoints" / "best.ckpt")
+    code, message = fail(capsys, str(copied), "split=test", f"hydra.run.dir={tmp_path / 'out'}")
+    assert (code, "no checkpoint that can be read" in message) == (2, True)
+    assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("top=1", "top=1 must be at least 2"),
+        ("top=many", "top=many is not a whole number"),
+        ("split=tset", "split=tset is not one of train"),
+        ("runs=a", r"runs=a is not a list of text; type 'runs=\[a\]'"),
+    ],
+)
+def test_bad_settings_are_told(compose: Callable[..., DictConfig], typed: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        ensemble.ensemble(compose("ensemble", "trainer=cpu", "output_dir=out", typed))
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("top=2", "runs is empty: type the folders of runs"),
+        ("trainer.devices=2", "predict on one device: type trainer.devices=1"),
+    ],
+)
+def test_what_is_missing_is_told(compose: Callable[..., DictConfig], typed: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        ensemble.ensemble(compose("ensemble", "trainer=cpu", "output_dir=out", typed))
