@@ -30,7 +30,10 @@ class GridSweeper(BasicSweeper):
         """
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        combinations = self.split_arguments(overrides, None)[0]
+        # Hydra writes ~key as ~key=null, which deletes no other value than null
+        deletions = [one for one in overrides if one.is_delete()]
+        deleted = {f"{one.get_key_element()}={one.get_value_element_as_str()}": one.input_line for one in deletions}
+        combinations = [[deleted.get(text, text) for text in one] for one in self.split_arguments(overrides, None)[0]]
         sweep = Sweep(self.config, self.hydra_context, self.launcher)
         sweep.begin("grid")
         differing = _differing(combinations)
