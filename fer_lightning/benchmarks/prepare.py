@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from dataclasses import replace
@@ -109,9 +110,10 @@ def textbook_of(cfg: DictConfig, data: ExpressionDataModule, machine: Machine, d
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     model = build.build_model(cfg, data, replace(machine, channels_last=False), fresh=False)
     engine, (mean, std) = data.delivery.engine, data.statistics()
+    maker = build.build_optimizer(cfg)[0]
     return Textbook(
         network=model.backbone,
-        optimizer=build.build_optimizer(cfg)[0],
+        optimizer=functools.partial(maker.func, *maker.args, **maker.keywords),  # Hydra 1.4's own cannot be pickled
         device=device,
         augmentation=Augmentation() if engine is None else engine.spec,
         size=data.image_size if cfg.model.input_size is None else cfg.model.input_size,
