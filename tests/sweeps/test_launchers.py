@@ -95,7 +95,7 @@ def test_a_killed_job_takes_no_other_with_it(together: tuple[Path, str]) -> None
     assert killed is not None
     assert (killed.status, killed.message) == (
         "failed",
-        "the process was ended by SIGKILL, which the system does when memory runs out",
+        "the process was ended by SIGKILL",
     )
     assert [other.status for other in others if other is not None] == ["finished"] * 2
     assert not list(folder.glob("*/job.pid"))
@@ -131,30 +131,31 @@ def test_jobs_share_the_cores(together: tuple[Path, str]) -> None:
 @needs_joblib
 def test_ctrl_c_stops_every_job_after_a_batch_and_the_sweep_outlives_even_its_workers(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
-    sweep = start_sweep(folder, *JOBLIB, "trainer.max_epochs=4,5,1")
+    sweep = start_sweep(folder, *JOBLIB, "trainer.max_epochs=40,50,1")
     await_(lambda: len(epochs_begun(folder)) == 2, "two jobs at work")
     os.killpg(sweep.pid, signal.SIGINT)
     said = sweep.communicate(timeout=PATIENCE)[0]
     assert sweep.returncode == 130, said
     assert "stopping the jobs after a batch" in said
     assert "Traceback" not in said
-    assert outcomes(folder) == {"0_max_epochs=4": "interrupted", "1_max_epochs=5": "interrupted"}
+    assert outcomes(folder) == {"0_max_epochs=40": "interrupted", "1_max_epochs=50": "interrupted"}
     assert all("stopping after a batch" in log.read_text() for log in folder.glob("*/output.log"))
     assert not list(folder.glob("**/job.pid")) + list(folder.glob(".stopping"))
 
     # continued, and one of the workers killed meanwhile, which ends the others, too
     resumed = start_sweep(folder, f"sweep.resume={folder}")
     await_(lambda: len(epochs_begun(folder)) == 2, "two jobs at work")
-    job = psutil.Process(int((folder / "0_max_epochs=4" / "job.pid").read_text()))
+    job = psutil.Process(int((folder / "0_max_epochs=40" / "job.pid").read_text()))
     os.kill(job.ppid(), signal.SIGKILL)
     said = resumed.communicate(timeout=PATIENCE)[0]
     assert resumed.returncode == 0, said
     assert "joblib ended early (TerminatedWorkerError" in said
-    assert outcomes(folder) == dict.fromkeys(("0_max_epochs=4", "1_max_epochs=5", "2_max_epochs=1"), "finished")
+    assert outcomes(folder) == dict.fromkeys(("0_max_epochs=40", "1_max_epochs=50", "2_max_epochs=1"), "finished")
     assert statuses(folder)["2_max_epochs=1"].attempts == 1  # type: ignore[union-attr]
-    epochs = re.findall(r"epoch (\d+)/5: ", (folder / "1_max_epochs=5" / "train.log").read_text())
-    assert sorted(set(map(int, epochs))) == [*range(1, 6)]
-    assert len(epochs) <= 7  # those that were cut off are trained again
+    log = (folder / "1_max_epochs=50" / "train.log").read_text()
+    epochs = [int(number) for number in re.findall(r"epoch (\d+)/50: ", log)]
+    assert sorted(set(epochs)) == [*range(1, max(epochs) + 1)]
+    assert len(epochs) - len(set(epochs)) <= 2  # those that were cut off are trained again
 
 
 @pytest.mark.slow
