@@ -7,10 +7,11 @@ import platform
 import shlex
 import subprocess
 import sys
-from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from fer_lightning.status import now
 
 PACKAGES = (
     "fer_lightning",
@@ -32,7 +33,7 @@ PACKAGES = (
 def describe_environment(**facts: Any) -> dict[str, Any]:
     """Return a JSON-ready record: versions, git commit, command, machine, and the `facts` given."""
     return {
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "time": now(),
         "command": shlex.join([Path(sys.executable).name, *_program(), *sys.argv[1:]]),
         "git": _git_state(),
         "platform": platform.platform(),

@@ -21,7 +21,6 @@ from fer_lightning.errors import CheckpointError, ConfigError
 from fer_lightning.models.checkpoint import build_classifier, data_facts, read_checkpoint, selection
 from fer_lightning.quiet import quieten
 from fer_lightning.status import Pruned, note
-from fer_lightning.sweeps.hparams import final_scores
 from fer_lightning.sweeps.objectives import measure, objectives
 from fer_lightning.sweeps.process import is_job
 
@@ -208,6 +207,8 @@ class Run:
 
     def _log_final(self, metrics: dict[str, Any]) -> None:
         """Fill the HParams tab: the settings that runs differ in, beside the final scores."""
+        from fer_lightning.sweeps.hparams import final_scores  # with TensorBoard's messages, which are not for a start
+
         scores = final_scores(metrics)
         for logger in self.loggers:
             if isinstance(logger, TensorBoardLogger):

@@ -86,6 +86,16 @@ def write_status(folder: Path, status: Status) -> None:
         new.write_text(json.dumps(asdict(status), indent=2) + "\n", encoding="utf-8")
 
 
+def write_failure(folder: Path, identity: str, overrides: Sequence[str], reason: str, message: str) -> None:
+    """Keep the account of a run that could not even begin.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    about = {"identity": identity, "overrides": [*overrides], "begun": now(), "ended": now()}
+    write_status(folder, Status(status=FAILED, reason=reason, message=message, **about))
+
+
 def note(folder: Path, **facts: Any) -> None:
     """Add facts to the account of a run, if it keeps one: one that is driven from a notebook does not."""
     status = read_status(folder)

@@ -27,7 +27,7 @@ from yaml import YAMLError
 from fer_lightning.cli.arguments import complete
 from fer_lightning.cli.composition import explain
 from fer_lightning.cli.resume import unquoted
-from fer_lightning.cli.state import command_line, environment
+from fer_lightning.cli.state import command_line, environment, silent_log
 from fer_lightning.cli.usage import usage
 from fer_lightning.config import conf_dir
 from fer_lightning.errors import UserError
@@ -64,7 +64,6 @@ def run_verb(
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     verb = _Verb(name, task)
-    logging.raiseExceptions = False  # on a full disk the log would print a traceback for every line it cannot write
     try:
         if is_job():
             end_with_parent()
@@ -74,7 +73,7 @@ def run_verb(
         arguments = complete(name, arguments, positional, swept=name in RECORDED)
         verb.remember_settings(arguments)
         # Hydra prints errors in its own way unless it is told to raise them
-        with environment(HYDRA_FULL_ERROR="1"), command_line(arguments):
+        with environment(HYDRA_FULL_ERROR="1"), command_line(arguments), silent_log():
             hydra.main(config_path=str(conf_dir()), config_name=name, **hydra_options(hydra.main))(verb.job())()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough; nothing can be said to it any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -75,7 +75,8 @@ class Jobs:
             if job.identity == identity:
                 status = job.status
                 trained_on = None if status is None else status.fingerprint
-                if trained_on is None or trained_on == fingerprint():
+                # images that cannot be read today are no others
+                if trained_on is None or fingerprint() in (None, trained_on):
                     return job
         job = Job(self._blank(label) or self.folder / file_name(self._next(), label), tuple(overrides), identity)
         self.known.append(job)

@@ -20,9 +20,8 @@ def register() -> None:
     the same name, and warns of it in every process.
     """
     known = Plugins.instance().class_name_to_class
-    from fer_lightning.sweeps.grid import (
-        GridSweeper,
-    )  # now: finding plugins, Hydra 1.3 makes the class it builds on anew
+    # only now: as it finds plugins, Hydra 1.3 makes the class anew that this one builds on
+    from fer_lightning.sweeps.grid import GridSweeper
 
     known[f"{PREFIX}GridSweeper"] = GridSweeper
     known[f"{PREFIX}OptunaSweeper"] = optuna_sweeper

@@ -22,7 +22,7 @@ from fer_lightning.cli.composition import explain, override_key
 from fer_lightning.cli.resume import quoted
 from fer_lightning.errors import ConfigError, DataError, SweepError, UserError, first_lines
 from fer_lightning.replacing import replacing
-from fer_lightning.status import FAILED, Status, message_of, now, reason_of, write_status
+from fer_lightning.status import FAILED, message_of, now, reason_of, write_failure
 from fer_lightning.sweeps.identity import identify, identify_overrides
 from fer_lightning.sweeps.jobs import Job, Jobs, died
 from fer_lightning.sweeps.launchers import BASIC, JOBLIB, SLURM, kind, most_at_once, patient, quieten_launchers
@@ -96,8 +96,7 @@ class Sweep:
         job = self.jobs.place(kept, identity, label, fingerprint)
         if mistake is not None:
             self._mistaken.add(job)
-            failed = {"status": FAILED, "reason": "configuration", "message": mistake, "begun": now(), "ended": now()}
-            write_status(job.folder, Status(identity=identity, overrides=kept, **failed))
+            write_failure(job.folder, identity, kept, "configuration", mistake)
         if job not in self.placed:
             self.placed.append(job)
         return job
@@ -186,12 +185,8 @@ class Sweep:
         for job, result in zip(jobs, results, strict=False):
             error = getattr(result, "_return_value", None)
             if isinstance(error, Exception) and job.status is None:  # before there was a run to keep an account
-                told = {"reason": reason_of(error), "message": message_of(error), "begun": now(), "ended": now()}
                 with suppress(OSError):
-                    write_status(
-                        job.folder,
-                        Status(status=FAILED, identity=job.identity, overrides=[*job.overrides], **told),
-                    )
+                    write_failure(job.folder, job.identity, job.overrides, reason_of(error), message_of(error))
         return None
 
     def _overrides(self, job: Job, own: Sequence[str], at_once: int) -> list[str]:

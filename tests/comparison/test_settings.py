@@ -22,7 +22,7 @@ def run(**values: object) -> Settings:
 def test_settings_are_flat_links_are_followed_and_places_left_out(tmp_path: Path) -> None:
     settings = read(
         tmp_path,
-        "data: {seed: '${seed}', split: [0.8, 0.2], root: '${oc.env:FACES,null}', cache_dir: /tmp/x}\n"
+        "data: {seed: '${seed}', split: [0.8, 0.2], root: '${oc.env:FACES,null}', cache_dir: elsewhere}\n"
         "seed: 7\noutput_dir: '${hydra:runtime.output_dir}'\nckpt_path: x\nsplit: test\n"
         "machine: {jobs: 2}\ncallbacks: {history: {folder: '${output_dir}'}, early_stopping: {patience: 3}}\n",
     )

@@ -32,8 +32,8 @@ def test_jobs_are_numbered_in_turn_and_found_again(tmp_path: Path) -> None:
     assert again.place(["seed=3"], "c", "seed=3", never).number == 2
 
 
-@pytest.mark.parametrize(("today", "same"), [("same images", True), ("other images", False)])
-def test_other_images_make_another_job(today: str, same: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("today", "same"), [("same images", True), ("other images", False), (None, True)])
+def test_other_images_make_another_job(today: str | None, same: bool, tmp_path: Path) -> None:
     write_status(tmp_path / "4_x", Status(identity="a", fingerprint="same images", status="finished"))
     job = Jobs(tmp_path).place([], "a", "x", lambda: today)
     assert job.folder.name == ("4_x" if same else "5_x")
