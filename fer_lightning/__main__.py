@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from fer_lightning import __version__
 from fer_lightning.cli.usage import verbs
-from fer_lightning.errors import UserError
-from fer_lightning.near import did_you_mean
+from fer_lightning.core.errors import UserError
+from fer_lightning.core.suggestions import did_you_mean
 
 
 def main(argv: Sequence[str] | None = None) -> None:

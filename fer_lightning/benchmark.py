@@ -19,7 +19,7 @@ def benchmark(cfg: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     from fer_lightning.benchmarks.suites import run_suites
-    from fer_lightning.config import check_config
+    from fer_lightning.config.check import check_config
 
     check_config(cfg)
     hydra = HydraConfig.get()

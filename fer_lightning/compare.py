@@ -16,7 +16,7 @@ def compare(cfg: DictConfig) -> None:
     Raises:
         UserError: a folder holds no run, or no run has a score.
     """
-    from fer_lightning.config import check_config
+    from fer_lightning.config.check import check_config
 
     check_config(cfg)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fer_lightning.cli.command import run_verb
-from fer_lightning.imports import importing
+from fer_lightning.core.fast_imports import importing
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -22,7 +22,7 @@ def ensemble(cfg: DictConfig) -> float:
     """
     from omegaconf import OmegaConf
 
-    from fer_lightning.config import check_config
+    from fer_lightning.config.check import check_config
 
     with importing():
         # what is null in its data is filled in and checked with each member's

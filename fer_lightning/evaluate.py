@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fer_lightning.cli.command import run_verb
-from fer_lightning.imports import importing
+from fer_lightning.core.fast_imports import importing
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -20,10 +20,10 @@ def evaluate(cfg: DictConfig) -> float:
     Raises:
         UserError: checkpoint or data cannot be used.
     """
-    from fer_lightning.config import check_config
+    from fer_lightning.config.check import check_config
 
     with importing():
-        from fer_lightning.rescore import complete, evaluate_checkpoint
+        from fer_lightning.training.evaluate_checkpoint import complete, evaluate_checkpoint
 
     cfg = complete(cfg)
     check_config(cfg)

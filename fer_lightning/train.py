@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fer_lightning.cli.command import run_verb
-from fer_lightning.imports import importing
+from fer_lightning.core.fast_imports import importing
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -20,12 +20,12 @@ def train(cfg: DictConfig) -> float | None:
     Raises:
         UserError: with a message that says what to type instead.
     """
-    from fer_lightning.config import check_config
+    from fer_lightning.config.check import check_config
 
     with importing():  # torch and Lightning, which a mistyped key should not wait for
         check_config(cfg)
 
-        from fer_lightning.run import Run
+        from fer_lightning.training.run import Run
 
     run = Run(cfg)
     run.fit()

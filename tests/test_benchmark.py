@@ -16,9 +16,9 @@ from omegaconf import DictConfig
 from fer_lightning.benchmarks.bench import Bench
 from fer_lightning.benchmarks.startup import starts, startup
 from fer_lightning.benchmarks.suites import MEASURES
-from fer_lightning.config import check_config
-from fer_lightning.errors import ConfigError
-from fer_lightning.rules import SUITES
+from fer_lightning.config.check import check_config
+from fer_lightning.config.rules import SUITES
+from fer_lightning.core.errors import ConfigError
 
 TINY = (
     "data.synthetic={train: 42, validation: 14, test: 7}",

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from sklearn.metrics import accuracy_score
 
 from fer_lightning import ensemble, train
-from fer_lightning.errors import ConfigError
+from fer_lightning.core.errors import ConfigError
 
 TINY = (
     "data.synthetic={train: 28, validation: 42, test: 28}",

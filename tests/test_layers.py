@@ -14,107 +14,44 @@ import fer_lightning
 
 PACKAGE = Path(fer_lightning.__file__).parent
 
-# A module imports from rows above its own, never from its own row or from below.
-ORDER = """
-errors emotions near quiet resources imports replacing
-status signatures
-rules
-config
-cli.composition cli.usage cli.state
-cli.resume cli.ranks __main__
-sweeps.process sweeps.identity sweeps.jobs sweeps.memory sweeps.objectives sweeps.study sweeps.space
-sweeps.pruning sweeps.solutions sweeps.launchers sweeps.tasks sweeps.watch
-sweeps.summary comparison.settings
-sweeps.hparams
-
-data.columns data.states data.turns data.images data.people data.ranges
-data.table data.folder_search
-data.changes data.table_file
-data.csv_layout data.folder_layout data.faces
-data.layouts
-data.synthetic data.decode data.table_index
-data.loading
-data.cache
-data.extra_transforms data.counter_draws
-data.augmentation
-data.albumentations_engine data.batched_engine
-data.splits
-data.protocol data.source data.orders
-data.sampler
-data.dataset data.residence
-data.loaders
-data.delivery
-data.datamodule
-
-models.dropout models.graphed models.pixels models.ranges models.pretrained models.heads models.mixing
-models.running models.scores
-models.small_cnn models.keras_cnn models.timm_backbones
-models.backbones
-models.losses models.schedules
-models.optimization
-models.classifier
-models.checkpoint
-
-precision environment sharding
-machine
-evaluation.metrics evaluation.page
-evaluation.figures evaluation.predictions evaluation.report_page
-evaluation.galleries evaluation.report
-evaluation.verdict
-scoring console
-callbacks.progress callbacks.reseed callbacks.interrupt callbacks.history callbacks.pictures callbacks.checkpoint
-build
-run rescore
-sweeps.job
-sweeps.fingerprint
-sweeps.sweep
-sweeps.grid sweeps.optuna_sweep
-sweeps.plugins
-cli.arguments
-cli.command
-yardsticks yardstick_keras benchmarks.windows benchmarks.rows benchmarks.flops benchmarks.first_step
-benchmarks.child benchmarks.duel benchmarks.textbook benchmarks.contenders benchmarks.generated benchmarks.table
-benchmarks.prepare benchmarks.bench
-benchmarks.startup benchmarks.sweeping benchmarks.pipeline benchmarks.training benchmarks.inference benchmarks.growth
-benchmarks.suites
-comparison.differences comparison.averaging comparison.folders
-comparison.runs
-comparison.trade_offs
-comparison.ranking comparison.repeat comparison.importance
-comparison.seeds
-comparison.comparison
-comparison.words
-comparison.figures comparison.page
-comparison.parallel
-comparison.show
-comparison.report
-comparison.members
-comparison.ensembling
-train evaluate benchmark compare ensemble
+# What the files of a folder may import from, beside their own folder; `verbs` are the files at the package's root.
+ALLOWED = """
+core        <-
+system      <- core
+config      <- core system
+models      <- core
+evaluation  <- core
+data        <- core system
+callbacks   <- core models evaluation
+runs        <- core config system
+training    <- core config system models evaluation data callbacks runs
+sweeps      <- core config system evaluation runs training
+comparison  <- core config system data evaluation runs training
+cli         <- core config system runs sweeps
+benchmarks  <- core config system models data callbacks runs training
+verbs       <- core config system cli training comparison benchmarks
 """
-RANK = {module: rank for rank, row in enumerate(ORDER.splitlines()) for module in row.split()}
-STRANGERS = {
-    "data": ("models", "evaluation", "cli", "config"),
-    "models": ("data", "evaluation", "cli", "config"),
-    "evaluation": ("data", "models", "cli", "config"),
-}
+# The same inside data/; `datamodule` are the files that lie in data/ itself.
+ALLOWED_IN_DATA = """
+table        <-
+layouts      <- table
+cache        <- table layouts
+synthetic    <- table
+augmentation <-
+loading      <- augmentation cache
+datamodule   <- table layouts cache synthetic augmentation loading
+"""
 LIGHT = (
-    "errors",
-    "near",
-    "emotions",
-    "status",
-    "resources",
-    "imports",
-    "rules",
-    "signatures",
-    "config",
-    "cli.composition",
-    "cli.usage",
-    "cli.ranks",
-    "cli.resume",
-    "sweeps.identity",
+    "core.errors",
+    "core.suggestions",
+    "core.fast_imports",
+    "data.table.emotions",
+    "system.resources",
+    "config.check",
+    "config.hydra_errors",
+    "runs.status",
+    "runs.config_hash",
     "sweeps.process",
-    "cli.arguments",
     "cli.command",
     "train",
     "evaluate",
@@ -148,20 +85,51 @@ def imports_of(path: Path) -> set[str]:
 GRAPH = {name: imports_of(path) for name, path in MODULES.items()}
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_go_one_way(module: str) -> None:
-    assert module in RANK, (
-        f"{module} is new: give it a row in ORDER of {Path(__file__).name}, below all that it imports"
-    )
-    upward = sorted(other for other in GRAPH[module] if RANK.get(other, -1) >= RANK[module])
-    assert upward == [], f"{module} imports from its own row or below"
+def read_rows(text: str) -> dict[str, set[str]]:
+    """Return what each folder may import from, by folder."""
+    rows = (line.partition("<-") for line in text.strip().splitlines())
+    return {folder.strip(): set(others.split()) for folder, _, others in rows}
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_neighbours_do_not_know_each_other(module: str) -> None:
-    strangers = STRANGERS.get(module.partition(".")[0], ())
-    known = sorted(other for other in GRAPH[module] if other.partition(".")[0] in strangers)
-    assert known == [], f"{module} imports what it must not know"
+def folder_of(module: str, inside: str = "") -> str:
+    """Return the folder of a module, below the folder `inside`; `verbs` and `datamodule` for files without one."""
+    folders = module.removeprefix(inside).split(".")[:-1]
+    return folders[0] if folders else "datamodule" if inside else "verbs"
+
+
+def forbidden(rows: dict[str, set[str]], inside: str = "") -> list[str]:
+    """Return the imports that `rows` does not allow, among the modules whose name starts with `inside`."""
+    found = []
+    for module, others in GRAPH.items():
+        for other in sorted(others):
+            if module.startswith(inside) and other.startswith(inside):
+                folder, used = folder_of(module, inside), folder_of(other, inside)
+                if used != folder and used not in rows[folder]:
+                    found.append(f"{module} imports {other}")
+    return found
+
+
+def test_folders_import_only_what_their_row_names() -> None:
+    rows = read_rows(ALLOWED)
+    assert {folder_of(module) for module in MODULES} == set(rows), "each folder has a row, and each row a folder"
+    assert forbidden(rows) == []
+
+
+def test_folders_of_data_import_only_what_their_row_names() -> None:
+    rows = read_rows(ALLOWED_IN_DATA)
+    assert {folder_of(module, "data.") for module in MODULES if module.startswith("data.")} == set(rows)
+    assert forbidden(rows, "data.") == []
+
+
+@pytest.mark.parametrize("text", [ALLOWED, ALLOWED_IN_DATA])
+def test_folders_form_no_cycle(text: str) -> None:
+    list(graphlib.TopologicalSorter(read_rows(text)).static_order())  # raises CycleError
+
+
+def test_the_root_holds_verbs_only() -> None:
+    assert {path.name for path in PACKAGE.iterdir() if path.is_file()} == {
+        "__init__.py", "__main__.py", "py.typed", "train.py", "evaluate.py", "benchmark.py", "compare.py", "ensemble.py"
+    }  # fmt: skip
 
 
 def test_there_are_no_import_cycles() -> None:
@@ -174,11 +142,11 @@ def test_there_are_no_import_cycles() -> None:
 def test_the_reader_sees_lazy_and_plain_imports(tmp_path: Path) -> None:
     file = tmp_path / "example.py"
     file.write_text(
-        "from fer_lightning.errors import UserError\n"
-        "from fer_lightning import config\n"
-        "def f():\n    import fer_lightning.machine\n    import torch\n"
+        "from fer_lightning.core.errors import UserError\n"
+        "from fer_lightning.config import check\n"
+        "def f():\n    import fer_lightning.system.machine\n    import torch\n"
     )
-    assert imports_of(file) == {"errors", "config", "machine"}
+    assert imports_of(file) == {"core.errors", "config.check", "system.machine"}
 
 
 def test_init_files_hold_a_docstring_only() -> None:

@@ -19,8 +19,8 @@ from omegaconf import DictConfig
 from sklearn.metrics import accuracy_score, f1_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fer_lightning.data.synthetic import write_tree
-from fer_lightning.errors import CheckpointError, ConfigError, DataError
+from fer_lightning.core.errors import CheckpointError, ConfigError, DataError
+from fer_lightning.data.synthetic.dataset import write_tree
 from fer_lightning.evaluate import evaluate
 from fer_lightning.models.checkpoint import read_checkpoint, selection
 from fer_lightning.train import train
@@ -137,7 +137,7 @@ def test_one_batch_can_be_learnt_by_heart(compose: Compose, tmp_path: Path) -> N
     cfg = compose(
         "train", *TINY, *options, "trainer.overfit_batches=1", "trainer.max_epochs=40", f"output_dir={tmp_path}"
     )
-    from fer_lightning.run import Run
+    from fer_lightning.training.run import Run
 
     run = Run(cfg)
     run.fit()

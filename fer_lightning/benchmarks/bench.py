@@ -12,12 +12,12 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from fer_lightning.benchmarks.duel import Contender, ContenderError, Window, ask, duel
+from fer_lightning.benchmarks.paired_timing import Contender, ContenderError, Window, ask, duel
 from fer_lightning.benchmarks.rows import Row, Spread, paired
-from fer_lightning.cli.command import hydra_options
-from fer_lightning.cli.composition import override_key
-from fer_lightning.config import check_config, conf_dir
-from fer_lightning.errors import UserError
+from fer_lightning.config.check import check_config
+from fer_lightning.config.compose import conf_dir, hydra_options
+from fer_lightning.config.overrides import override_key
+from fer_lightning.core.errors import UserError
 
 WORK = "fer_lightning.benchmarks.contenders"
 OWN_KEYS = ("suite", "window", "windows")

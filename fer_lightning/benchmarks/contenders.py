@@ -15,18 +15,20 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from fer_lightning import build, scoring, yardsticks
+from fer_lightning.benchmarks import baselines
 from fer_lightning.benchmarks.flops import flops_per_image
 from fer_lightning.benchmarks.windows import Tick, memory
 from fer_lightning.callbacks.progress import ProgressBar
-from fer_lightning.data.albumentations_engine import AlbumentationsEngine
-from fer_lightning.data.batched_engine import BatchedEngine
+from fer_lightning.data.augmentation.batched import BatchedEngine
+from fer_lightning.data.augmentation.per_image import AlbumentationsEngine
 from fer_lightning.data.datamodule import ExpressionDataModule
 from fer_lightning.data.source import read_source
-from fer_lightning.machine import Machine
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.heads import parameter_groups
-from fer_lightning.run import Run
+from fer_lightning.system.machine import Machine
+from fer_lightning.training import build
+from fer_lightning.training.predict_split import predict_split
+from fer_lightning.training.run import Run
 
 
 @dataclass
@@ -130,7 +132,7 @@ def train_expert(tick: Tick, settings: str) -> None:
     def augment(batch: Tensor, epoch: int, chosen: Tensor) -> Tensor:
         return batch if engine is None else engine(batch, epoch, rows[chosen], torch.zeros_like(chosen))
 
-    yardsticks.expert(
+    baselines.expert(
         tick,
         images,
         labels,
@@ -151,14 +153,14 @@ def predict(tick: Tick, settings: str, split: str) -> None:
     parts = Parts.of(settings)
     model, trainer = parts.model(), build.build_trainer(parts.cfg, parts.machine, [ProgressBar()], [])
     while True:
-        table, _ = scoring.predict_split(trainer, model, parts.data, split)
+        table, _ = predict_split(trainer, model, parts.data, split)
         tick(len(table))
 
 
 def predict_bare(tick: Tick, settings: str, split: str) -> None:
     parts = Parts.of(settings)
     images, _, _ = parts.images(split)
-    yardsticks.inference(tick, images, parts.model(), batch_size=parts.cfg.data.batch_size, half=parts.half)
+    baselines.inference(tick, images, parts.model(), batch_size=parts.cfg.data.batch_size, half=parts.half)
 
 
 # the way of the images

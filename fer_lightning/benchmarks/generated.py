@@ -18,15 +18,15 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from fer_lightning.benchmarks.windows import memory
-from fer_lightning.data.cache import open_cache
-from fer_lightning.data.changes import take_snapshot
-from fer_lightning.data.columns import Paths, Words
-from fer_lightning.data.loading import ImageFile, Loaded
+from fer_lightning.data.cache.build import ImageFile, Loaded
+from fer_lightning.data.cache.file_snapshot import take_snapshot
+from fer_lightning.data.cache.image_cache import open_cache
+from fer_lightning.data.cache.table_index import TableIndex
+from fer_lightning.data.layouts.file_state import State, state_of
 from fer_lightning.data.source import read_source
-from fer_lightning.data.states import State, state_of
-from fer_lightning.data.table import SPLITS, ImageTable, describe_counts
-from fer_lightning.data.table_index import TableIndex
-from fer_lightning.emotions import EMOTIONS
+from fer_lightning.data.table.columns import Paths, Words
+from fer_lightning.data.table.emotions import EMOTIONS
+from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts
 
 BLOCK = 1 << 24  # bytes that are drawn and written together
 AGE = 3600.0  # seconds: what changed a moment ago would not be remembered

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fer_lightning.benchmarks.bench import Bench, contender, left_out, textbook
 from fer_lightning.benchmarks.rows import Goal, Row, unmet
-from fer_lightning.resources import available_cores
+from fer_lightning.system.resources import available_cores
 
 ENOUGH = 10_000  # images, for goals in seconds: what a start costs anyway does not count then
 AUGMENTED_TOGETHER = 512
@@ -43,14 +43,14 @@ def _from_disk(bench: Bench, settings: str) -> Iterator[Row]:
             notes=(cores, *((text,) if bench.facts["source"] == "csv" else ()), *scaled),
         ),
         contender("cache build", "build_cache", settings=settings, faces=bench.faces),
-        contender("Pillow pass", "fer_lightning.yardsticks.decode_folder", folder=bench.faces, **sizes),
+        contender("Pillow pass", "fer_lightning.benchmarks.baselines.decode_folder", folder=bench.faces, **sizes),
         **passes,
     )
     goal = Goal("ours", "most", 0.05, needs)
     yield bench.measure(
         Row("pipeline", f"open {images:,} pictures, decoded before", "ImageFolder", unit="s", goal=goal, notes=scaled),
         contender("warm open", "open_warm", settings=settings, faces=bench.faces),
-        contender("ImageFolder", "fer_lightning.yardsticks.list_folder", folder=bench.faces),
+        contender("ImageFolder", "fer_lightning.benchmarks.baselines.list_folder", folder=bench.faces),
         **passes,
     )
 

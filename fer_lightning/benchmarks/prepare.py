@@ -16,12 +16,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torchvision.datasets import ImageFolder
 
-from fer_lightning import build
 from fer_lightning.benchmarks.textbook import Textbook
-from fer_lightning.data.augmentation import Augmentation
+from fer_lightning.core.quiet_libraries import quieten
+from fer_lightning.data.augmentation.spec import Augmentation
 from fer_lightning.data.datamodule import ExpressionDataModule
-from fer_lightning.machine import Machine
-from fer_lightning.quiet import quieten
+from fer_lightning.system.machine import Machine
+from fer_lightning.training import build
 
 
 def prepare(settings: str, folder: str) -> dict[str, Any]:

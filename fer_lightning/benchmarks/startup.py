@@ -15,9 +15,8 @@ import hydra
 
 from fer_lightning.benchmarks.bench import OWN_KEYS, Bench
 from fer_lightning.benchmarks.rows import Goal, Row, Spread, paired
-from fer_lightning.cli.composition import override_key
-from fer_lightning.cli.resume import quoted
-from fer_lightning.config import conf_dir
+from fer_lightning.config.compose import conf_dir
+from fer_lightning.config.overrides import override_key, quoted
 
 FIRST_STEP = "fer_lightning.benchmarks.first_step.LeaveAfterFirstStep"
 TRAIN = ["-m", "fer_lightning.train"]

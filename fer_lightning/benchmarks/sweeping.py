@@ -13,11 +13,10 @@ from pathlib import Path
 
 from fer_lightning.benchmarks.bench import OWN_KEYS, Bench
 from fer_lightning.benchmarks.rows import Goal, Row, Spread, paired, unmet
-from fer_lightning.cli.composition import override_key
-from fer_lightning.cli.resume import quoted
-from fer_lightning.environment import installed_version
-from fer_lightning.resources import available_cores
-from fer_lightning.status import FILE, FINISHED, read_status
+from fer_lightning.config.overrides import override_key, quoted
+from fer_lightning.runs.environment import installed_version
+from fer_lightning.runs.status import FILE, FINISHED, read_status
+from fer_lightning.system.resources import available_cores
 
 JOBS, MOST_TURNS = 6, 3
 SMALL = ("data.limit=400", "trainer.max_epochs=2", "trainer.enable_progress_bar=false")

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from fer_lightning.benchmarks.rows import Row, Spread, number
 
-# what stands for each yardstick; the code of all is in fer_lightning/yardsticks.py
+# what stands for each yardstick; the code of all is in fer_lightning/benchmarks/baselines.py
 LEGEND = {
     "bare Hydra": "a program that does nothing but compose the same files with Hydra",
     "textbook loop": "torchvision's ImageFolder and transforms, DataLoader with 2 workers, fp32, NCHW",

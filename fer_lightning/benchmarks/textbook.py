@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from fer_lightning import yardsticks
+from fer_lightning.benchmarks import baselines
 from fer_lightning.benchmarks.windows import Epochs, Tick
-from fer_lightning.data.augmentation import Augmentation
+from fer_lightning.data.augmentation.spec import Augmentation
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Textbook:
     def epochs(self, tick: Tick, folder: str) -> Any:
         """Return batches of class folders; the clock of `tick` stands still while loader processes start anew."""
         sizes = {"size": self.size, "batch_size": self.batch_size}
-        loader = yardsticks.textbook_loader(folder, self.augmentation, mean=self.mean, std=self.std, **sizes)
+        loader = baselines.textbook_loader(folder, self.augmentation, mean=self.mean, std=self.std, **sizes)
         return Epochs(tick, loader)
 
 
@@ -55,7 +55,7 @@ def train(tick: Tick, parts: str, folder: str) -> None:
     """
     own: Textbook = torch.load(parts, weights_only=False)
     network, loss = own.network.to(own.device), nn.CrossEntropyLoss()
-    yardsticks.textbook(tick, own.epochs(tick, folder), network, loss, own.optimizer(network.parameters()), own.device)
+    baselines.textbook(tick, own.epochs(tick, folder), network, loss, own.optimizer(network.parameters()), own.device)
 
 
 def load(tick: Tick, parts: str, folder: str) -> None:

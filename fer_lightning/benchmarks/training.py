@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from fer_lightning.benchmarks.bench import Bench, attempt, contender, left_out, textbook
 from fer_lightning.benchmarks.flops import listed_peak
 from fer_lightning.benchmarks.rows import Goal, Row, number, unmet
-from fer_lightning.config import conf_dir
+from fer_lightning.config.compose import conf_dir
 
 NO_GPU = "needs a GPU, and none is used here"
 # as the notebooks train it: Adam 1e-4, batches of 128, flip, 10°, 10 % shift, 10 % zoom
@@ -139,7 +139,7 @@ def _against_keras(bench: Bench) -> Row:
     return bench.measure(
         KERAS_ROW,
         contender("ours", "train", settings=bench.settings(*KERAS)),
-        contender("Keras", "fer_lightning.yardstick_keras.keras_fit", folder=bench.faces, **options),
+        contender("Keras", "fer_lightning.benchmarks.keras_baseline.keras_fit", folder=bench.faces, **options),
     )
 
 
@@ -164,7 +164,7 @@ def utilisation(bench: Bench, fixed: tuple[str, ...] = VGG, side: int = MATRIX_S
     row = bench.measure(
         row,
         contender("ours", "train", settings=settings, count_flops=True),
-        contender("matmul", "fer_lightning.yardsticks.matmul", size=side, device=device),
+        contender("matmul", "fer_lightning.benchmarks.baselines.matmul", size=side, device=device),
         unit=1e12,
     )
     peak = listed_peak(bench.facts["device"])

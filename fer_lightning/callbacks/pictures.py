@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from fer_lightning.scoring import gather_outputs
+from fer_lightning.models.gather_outputs import gather_outputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_lightning.cli.composition import override_key
 from fer_lightning.cli.ranks import follow_first_rank
-from fer_lightning.cli.resume import MULTIRUN, continue_run, continue_sweep, quoted
-from fer_lightning.errors import ConfigError
-from fer_lightning.resources import is_task
+from fer_lightning.cli.resume import MULTIRUN, continue_run, continue_sweep
+from fer_lightning.config.overrides import override_key, quoted
+from fer_lightning.core.errors import ConfigError
+from fer_lightning.system.resources import is_task
 
 # flags of Hydra whose value is the next word
 VALUED = ("--config-dir", "--config-name", "--config-path", "--cfg", "--package", "-cd", "-cn", "-cp", "-c", "-p")
@@ -44,7 +44,7 @@ def complete(verb: str, typed: Sequence[str], positional: str | None, *, swept: 
         if verb == "train" and "split" not in map(override_key, arguments):
             arguments.append("split=validation")  # a sweep selects, and what selects must not see the test split
     if set(MULTIRUN) & set(arguments) or any(item.startswith("hydra/launcher=") for item in arguments):
-        from fer_lightning.sweeps.plugins import register
+        from fer_lightning.sweeps.hydra_plugins import register
 
         register()
     return _flags_first(follow_first_rank(arguments))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 import os
 import re
@@ -25,16 +24,16 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from fer_lightning.cli.arguments import complete
-from fer_lightning.cli.composition import explain
-from fer_lightning.cli.resume import unquoted
 from fer_lightning.cli.state import command_line, environment, silent_log
 from fer_lightning.cli.usage import usage
-from fer_lightning.config import conf_dir
-from fer_lightning.errors import UserError
-from fer_lightning.resources import is_first_process
-from fer_lightning.status import Pruned, recorded
-from fer_lightning.sweeps.identity import identify
-from fer_lightning.sweeps.process import end_with_parent, is_job
+from fer_lightning.config.compose import conf_dir, hydra_options
+from fer_lightning.config.hydra_errors import explain
+from fer_lightning.config.overrides import unquoted
+from fer_lightning.core.errors import UserError
+from fer_lightning.runs.config_hash import identify
+from fer_lightning.runs.status import Pruned, recorded
+from fer_lightning.sweeps.process import end_with_parent
+from fer_lightning.system.resources import is_first_process, is_job
 
 FAILED, MISTYPED, INTERRUPTED = 1, 2, 130
 RECORDED = ("train", "evaluate")  # verbs whose runs are told apart and looked at later
@@ -88,24 +87,6 @@ def run_verb(
     return verb.result
 
 
-def hydra_options(start: Callable[..., Any]) -> dict[str, Any]:
-    """Return what one of Hydra's starters must be told, beside the place of the configs, for the Hydra that is here.
-
-    Hydra 1.3 warns unless it is told which version's habits to follow; 1.4 has only its own, warns where it is told and
-    announces that 1.5 will not know the argument. From 1.4 on, `hydra.main` asks which targets may be called.
-
-    Args:
-        start: `hydra.main` or `hydra.initialize_config_dir`.
-    """
-    if "execution_whitelist" not in inspect.signature(hydra.main).parameters:
-        return {"version_base": "1.3"}
-    if "execution_whitelist" not in inspect.signature(start).parameters:
-        return {}
-    from hydra.utils import UNSAFE_DISABLE_EXECUTION_CHECKS  # the settings are the user's own, as is the machine
-
-    return {"execution_whitelist": UNSAFE_DISABLE_EXECUTION_CHECKS}
-
-
 class _Verb:
     """One start of a program: what it returned, or failed with."""
 
@@ -128,7 +109,7 @@ class _Verb:
 
         def job(cfg: DictConfig) -> Any:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
-                from fer_lightning.sweeps.job import run_job
+                from fer_lightning.sweeps.run_job import run_job
 
                 with environment(HYDRA_FULL_ERROR="1" if self.full_error else None):
                     return run_job(name, cfg, functools.partial(run_verb, name, task))

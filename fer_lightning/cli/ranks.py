@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fer_lightning.cli.composition import override_key
-from fer_lightning.resources import launched_rank
+from fer_lightning.config.overrides import override_key
+from fer_lightning.system.resources import launched_rank
 
 NOWHERE = "outputs"  # holds the folders of runs, and is none
 

@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
-from fer_lightning.cli.composition import override_key
-from fer_lightning.errors import ConfigError
-from fer_lightning.resources import is_first_process
+from fer_lightning.config.overrides import override_key, quoted, unquoted
+from fer_lightning.core.errors import ConfigError
+from fer_lightning.system.resources import is_first_process
 
 MULTIRUN = ("-m", "--multirun")
 
@@ -88,16 +87,3 @@ def run_folder(checkpoint: str) -> Path | None:
     if not checkpoint or not path.exists():
         return None
     return next((folder for folder in path.parents if (folder / ".hydra" / "overrides.yaml").is_file()), None)
-
-
-def quoted(value: object) -> str:
-    """Return `value` so that Hydra reads it as this text, whatever it contains."""
-    escaped = str(value).replace("\\'", "\\\\'").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
-def unquoted(text: str) -> str:
-    """Return what Hydra reads from the value of an override, for paths."""
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        return text[1:-1].replace(f"\\{text[0]}", text[0])
-    return re.sub(r"\\([\\()\[\]{}:=, ])", r"\1", text)

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from fer_lightning.config import conf_dir
+from fer_lightning.config.compose import conf_dir
 
 KEY = re.compile(r"^([a-z]\w*):\s*(.+?)(?:\s+#\s*(.+))?$")
 BLOCK = re.compile(r"^([a-z]\w*):$")

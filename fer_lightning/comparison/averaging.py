@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from fer_lightning.errors import DataError
+from fer_lightning.core.errors import DataError
 from fer_lightning.evaluation.metrics import class_names, read_predictions
 
 IMAGE = ["split", "path"]

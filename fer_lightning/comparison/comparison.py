@@ -10,15 +10,15 @@ from typing import Any
 
 import pandas as pd
 
-from fer_lightning.comparison.folders import find_runs
 from fer_lightning.comparison.importance import Importance, weigh_settings
 from fer_lightning.comparison.ranking import Group, rank
-from fer_lightning.comparison.repeat import repeating_command
-from fer_lightning.comparison.runs import Run, read_runs
+from fer_lightning.comparison.rerun_command import repeating_command
 from fer_lightning.comparison.seeds import Repeats, average_seeds
-from fer_lightning.comparison.settings import differing, identity, short_names, show
-from fer_lightning.status import FINISHED
-from fer_lightning.sweeps.objectives import PARAMETERS
+from fer_lightning.runs.find import find_runs
+from fer_lightning.runs.objectives import PARAMETERS
+from fer_lightning.runs.read import Run, read_runs
+from fer_lightning.runs.settings import differing, identity, short_names, show
+from fer_lightning.runs.status import FINISHED
 
 COLUMNS = 8  # settings that a table or figure has room for
 

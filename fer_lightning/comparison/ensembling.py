@@ -13,18 +13,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fer_lightning import console
-from fer_lightning.comparison import words
+from fer_lightning.comparison import formatting
 from fer_lightning.comparison.averaging import average_predictions
-from fer_lightning.comparison.differences import Difference, paired_difference
-from fer_lightning.comparison.folders import find_runs
 from fer_lightning.comparison.members import Members, choose_members
-from fer_lightning.comparison.runs import Run, read_runs
-from fer_lightning.environment import write_environment
-from fer_lightning.errors import ConfigError
+from fer_lightning.comparison.paired_test import Difference, paired_difference
+from fer_lightning.core.errors import ConfigError
+from fer_lightning.evaluation import console
 from fer_lightning.evaluation.metrics import wilson_interval
-from fer_lightning.evaluation.verdict import write_verdict
-from fer_lightning.resources import listed_devices
+from fer_lightning.evaluation.write_results import write_verdict
+from fer_lightning.runs.environment import write_environment
+from fer_lightning.runs.find import find_runs
+from fer_lightning.runs.read import Run, read_runs
+from fer_lightning.system.resources import listed_devices
 
 SPLITS = {"val": "validation", "train": "train"}
 
@@ -94,15 +94,15 @@ def _print_members(
         table.add_column(name, justify="right")
     for run in runs:
         right = _right(tables[run.name])
-        scored = words.percent(float(right.mean()), wilson_interval(int(right.sum()), len(right)))
-        table.add_row(escape(run.name), words.score(run.monitor, run.value), scored)
+        scored = formatting.percent(float(right.mean()), wilson_interval(int(right.sum()), len(right)))
+        table.add_row(escape(run.name), formatting.score(run.monitor, run.value), scored)
     table.add_section()
-    table.add_row("their mean", "", words.percent(metrics["accuracy"], metrics["accuracy_interval"]), style="bold")
+    table.add_row("their mean", "", formatting.percent(metrics["accuracy"], metrics["accuracy_interval"]), style="bold")
     screen.print()
     screen.print(table)
     screen.print(
-        f"\n[bold]gain over {escape(runs[0].name)}: {words.difference(gain)} percentage points[/bold]"
-        f" on the same {metrics['count']:,} images, p {words.p_value(gain)}",
+        f"\n[bold]gain over {escape(runs[0].name)}: {formatting.difference(gain)} percentage points[/bold]"
+        f" on the same {metrics['count']:,} images, p {formatting.p_value(gain)}",
         highlight=False,
         soft_wrap=True,
     )

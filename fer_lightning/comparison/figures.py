@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fer_lightning.comparison.importance import Importance
-from fer_lightning.comparison.runs import Run
 from fer_lightning.evaluation.figures import (
     BLUE,
     BODY,
@@ -25,6 +24,7 @@ from fer_lightning.evaluation.figures import (
     VERMILLION,
     new_figure,
 )
+from fer_lightning.runs.read import Run
 
 # Okabe and Ito's, and dashes besides: nothing is told by colour alone
 STYLES = ((VERMILLION, "-"), (BLUE, "--"), ("#009E73", "-."), (ORANGE, ":"), ("#CC79A7", (0, (6, 1, 1, 1, 1, 1))))

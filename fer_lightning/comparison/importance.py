@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fer_lightning.comparison.runs import Run
-from fer_lightning.comparison.settings import SEEDS
+from fer_lightning.runs.read import Run
+from fer_lightning.runs.settings import SEEDS
 
 LEAST = 8  # runs; with fewer, a forest finds patterns in noise
 TREES, SHUFFLES = 100, 10

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from fer_lightning import build
 from fer_lightning.comparison.ranking import by_value, chosen_by
-from fer_lightning.comparison.runs import Run
-from fer_lightning.config import check_config
+from fer_lightning.config.check import check_config
+from fer_lightning.core.errors import DataError, UserError
 from fer_lightning.data.source import ImageRows
-from fer_lightning.errors import DataError, UserError
-from fer_lightning.rescore import Rescored, complete, predict_checkpoint
+from fer_lightning.runs.read import Run
+from fer_lightning.training import build
+from fer_lightning.training.evaluate_checkpoint import Rescored, complete, predict_checkpoint
 
 OF_THE_RUN = ("root", "layout", "limit", "on_error")  # of its data, what the checkpoint does not know
 log = logging.getLogger(__name__)

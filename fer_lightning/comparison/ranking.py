@@ -10,11 +10,11 @@ from string import ascii_uppercase
 
 import numpy as np
 
-from fer_lightning.cli.resume import quoted
-from fer_lightning.comparison.differences import Difference, paired_difference
-from fer_lightning.comparison.runs import Run
-from fer_lightning.comparison.trade_offs import find_unbeaten
+from fer_lightning.comparison.paired_test import Difference, paired_difference
+from fer_lightning.comparison.pareto import find_unbeaten
+from fer_lightning.config.overrides import quoted
 from fer_lightning.evaluation.report import name_score
+from fer_lightning.runs.read import Run
 
 OPTIMISTIC = "The best of {count} runs on the images that chose it is optimistic: do not report its {monitor}"
 CURE = "but score it once on images that chose nothing: python -m fer_lightning.evaluate {told} split=test"

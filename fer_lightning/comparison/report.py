@@ -9,13 +9,13 @@ from omegaconf import DictConfig
 
 from fer_lightning.comparison.comparison import Comparison, compare, describe, label, tabulate
 from fer_lightning.comparison.figures import plot_importance, plot_overlaid
+from fer_lightning.comparison.html_page import render
 from fer_lightning.comparison.importance import Importance
-from fer_lightning.comparison.page import render
-from fer_lightning.comparison.parallel import plot_parallel
-from fer_lightning.comparison.show import print_comparison
-from fer_lightning.errors import UserError
+from fer_lightning.comparison.parallel_coordinates import plot_parallel
+from fer_lightning.comparison.terminal import print_comparison
+from fer_lightning.core.atomic_write import replacing
+from fer_lightning.core.errors import UserError
 from fer_lightning.evaluation.figures import save
-from fer_lightning.replacing import replacing
 
 LEAST_LINES = 2  # runs in parallel coordinates
 WEIGHED = 16  # settings in the figure of importance

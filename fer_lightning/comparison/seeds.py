@@ -9,8 +9,8 @@ import numpy as np
 from scipy import stats
 
 from fer_lightning.comparison.ranking import Group, chosen_by
-from fer_lightning.comparison.runs import Run
-from fer_lightning.comparison.settings import SEEDS, identity, told
+from fer_lightning.runs.read import Run
+from fer_lightning.runs.settings import SEEDS, identity, told
 
 
 @dataclass(frozen=True)

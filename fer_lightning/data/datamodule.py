@@ -11,18 +11,17 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
-from fer_lightning.data.augmentation import Augmentation
-from fer_lightning.data.dataset import SplitImages
-from fer_lightning.data.delivery import Delivery, Loader, build_engine
-from fer_lightning.data.images import pixel_statistics, read_rows
-from fer_lightning.data.loaders import BatchSampler, TrainLoader
-from fer_lightning.data.protocol import resolve_splits
-from fer_lightning.data.ranges import check_choices, check_numbers
-from fer_lightning.data.sampler import EvaluationBatchSampler, TrainBatchSampler
+from fer_lightning.core.errors import DataError
+from fer_lightning.data.augmentation.spec import Augmentation
+from fer_lightning.data.cache.read_rows import pixel_statistics, read_rows
+from fer_lightning.data.loading.dataset import SplitImages
+from fer_lightning.data.loading.loader_factory import Delivery, Loader, build_engine
+from fer_lightning.data.loading.loaders import BatchSampler, TrainLoader
+from fer_lightning.data.loading.sampler import EvaluationBatchSampler, TrainBatchSampler
 from fer_lightning.data.source import ImageRows, Source, draw_source, read_source
-from fer_lightning.data.splits import describe_twins
-from fer_lightning.data.table import SPLITS, ImageTable, digest_table, keep_first, select_classes
-from fer_lightning.errors import DataError
+from fer_lightning.data.split_policy import resolve_splits
+from fer_lightning.data.stratified_split import describe_twins
+from fer_lightning.data.table.image_table import SPLITS, ImageTable, digest_table, keep_first, select_classes
 
 DEFAULT_CACHE = Path.home() / ".cache" / "fer_lightning"
 DRAWN_FACES = {"train": 1400, "validation": 350, "test": 350}
@@ -287,3 +286,34 @@ class ExpressionDataModule(pl.LightningDataModule):
         if self.trainer is None:
             raise RuntimeError("only a Trainer writes checkpoints")
         return self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+
+
+def check_choices(**choices: object) -> None:
+    """Raise a ValueError that lists the options, unless each value is one of them."""
+    allowed: dict[str, tuple[object, ...]] = {
+        "layout": ("auto", "synthetic", "folders", "csv"),
+        "sampler": ("shuffle", "balanced"),
+        "on_error": ("raise", "skip"),
+        "channels": (1, 3),
+        "engine": ("auto", "albumentations", "batched"),
+    }
+    for name, value in choices.items():
+        if value not in allowed[name]:
+            options = ", ".join(str(option) for option in allowed[name])
+            raise ValueError(f"data.{name}={value}: choose one of {options}")
+
+
+def check_numbers(
+    batch_size: int, image_size: int, holdout: float | str, split: Sequence[float], limit: int | None
+) -> None:
+    """Raise a ValueError that names the setting and its range, unless each number lies within."""
+    if batch_size < 1:
+        raise ValueError(f"data.batch_size={batch_size}: it must be 1 or more")
+    if not 16 <= image_size <= 1024:
+        raise ValueError(f"data.image_size={image_size}: it must be between 16 and 1024 pixels")
+    if holdout != "auto" and not (isinstance(holdout, (int, float)) and 0 <= holdout < 1):
+        raise ValueError(f"data.holdout={holdout}: it must be auto or a share in [0, 1)")
+    if len(split) != 3 or min(split) < 0 or abs(sum(split) - 1) > 1e-6:
+        raise ValueError(f"data.split={list(split)}: give the shares of train, validation and test, summing to 1")
+    if limit is not None and limit < 1:
+        raise ValueError(f"data.limit={limit}: it must be 1 or more, or null")

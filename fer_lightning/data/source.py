@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from fer_lightning.data.cache import ImageCache, open_cache
-from fer_lightning.data.changes import take_snapshot
-from fer_lightning.data.folder_search import Explorer
-from fer_lightning.data.images import read_rows
-from fer_lightning.data.layouts import read_layout
-from fer_lightning.data.table import ImageTable
-from fer_lightning.data.table_index import TableIndex
-from fer_lightning.errors import DataError
+from fer_lightning.core.errors import DataError
+from fer_lightning.data.cache.file_snapshot import take_snapshot
+from fer_lightning.data.cache.image_cache import ImageCache, open_cache
+from fer_lightning.data.cache.read_rows import read_rows
+from fer_lightning.data.cache.table_index import TableIndex
+from fer_lightning.data.layouts.folder_search import Explorer
+from fer_lightning.data.layouts.recognize import read_layout
+from fer_lightning.data.table.image_table import ImageTable
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class ImageRows:
 
 def draw_source(counts: Mapping[str, int], *, image_size: int, channels: int, seed: int) -> Source:
     """Draw `counts["train"]`, `counts["validation"]` and `counts["test"]` faces."""
-    from fer_lightning.data.synthetic import synthetic_table  # brings OpenCV
+    from fer_lightning.data.synthetic.dataset import synthetic_table  # brings OpenCV
 
     table, images = synthetic_table(**counts, image_size=image_size, channels=channels, seed=seed)
     digests = np.arange(len(images), dtype=np.uint64)  # each drawn by a seed of its own: no twins

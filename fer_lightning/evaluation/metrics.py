@@ -6,14 +6,15 @@ probability column a class, named by the class. scikit-learn computes whatever i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from sklearn import metrics as sk
 
-from fer_lightning.errors import DataError
-from fer_lightning.near import did_you_mean
+from fer_lightning.core.errors import DataError
+from fer_lightning.core.suggestions import did_you_mean
 
 COLUMNS = ("path", "split", "label", "predicted")
 ECE_BINS = 15
@@ -247,3 +248,17 @@ def _expected_calibration_error(predictions: Predictions) -> float:
     bins = np.digitize(predictions.confidence, edges[1:-1], right=True)
     gaps = np.bincount(bins, weights=predictions.correct - predictions.confidence, minlength=ECE_BINS)
     return float(abs(gaps).sum() / len(bins))
+
+
+SCORES = {"acc": "accuracy", "f1_macro": "f1_macro", "balanced_acc": "balanced_accuracy", "ece": "ece"}
+
+
+def final_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return the scores of a verdict as they are logged, tag → value.
+
+    Args:
+        metrics: what `metrics.json` holds.
+    """
+    prefix = "test" if metrics["split"] == "test" else "val"
+    known = {name: metrics.get(key) for name, key in SCORES.items()}
+    return {f"final/{prefix}/{name}": float(value) for name, value in known.items() if value is not None}

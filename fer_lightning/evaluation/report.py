@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from fer_lightning.errors import DataError
+from fer_lightning.core.errors import DataError
 from fer_lightning.evaluation.report_page import Run, render
 
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from fer_lightning.evaluation.page import document, facts, figure_of, is_number, table_of, text_of
+from fer_lightning.evaluation.html import document, facts, figure_of, is_number, table_of, text_of
 
 TILES = (  # key, title, unit (# counts), meaning
     ("f1_macro", "macro-F1", "%", "mean over the classes"),

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fer_lightning.errors import ConfigError, first_lines
+from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.models.keras_cnn import KerasCNN
 from fer_lightning.models.small_cnn import SmallCNN
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from fer_lightning import __version__
-from fer_lightning.errors import CheckpointError, first_lines
+from fer_lightning.core.errors import CheckpointError, first_lines
 from fer_lightning.models.classifier import ExpressionClassifier
 
 HINT = "type ckpt_path=<run folder>/checkpoints/best.ckpt"

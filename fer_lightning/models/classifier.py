@@ -9,15 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from fer_lightning import __version__
-from fer_lightning.errors import ConfigError, DivergedError, first_lines
+from fer_lightning.core.errors import ConfigError, DivergedError, first_lines
 from fer_lightning.models.backbones import build_backbone
 from fer_lightning.models.heads import freeze, head_logits, parameter_groups
-from fer_lightning.models.mixing import build_mix, main_labels
-from fer_lightning.models.optimization import OptimizedModule
-from fer_lightning.models.pixels import Pixels
-from fer_lightning.models.ranges import check_ranges
-from fer_lightning.models.running import RunningMean
-from fer_lightning.models.scores import SplitScores
+from fer_lightning.models.mixup import build_mix, main_labels
+from fer_lightning.models.normalize import Pixels
+from fer_lightning.models.optimized_module import OptimizedModule
+from fer_lightning.models.running_mean import RunningMean
+from fer_lightning.models.split_metrics import SplitScores
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 
@@ -244,3 +243,15 @@ class ExpressionClassifier(OptimizedModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         kind = f"{type(self).__module__}.{type(self).__qualname__}"
         checkpoint["fer_lightning"] = {"version": __version__, "torch": str(torch.__version__), "class": kind}
+
+
+def check_ranges(*, channels: int, mixup: float, cutmix: float, drop_rate: float, unfreeze_epoch: int | None) -> None:
+    """Raise a ValueError that names the argument and its range."""
+    if channels not in (1, 3):
+        raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
+    if mixup < 0 or cutmix < 0:
+        raise ValueError(f"mixup and cutmix must be 0 (off) or positive, got mixup={mixup}, cutmix={cutmix}")
+    if not 0 <= drop_rate < 1:
+        raise ValueError(f"drop_rate must be in [0, 1), got {drop_rate}")
+    if unfreeze_epoch is not None and unfreeze_epoch < 0:
+        raise ValueError(f"unfreeze_epoch must be 0 or more, got {unfreeze_epoch}")

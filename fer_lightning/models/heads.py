@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fer_lightning.errors import ConfigError
+from fer_lightning.core.errors import ConfigError
 
 
 def head_parameters(backbone: nn.Module) -> list[nn.Parameter]:

@@ -16,7 +16,7 @@ from huggingface_hub.utils import get_session
 from timm.models import adapt_input_conv, clean_state_dict
 from torch import Tensor, nn
 
-from fer_lightning.errors import ConfigError, first_lines
+from fer_lightning.core.errors import ConfigError, first_lines
 
 PROBE_SECONDS = 5.0  # the hub's own client retries for three quarters of a minute before it gives up
 

@@ -13,9 +13,9 @@ from timm.models.vgg import VGG
 from timm.models.vgg import cfgs as VGG_LAYERS
 from torch import Tensor, nn
 
-from fer_lightning.errors import ConfigError, first_lines
+from fer_lightning.core.errors import ConfigError, first_lines
+from fer_lightning.core.suggestions import did_you_mean, near_names
 from fer_lightning.models.pretrained import pretrained_source, unreachable
-from fer_lightning.near import did_you_mean, near_names
 
 
 def build_timm(name: str, image_size: int, download: bool, shape: dict[str, Any], kwargs: dict[str, Any]) -> nn.Module:

@@ -7,8 +7,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 from omegaconf import DictConfig
 
-from fer_lightning.sweeps.job import import_ahead
 from fer_lightning.sweeps.process import may_fork
+from fer_lightning.sweeps.run_job import import_ahead
 
 
 def fingerprint(cfg: DictConfig) -> str | None:
@@ -27,8 +27,8 @@ def fingerprint(cfg: DictConfig) -> str | None:
 
 
 def _read(cfg: DictConfig) -> str | None:
-    from fer_lightning import build
-    from fer_lightning.errors import UserError
+    from fer_lightning.core.errors import UserError
+    from fer_lightning.training import build
 
     try:
         return build.fingerprint_data(cfg)

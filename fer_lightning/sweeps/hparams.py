@@ -22,10 +22,11 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from fer_lightning.comparison.settings import TARGET, Settings, differing, read_settings, show
-from fer_lightning.replacing import replacing
-from fer_lightning.status import FAILED, FINISHED, RUNNING, Status
-from fer_lightning.sweeps.jobs import Job, Jobs
+from fer_lightning.core.atomic_write import replacing
+from fer_lightning.evaluation.metrics import SCORES, final_scores
+from fer_lightning.runs.settings import TARGET, Settings, differing, read_settings, show
+from fer_lightning.runs.status import FAILED, FINISHED, RUNNING, Status
+from fer_lightning.sweeps.job_folders import Job, Jobs
 from fer_lightning.sweeps.summary import name_state
 
 # of the run that it describes; read before the files of the job's own logger, because a reader that has gone on to the
@@ -33,7 +34,6 @@ from fer_lightning.sweeps.summary import name_state
 FILE = "events.out.tfevents.0.hparams"
 STATUS = "_status"  # the tab shows the first five of the columns that differ, in the order of their names
 DESCRIBED = ("data.", "augmentation.", "model.", "loss.", "optimizer.", "scheduler.", "seed", "trainer.max_epochs")
-SCORES = {"acc": "accuracy", "f1_macro": "f1_macro", "balanced_acc": "balanced_accuracy", "ece": "ece"}
 MOST_CHOICES = 12  # numbers to tick off in TensorBoard; more become a slider
 Value = str | bool | float
 
@@ -76,17 +76,6 @@ def write_hparams(sweep_folder: Path) -> None:
     for number, row in enumerate(rows):
         summaries = [_experiment(rows, [*map(_name, varied), STATUS])] if number == 0 else []  # the first one counts
         _write(row, [*summaries, *_session(row)])
-
-
-def final_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the scores of a verdict as they are logged, tag → value.
-
-    Args:
-        metrics: what `metrics.json` holds.
-    """
-    prefix = "test" if metrics["split"] == "test" else "val"
-    known = {name: metrics.get(key) for name, key in SCORES.items()}
-    return {f"final/{prefix}/{name}": float(value) for name, value in known.items() if value is not None}
 
 
 def _composed(job: Job) -> Settings | None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from fer_lightning.errors import ConfigError, first_lines
-from fer_lightning.resources import available_cores
+from fer_lightning.core.errors import ConfigError, first_lines
+from fer_lightning.system.resources import available_cores
 
 BASIC, JOBLIB, LOCAL, SLURM, RAY = "BasicLauncher", "JoblibLauncher", "LocalLauncher", "SlurmLauncher", "RayLauncher"
 FORKING = (BASIC, JOBLIB)  # those whose processes have no threads that a fork would lose

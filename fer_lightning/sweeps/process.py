@@ -25,16 +25,12 @@ from types import FrameType
 
 from hydra.core.global_hydra import GlobalHydra
 
-VARIABLE = "FER_LIGHTNING_JOB"  # set in the processes of a job, its ranks included
+from fer_lightning.system.resources import VARIABLE
+
 SWEEP = "FER_LIGHTNING_SWEEP"  # number of the process of the sweep, in the processes that it starts
 PID = "job.pid"  # in the folder of a job while it runs: number of its process and of its session
 POSIX = hasattr(os, "killpg")
 Start = Callable[[Sequence[str]], object]
-
-
-def is_job() -> bool:
-    """Whether this process is the run of a sweep's job, or a rank of it."""
-    return VARIABLE in os.environ
 
 
 def may_fork() -> bool:

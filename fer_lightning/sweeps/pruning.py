@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 
-from fer_lightning.errors import StorageError
-from fer_lightning.status import Pruned
-from fer_lightning.sweeps.process import is_job
+from fer_lightning.core.errors import StorageError
+from fer_lightning.runs.status import Pruned
+from fer_lightning.system.resources import is_job
 
 if TYPE_CHECKING:
     import optuna

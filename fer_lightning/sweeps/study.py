@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from fer_lightning.errors import ConfigError, StorageError, first_lines
+from fer_lightning.core.errors import ConfigError, StorageError, first_lines
 
 # attributes of a trial, with a dot in front of settings' names, beside which they stand
 OWNER, JOB, REASON, MESSAGE, REPEATS = ".sweep", ".job", ".reason", ".message", ".repeats"

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_lightning.cli.resume import quoted
-from fer_lightning.errors import first_lines
-from fer_lightning.status import FAILED, Status
-from fer_lightning.sweeps.jobs import Job, at_work
+from fer_lightning.config.overrides import quoted
+from fer_lightning.core.errors import first_lines
+from fer_lightning.runs.lock import at_work
+from fer_lightning.runs.status import FAILED, Status
+from fer_lightning.sweeps.job_folders import Job
 
 
 def describe_end(job: Job) -> str:

@@ -18,13 +18,13 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fer_lightning.cli.composition import explain, override_key
-from fer_lightning.cli.resume import quoted
-from fer_lightning.errors import ConfigError, DataError, SweepError, UserError, first_lines
-from fer_lightning.replacing import replacing
-from fer_lightning.status import FAILED, message_of, now, reason_of, write_failure
-from fer_lightning.sweeps.identity import identify, identify_overrides
-from fer_lightning.sweeps.jobs import Job, Jobs, died
+from fer_lightning.config.hydra_errors import explain
+from fer_lightning.config.overrides import override_key, quoted
+from fer_lightning.core.atomic_write import replacing
+from fer_lightning.core.errors import ConfigError, DataError, SweepError, UserError, first_lines
+from fer_lightning.runs.config_hash import identify, identify_overrides
+from fer_lightning.runs.status import FAILED, message_of, now, reason_of, write_failure
+from fer_lightning.sweeps.job_folders import Job, Jobs, died
 from fer_lightning.sweeps.launchers import BASIC, JOBLIB, SLURM, kind, most_at_once, patient, quieten_launchers
 from fer_lightning.sweeps.process import SWEEP
 from fer_lightning.sweeps.summary import describe_end, print_summary

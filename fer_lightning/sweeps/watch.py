@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fer_lightning.status import RUNNING
-from fer_lightning.sweeps.jobs import Job
+from fer_lightning.runs.status import RUNNING
+from fer_lightning.sweeps.job_folders import Job
 from fer_lightning.sweeps.process import PID, POSIX
 
 STOPPING = ".stopping"  # in the folder of a sweep while it waits for its jobs to stop: no other begins

@@ -20,9 +20,9 @@ from fer_lightning.benchmarks.flops import flops_per_image, listed_peak
 from fer_lightning.benchmarks.prepare import prepare, textbook_of
 from fer_lightning.benchmarks.training import utilisation
 from fer_lightning.benchmarks.windows import Finished
-from fer_lightning.data.augmentation import Augmentation
-from fer_lightning.emotions import EMOTIONS
-from fer_lightning.errors import DataError
+from fer_lightning.core.errors import DataError
+from fer_lightning.data.augmentation.spec import Augmentation
+from fer_lightning.data.table.emotions import EMOTIONS
 from fer_lightning.models.small_cnn import SmallCNN
 
 Compose = Callable[..., DictConfig]
@@ -148,7 +148,8 @@ def test_yardsticks_do_without_augmentation(bench: Callable[..., Bench]) -> None
 def test_the_textbooks_process_holds_little_of_ours(parts: dict[str, str]) -> None:
     program = """
 import sys
-from fer_lightning.benchmarks import child, textbook
+from fer_lightning.benchmarks import textbook
+from fer_lightning.benchmarks import worker
 from fer_lightning.benchmarks.windows import Finished
 class Tick:
     pause = resume = lambda self: None

@@ -18,8 +18,8 @@ from omegaconf import DictConfig
 
 from fer_lightning.benchmarks import pipeline, suites, training
 from fer_lightning.benchmarks.bench import Bench
-from fer_lightning.benchmarks.duel import Contender
 from fer_lightning.benchmarks.inference import inference
+from fer_lightning.benchmarks.paired_timing import Contender
 from fer_lightning.benchmarks.rows import Row
 
 Compose = Callable[..., DictConfig]

@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 
 from fer_lightning.benchmarks.bench import Bench
 from fer_lightning.benchmarks.sweeping import sweep
-from fer_lightning.environment import installed_version
-from fer_lightning.status import read_status
+from fer_lightning.runs.environment import installed_version
+from fer_lightning.runs.status import read_status
 
 Compose = Callable[..., DictConfig]
 TINY = (

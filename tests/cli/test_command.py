@@ -18,13 +18,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 import fer_lightning
-from fer_lightning.cli.command import hydra_options, run_verb
-from fer_lightning.cli.resume import continue_run, quoted
+from fer_lightning.cli.command import run_verb
+from fer_lightning.cli.resume import continue_run
 from fer_lightning.cli.usage import usage, verbs
-from fer_lightning.config import conf_dir
-from fer_lightning.errors import ConfigError, DataError
-from fer_lightning.status import read_status
-from fer_lightning.sweeps.identity import identify
+from fer_lightning.config.compose import conf_dir, hydra_options
+from fer_lightning.config.overrides import quoted
+from fer_lightning.core.errors import ConfigError, DataError
+from fer_lightning.runs.config_hash import identify
+from fer_lightning.runs.status import read_status
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from fer_lightning.comparison.averaging import average_predictions
-from fer_lightning.errors import DataError
+from fer_lightning.core.errors import DataError
 
 
 def table(first: list[float], labels: str = "aab") -> pd.DataFrame:

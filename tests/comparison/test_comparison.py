@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from fer_lightning.comparison import words
+from fer_lightning.comparison import formatting
 from fer_lightning.comparison.comparison import Comparison, compare, describe, label, tabulate
-from fer_lightning.comparison.page import render
+from fer_lightning.comparison.html_page import render
 from fer_lightning.comparison.report import draw
-from fer_lightning.comparison.show import print_comparison
+from fer_lightning.comparison.terminal import print_comparison
 
 WriteRun = Callable[..., Path]
 FAILED = {"status": "failed", "reason": "out of memory", "message": "CUDA <out> of memory", "attempts": 2, "seconds": 7}
@@ -131,7 +131,7 @@ def test_the_terminal_says_the_same_and_cuts_long_tables(found: Comparison, tmp_
     assert "python -m fer_lightning.train optimizer.lr=0.001" in text
     assert max(map(len, text.splitlines())) > 100  # a pipe has no width
     (line,) = [line for line in text.splitlines() if re.match(r" *1 ", line)]
-    assert words.score("val/acc", found.groups[0].best.value) in line
+    assert formatting.score("val/acc", found.groups[0].best.value) in line
 
 
 def test_a_narrow_terminal_does_without_some_columns(found: Comparison, tmp_path: Path) -> None:
@@ -205,17 +205,17 @@ def test_hundreds_of_runs_are_drawn_and_thinned(tmp_path: Path, write_run: Write
 @pytest.mark.parametrize(
     ("made", "text"),
     [
-        (words.score("val/loss", 0.12345), "0.1235"),
-        (words.score("val/acc", 0.12345), "12.3 %"),
-        (words.score("val/acc", None), "–"),
-        (words.percent(0.5, [0.4, 0.6]), "50.0 % (40.0–60.0)"),
-        (words.signed(-0.0123), "−1.2"),
-        (words.signed(-0.0001), "0.0"),
-        (words.count(1_174_439), "1.17 M"),
-        (words.count(950), "950"),
-        (words.duration(45.2), "45 s"),
-        (words.duration(600), "10 min"),
-        (words.duration(9000), "2.5 h"),
+        (formatting.score("val/loss", 0.12345), "0.1235"),
+        (formatting.score("val/acc", 0.12345), "12.3 %"),
+        (formatting.score("val/acc", None), "–"),
+        (formatting.percent(0.5, [0.4, 0.6]), "50.0 % (40.0–60.0)"),
+        (formatting.signed(-0.0123), "−1.2"),
+        (formatting.signed(-0.0001), "0.0"),
+        (formatting.count(1_174_439), "1.17 M"),
+        (formatting.count(950), "950"),
+        (formatting.duration(45.2), "45 s"),
+        (formatting.duration(600), "10 min"),
+        (formatting.duration(9000), "2.5 h"),
     ],
 )
 def test_numbers_are_written_as_people_read_them(made: str, text: str) -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from fer_lightning.comparison.figures import MOST, STYLES, plot_importance, plot_overlaid
 from fer_lightning.comparison.importance import Importance
-from fer_lightning.comparison.parallel import plot_parallel
-from fer_lightning.comparison.runs import Run
-from fer_lightning.comparison.settings import Settings
+from fer_lightning.comparison.parallel_coordinates import plot_parallel
 from fer_lightning.evaluation.figures import save
+from fer_lightning.runs.read import Run
+from fer_lightning.runs.settings import Settings
 
 
 def run(value: float, history: pd.DataFrame | None = None, mode: str = "max", **told: object) -> Run:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fer_lightning.comparison.importance import LEAST, Importance, encode, weigh_settings
-from fer_lightning.comparison.runs import Run
-from fer_lightning.comparison.settings import Settings
+from fer_lightning.runs.read import Run
+from fer_lightning.runs.settings import Settings
 
 
 def runs(count: int, *, noise: float = 0.0, flat: bool = False) -> list[Run]:

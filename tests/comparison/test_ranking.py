@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fer_lightning.comparison import words
+from fer_lightning.comparison import formatting
+from fer_lightning.comparison.pareto import find_unbeaten
 from fer_lightning.comparison.ranking import Group, rank
-from fer_lightning.comparison.runs import Run, read_run
 from fer_lightning.comparison.seeds import average_seeds
-from fer_lightning.comparison.trade_offs import find_unbeaten
+from fer_lightning.runs.read import Run, read_run
 
 WriteRun = Callable[..., Path]
 MakeRun = Callable[..., Run]
@@ -168,8 +168,8 @@ def test_what_else_a_sweep_optimised_is_weighed(make_run: MakeRun) -> None:
     assert any(
         "optimise latency and parameters too" in said and said.endswith(": 1, 3, 4, 5.") for said in group.remarks
     )
-    assert "latency" in words.heading(group, {})
-    assert [cells[3] for cells in words.rows(group, {})] == ["9 ms", "9.5 ms", "9.5 ms", "1 ms", "1 ms", "–"]
+    assert "latency" in formatting.heading(group, {})
+    assert [cells[3] for cells in formatting.rows(group, {})] == ["9 ms", "9.5 ms", "9.5 ms", "1 ms", "1 ms", "–"]
     (plain,), _ = rank([make_run("a"), make_run("b")])
     assert (plain.objectives, plain.unbeaten) == ([], [])
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from fer_lightning.data.augmentation import Augmentation
+from fer_lightning.core.errors import ConfigError, DataError
+from fer_lightning.data.augmentation.spec import Augmentation
 from fer_lightning.data.datamodule import ExpressionDataModule
-from fer_lightning.data.synthetic import write_tree
-from fer_lightning.emotions import EMOTIONS
-from fer_lightning.errors import ConfigError, DataError
+from fer_lightning.data.synthetic.dataset import write_tree
+from fer_lightning.data.table.emotions import EMOTIONS
 
 FLIP_AND_TURN = Augmentation(
     flip=0.5, rotate=20, shift=0.1, zoom=0.1, affine=1, brightness=0.2, contrast=0.2, light=0.5, erase=0.5,

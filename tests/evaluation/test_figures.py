@@ -16,7 +16,7 @@ from matplotlib.image import imread
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from fer_lightning.emotions import EMOTIONS
+from fer_lightning.data.table.emotions import EMOTIONS
 from fer_lightning.evaluation.figures import describe_score, plot_confusion, plot_curves, save
 from fer_lightning.evaluation.galleries import plot_batch, plot_gallery, plot_mistakes
 

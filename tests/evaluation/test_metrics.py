@@ -13,8 +13,8 @@ from scipy.stats import binomtest
 from sklearn import metrics as sk
 from torchmetrics.functional.classification import multiclass_auroc, multiclass_calibration_error
 
-from fer_lightning.emotions import EMOTIONS
-from fer_lightning.errors import DataError
+from fer_lightning.core.errors import DataError
+from fer_lightning.data.table.emotions import EMOTIONS
 from fer_lightning.evaluation.metrics import (
     class_names,
     classification_report,

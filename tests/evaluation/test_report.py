@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fer_lightning.errors import DataError
+from fer_lightning.core.errors import DataError
 from fer_lightning.evaluation.figures import plot_confusion, plot_curves, save
 from fer_lightning.evaluation.metrics import classification_report, compute_metrics
 from fer_lightning.evaluation.report import name_score, write_report

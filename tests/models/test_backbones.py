@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fer_lightning.errors import ConfigError
+from fer_lightning.core.errors import ConfigError
 from fer_lightning.models.backbones import build_backbone
 from fer_lightning.models.heads import backbone_parameters, freeze, head_logits, head_parameters, splits_at_head
 

@@ -18,15 +18,14 @@ from omegaconf import OmegaConf
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from torch.utils.data import DataLoader
 
-from fer_lightning.cli.command import hydra_options
-from fer_lightning.config import conf_dir
-from fer_lightning.data.dataset import Batch
-from fer_lightning.emotions import EMOTIONS
-from fer_lightning.errors import CheckpointError, ConfigError, UserError
+from fer_lightning.config.compose import conf_dir, hydra_options
+from fer_lightning.core.errors import CheckpointError, ConfigError, UserError
+from fer_lightning.data.loading.dataset import Batch
+from fer_lightning.data.table.emotions import EMOTIONS
 from fer_lightning.models.checkpoint import load_classifier, read_checkpoint
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.losses import CrossEntropy
-from fer_lightning.models.pixels import Pixels
+from fer_lightning.models.normalize import Pixels
 
 MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
 
@@ -253,7 +252,7 @@ def test_a_frozen_epoch_resumed_in_its_middle_stays_frozen(tmp_path: Path) -> No
 
 FROZEN_ON_TWO_RANKS = """
 import sys, torch, lightning.pytorch as pl
-from fer_lightning.data.dataset import Batch
+from fer_lightning.data.loading.dataset import Batch
 from fer_lightning.models.classifier import ExpressionClassifier
 
 class States(pl.Callback):

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from fer_lightning.data.dataset import Batch
+from fer_lightning.data.loading.dataset import Batch
 from fer_lightning.models.checkpoint import load_classifier
 from fer_lightning.models.classifier import ExpressionClassifier
 
@@ -87,7 +87,7 @@ def test_a_checkpoint_of_a_compiled_network_is_loaded_without_compiling(tmp_path
 
 WITHOUT_COMPILER = """
 import torch
-from fer_lightning.errors import ConfigError
+from fer_lightning.core.errors import ConfigError
 from fer_lightning.models.classifier import ExpressionClassifier
 
 model = ExpressionClassifier(

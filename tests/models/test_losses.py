@@ -13,7 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fer_lightning.config import conf_dir
+from fer_lightning.config.compose import conf_dir
 from fer_lightning.models.losses import SCHEMES, CrossEntropy, FocalLoss, class_weights
 
 COUNTS = [3995, 436, 4097, 7215, 4965, 4830, 3171]  # FER-2013's training split

@@ -25,7 +25,7 @@ import torch
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
-from fer_lightning.errors import ConfigError
+from fer_lightning.core.errors import ConfigError
 from fer_lightning.models.backbones import build_backbone
 from fer_lightning.models.pretrained import answers
 
@@ -283,7 +283,7 @@ def test_what_counts_as_an_answer() -> None:
 
 PROGRAM = """
 import json, sys, time, torch
-from fer_lightning.errors import ConfigError
+from fer_lightning.core.errors import ConfigError
 from fer_lightning.models.backbones import build_backbone
 for name in sys.argv[1:]:
     start, torch_seed = time.monotonic(), torch.manual_seed(0)

@@ -11,7 +11,7 @@ import torch
 from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from fer_lightning.errors import ConfigError
+from fer_lightning.core.errors import ConfigError
 from fer_lightning.models.schedules import OneCycle, cosine_with_warmup, one_cycle, plateau, scheduler_config
 
 RATES = [0.1, 0.003]

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
-from fer_lightning.data.dataset import Batch, SplitImages
-from fer_lightning.data.loaders import ResidentLoader, TrainLoader
-from fer_lightning.data.sampler import TrainBatchSampler
+from fer_lightning.data.loading.dataset import Batch, SplitImages
+from fer_lightning.data.loading.loaders import ResidentLoader, TrainLoader
+from fer_lightning.data.loading.sampler import TrainBatchSampler
 from fer_lightning.models.classifier import ExpressionClassifier
 
 CLASSES = ["angry", "happy", "sad"]

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from fer_lightning.cli.resume import continue_sweep
-from fer_lightning.status import Status, read_status
+from fer_lightning.runs.status import Status, read_status
 
 TINY = (
     "data.synthetic={train: 28, validation: 14, test: 14}",

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from fer_lightning.status import Status, write_status
+from fer_lightning.runs.status import Status, write_status
 from fer_lightning.sweeps.hparams import FILE, write_hparams
 
 TINY = (

@@ -18,10 +18,10 @@ import pytest
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from fer_lightning.cli.composition import explain
-from fer_lightning.environment import installed_version
-from fer_lightning.errors import ConfigError
-from fer_lightning.status import Status, read_status
+from fer_lightning.config.hydra_errors import explain
+from fer_lightning.core.errors import ConfigError
+from fer_lightning.runs.environment import installed_version
+from fer_lightning.runs.status import Status, read_status
 from fer_lightning.sweeps.launchers import granted_cores, most_at_once
 
 TINY = (

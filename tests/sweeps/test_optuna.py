@@ -19,7 +19,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from fer_lightning.status import read_status
+from fer_lightning.runs.status import read_status
 
 optuna = pytest.importorskip("optuna", reason="needs the extra sweep")
 

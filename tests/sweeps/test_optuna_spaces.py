@@ -12,10 +12,11 @@ from hydra.core.plugins import Plugins
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
-from fer_lightning.cli.composition import explain
-from fer_lightning.config import check_config, conf_dir
-from fer_lightning.errors import ConfigError
-from fer_lightning.sweeps.objectives import directions, objectives
+from fer_lightning.config.check import check_config
+from fer_lightning.config.compose import conf_dir
+from fer_lightning.config.hydra_errors import explain
+from fer_lightning.core.errors import ConfigError
+from fer_lightning.runs.objectives import directions, objectives
 
 Compose = Callable[..., DictConfig]
 SPACES = sorted(path.stem for path in (conf_dir() / "sweep").glob("*.yaml") if path.stem != "default")
@@ -50,7 +51,7 @@ def test_without_the_extra_the_program_says_so(tmp_path: Path) -> None:
 @needs_extra
 @pytest.mark.parametrize("option", SPACES)
 def test_every_space_is_made_of_settings_that_exist(compose: Compose, option: str) -> None:
-    from fer_lightning.sweeps.space import read_space
+    from fer_lightning.sweeps.search_space import read_space
 
     cfg = compose("train", f"sweep={option}", "sweep.trial=0", "output_dir=out")
     check_config(cfg)
@@ -100,7 +101,7 @@ def test_a_space_is_not_taken_for_a_single_run(compose: Compose) -> None:
 
 @needs_extra
 def test_what_is_typed_comes_before_what_is_shipped() -> None:
-    from fer_lightning.sweeps.space import read_space
+    from fer_lightning.sweeps.search_space import read_space
 
     params = OmegaConf.create({"model": {"drop_rate": "interval(0.0, 0.5)"}, "optimizer.lr": "choice(1e-3, 1e-4)"})
     space = read_space(params, ["model.drop_rate=0.3", "optimizer.lr=tag(log,interval(1e-5,1e-2))", "seed=1"])
@@ -128,7 +129,7 @@ def test_objectives_are_one_or_more_that_are_measured(compose: Compose, names: l
 def compose_with_hydra(*overrides: str) -> DictConfig:
     import hydra
 
-    from fer_lightning.cli.command import hydra_options
+    from fer_lightning.config.compose import hydra_options
 
     with hydra.initialize_config_dir(str(conf_dir()), **hydra_options(hydra.initialize_config_dir)):
         return hydra.compose("train", list(overrides), return_hydra_config=True)

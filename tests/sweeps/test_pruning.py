@@ -15,9 +15,9 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from fer_lightning.errors import StorageError
-from fer_lightning.status import Pruned
-from fer_lightning.sweeps.process import VARIABLE
+from fer_lightning.core.errors import StorageError
+from fer_lightning.runs.status import Pruned
+from fer_lightning.system.resources import VARIABLE
 
 optuna = pytest.importorskip("optuna", reason="needs the extra sweep")
 
@@ -156,8 +156,8 @@ RANKS = """
 import json, sys
 import lightning.pytorch as pl, torch
 from optuna.pruners import ThresholdPruner
-from fer_lightning.errors import StorageError
-from fer_lightning.status import Pruned
+from fer_lightning.core.errors import StorageError
+from fer_lightning.runs.status import Pruned
 from fer_lightning.sweeps.pruning import PruneTrial
 
 class Scored(pl.LightningModule):

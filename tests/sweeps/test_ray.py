@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fer_lightning.environment import installed_version
-from fer_lightning.status import read_status
+from fer_lightning.runs.environment import installed_version
+from fer_lightning.runs.status import read_status
 
 pytestmark = [
     pytest.mark.slow,

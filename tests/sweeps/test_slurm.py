@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from fer_lightning.environment import installed_version
-from fer_lightning.resources import available_cores
-from fer_lightning.status import Status, read_status
+from fer_lightning.runs.environment import installed_version
+from fer_lightning.runs.status import Status, read_status
+from fer_lightning.system.resources import available_cores
 
 pytestmark = [
     pytest.mark.slow,

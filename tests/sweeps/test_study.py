@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_lightning.errors import ConfigError, StorageError
+from fer_lightning.core.errors import ConfigError, StorageError
 
 optuna = pytest.importorskip("optuna", reason="needs the extra sweep")
 study_module = pytest.importorskip("fer_lightning.sweeps.study", reason="needs the extra sweep")

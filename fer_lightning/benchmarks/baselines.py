@@ -1,0 +1,155 @@
+"""What people write themselves: the loops that the benchmark compares us with, each to be read from top to bottom.
+
+Every loop runs until `tick`, which is told after each step how many images it took, has seen enough and raises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+
+from fer_lightning.data.augmentation.spec import Augmentation
+
+Tick = Callable[[float], None]
+TEXTBOOK_WORKERS = 2
+
+
+def textbook(
+    tick: Tick,
+    loader: DataLoader[Any],
+    network: nn.Module,
+    loss_function: Callable[[Tensor, Tensor], Tensor],
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+) -> None:
+    """Train as every tutorial does: fp32, NCHW, batches from `textbook_loader`."""
+    network.to(device).train()
+    while True:
+        for images, labels in loader:
+            images, labels = images.to(device), labels.to(device)
+            optimizer.zero_grad()
+            loss = loss_function(network(images), labels)
+            loss.backward()
+            optimizer.step()
+            tick(len(images))
+
+
+def textbook_loader(
+    folder: str, augmentation: Augmentation, *, size: int, mean: Sequence[float], std: Sequence[float], batch_size: int
+) -> DataLoader[Any]:
+    """Return what a tutorial loads class folders with: ImageFolder, torchvision's transforms, two workers.
+
+    Args:
+        folder: of the class folders.
+        augmentation: is done as nearly as torchvision does it.
+        size: pixels a side.
+        mean: of each channel, 0…1; one channel is grey.
+        std: likewise.
+        batch_size: images a batch.
+    """
+    spec = augmentation
+    steps: list[Any] = [transforms.Grayscale()] if len(mean) == 1 else []
+    steps += [transforms.Resize((size, size)), transforms.RandomHorizontalFlip(spec.flip)]
+    if max(spec.rotate, spec.shift, spec.zoom) > 0:
+        translate, scale = (spec.shift, spec.shift), (1 - spec.zoom, 1 + spec.zoom)
+        move = transforms.RandomAffine(
+            spec.rotate, translate, scale, interpolation=transforms.InterpolationMode.BILINEAR
+        )
+        steps.append(transforms.RandomApply([move], p=spec.affine))
+    if max(spec.brightness, spec.contrast) > 0:
+        steps.append(transforms.RandomApply([transforms.ColorJitter(spec.brightness, spec.contrast)], p=spec.light))
+    steps += [transforms.ToTensor(), transforms.Normalize(mean, std)]
+    if spec.erase > 0:
+        steps.append(transforms.RandomErasing(spec.erase, spec.erase_area, (0.5, 2.0), value="random"))
+    dataset = ImageFolder(folder, transforms.Compose(steps))
+    return DataLoader(dataset, batch_size=batch_size, shuffle=True, num_workers=TEXTBOOK_WORKERS)
+
+
+def expert(
+    tick: Tick,
+    images: Tensor,
+    labels: Tensor,
+    network: nn.Module,
+    loss_function: Callable[[Tensor, Tensor], Tensor],
+    optimizer: torch.optim.Optimizer,
+    augment: Callable[[Tensor, int, Tensor], Tensor],
+    *,
+    batch_size: int,
+    half: torch.dtype | None,
+) -> None:
+    """Train as fast as a bare loop can, with all that makes ours fast and nothing of Lightning.
+
+    Args:
+        tick: see above.
+        images: uint8 `(N, C, H, W)`, on the device.
+        labels: int64 `(N,)`, on the device.
+        network: scales bytes itself; on the device, in the memory format wanted.
+        loss_function: of logits and labels.
+        optimizer: of the network's parameters.
+        augment: gives back a batch, changed, for its images, the epoch and its rows.
+        batch_size: images a step.
+        half: type of the arithmetic inside autocast; None for fp32.
+    """
+    network.train()
+    for epoch in itertools.count():
+        order = torch.randperm(len(images), device=images.device)
+        for rows in order.split(batch_size):
+            if len(rows) < min(batch_size, len(images)):
+                break
+            batch = augment(images[rows], epoch, rows)
+            optimizer.zero_grad()
+            with autocast(images.device, half):
+                logits = network(batch)
+            loss = loss_function(logits.float(), labels[rows])
+            loss.backward()
+            optimizer.step()
+            tick(len(rows))
+
+
+def inference(tick: Tick, images: Tensor, network: nn.Module, *, batch_size: int, half: torch.dtype | None) -> None:
+    """Predict all images uint8 `(N, C, H, W)` over and over; a step is a whole pass that ends in a NumPy array."""
+    network.eval()
+    while True:
+        with torch.inference_mode(), autocast(images.device, half):
+            outputs = [network(batch).float().softmax(dim=1) for batch in images.split(batch_size)]
+        torch.cat(outputs).cpu().numpy()
+        tick(len(images))
+
+
+def autocast(device: torch.device, half: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:
+    """Return autocast to a type of 16 bits, or nothing for None."""
+    return contextlib.nullcontext() if half is None else torch.autocast(device.type, half)
+
+
+def decode_folder(tick: Tick, folder: str, *, size: int, channels: int) -> None:
+    """Open every picture of class folders with Pillow, over and over; a step is a whole pass."""
+    samples = ImageFolder(folder).samples
+    while True:
+        for path, _ in samples:
+            with Image.open(path) as picture:
+                np.asarray(picture.convert("L" if channels == 1 else "RGB").resize((size, size)))
+        tick(len(samples))
+
+
+def list_folder(tick: Tick, folder: str) -> None:
+    """Find the pictures of class folders, over and over, as any program must before its first batch."""
+    while True:
+        tick(len(ImageFolder(folder)))
+
+
+def matmul(tick: Tick, *, size: int, device: str) -> None:
+    """Multiply two square matrices in bf16, over and over: what the matrix units can really do. Counts FLOPs."""
+    left, right = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+    while True:
+        torch.mm(left, right)
+        tick(2 * size**3)

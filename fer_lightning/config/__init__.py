@@ -1,0 +1,1 @@
+"""Checks of a composed configuration and the vocabulary of Hydra's overrides."""

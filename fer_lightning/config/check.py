@@ -1,0 +1,111 @@
+"""Whether a composed configuration can work: every problem in one message, before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+
+from fer_lightning.config.rules import get, rules
+from fer_lightning.config.signatures import describe, fits, locate, read_signature
+from fer_lightning.core.errors import ConfigError
+from fer_lightning.core.suggestions import did_you_mean
+
+# where a constructor of others knows no `auto`, or where ours is replaced by a choice before it sees it
+AUTO = ("trainer.precision", "trainer.accelerator", "model.channels_last")
+# the few values that no constructor takes, so that no signature says what they are
+SCALARS = {
+    "seed": int,
+    "monitor": str | None,
+    "mode": Literal["min", "max"],
+    "ckpt_path": str | None,
+    "split": Literal["train", "validation", "test", "all", "auto"],
+    "suite": list[str],
+    "runs": list[str],
+    "rows": int,
+    "top": int,
+    "window": float,
+    "windows": int,
+}
+# values with a better message where they are used, which knows the classes of the data
+TOLD_LATER = {"data.merge": Mapping[str, Any] | None}
+HYDRA_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
+
+
+def check_config(cfg: DictConfig) -> None:
+    """Check names, types and targets against the constructors' signatures, then the rules between settings.
+
+    Ranges are the constructors' own affair. Arguments that are handed over in Python later may be absent.
+
+    Raises:
+        ConfigError: lists every problem, each with its key.
+    """
+    scalars = [text for key, hint in SCALARS.items() if key in cfg for text in _value_problem(cfg, key, key, hint)]
+    problems = [*scalars, *_problems(cfg, ""), *rules(cfg)]
+    if problems:
+        raise ConfigError.listing(problems)
+
+
+def _problems(node: DictConfig | ListConfig, path: str) -> Iterator[str]:
+    """Walk without resolving, so that one bad value hides no other."""
+    if isinstance(node, DictConfig) and "_target_" in node:
+        yield from _target_problems(node, path)
+    for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
+        here = f"{path}.{key}" if path else str(key)
+        if OmegaConf.is_missing(node, key):
+            yield f"{here} has no value: type {here}=VALUE"
+            continue
+        try:
+            child = node[key]
+        except InterpolationToMissingValueError:
+            continue  # told where the value itself is missing
+        except OmegaConfBaseException as error:
+            raw = OmegaConf.to_container(node, resolve=False)[key]
+            yield f"{here} is {raw}: {str(error).splitlines()[0]}"
+            continue
+        if OmegaConf.is_config(child) and not OmegaConf.is_interpolation(node, key):
+            yield from _problems(child, here)
+
+
+def _target_problems(node: DictConfig, path: str) -> Iterator[str]:
+    target = get(node, "_target_")
+    if target is None:
+        return
+    try:
+        signature = read_signature(locate(str(target)))
+    except ImportError as error:
+        yield f"{path}._target_: {error}"
+        return
+    for key in node:
+        if key in HYDRA_KEYS:
+            continue
+        here = f"{path}.{key}"
+        if key in signature.hints:
+            yield from _value_problem(node, key, here, TOLD_LATER.get(here, signature.hints[key]))
+        elif not signature.takes_any:
+            yield f"{target} takes no {here}{did_you_mean(str(key), signature.hints, prefix=f'{path}.')}"
+
+
+def _value_problem(node: DictConfig, key: str, here: str, hint: Any) -> Iterator[str]:
+    if OmegaConf.is_missing(node, key):
+        return
+    try:
+        value = node[key]
+        plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    except OmegaConfBaseException:
+        return  # told by the walk
+    if (plain == "auto" and here in AUTO) or fits(plain, hint):
+        return
+    source = str(OmegaConf.to_container(node, resolve=False)[key])[2:-1]
+    if OmegaConf.is_interpolation(node, key) and source in SCALARS and not fits(plain, SCALARS[source]):
+        return  # told where the value itself stands
+    yield f"{here}={'null' if plain is None else plain} is not {describe(hint)}{_cure(here, plain, hint)}"
+
+
+def _cure(here: str, value: Any, hint: Any) -> str:
+    """Return what to type for a value that lacks quotes or brackets."""
+    if isinstance(value, (int, float)) and fits(str(value), hint):
+        return f"; type \"{here}='{value}'\""
+    return f"; type '{here}=[{value}]'" if isinstance(value, str) and fits([value], hint) else ""

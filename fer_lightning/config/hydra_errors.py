@@ -1,0 +1,122 @@
+"""What Hydra could not compose, said in one message with the nearest valid names and what to type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fer_lightning.config.compose import conf_dir
+from fer_lightning.config.overrides import override_key
+from fer_lightning.core.suggestions import near_names
+
+
+def explain(error: Exception, overrides: Sequence[str]) -> str:
+    """Say what is wrong with `overrides`, or with the YAML files, in the words of this program.
+
+    Args:
+        error: what composing raised.
+        overrides: what the user typed.
+    """
+    if isinstance(error, MissingConfigException):
+        return _missing_option(error)
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override)
+    text, cause = str(error), error.__cause__
+    if found := re.search(r"hydra_plugins\.hydra_(joblib|submitit|ray)_launcher", text):
+        return f'the launcher needs {found[1]}, which is not installed: type pip install "fer_lightning[{found[1]}]"'
+    if text.startswith("Config group override must be"):
+        groups = [key for key in map(override_key, overrides) if (conf_dir() / key).is_dir()]
+        return f"what follows {' or '.join(groups)} is not the name of an option; leave out a group that is not wanted"
+    if isinstance(error, ConfigCompositionException):
+        if text.startswith("Could not override") and isinstance(cause, OmegaConfBaseException):
+            return _unknown_keys(text, cause, overrides)
+        if found := re.match("Ambiguous value for argument '(.+)'|Sweep parameters '(.+)' requires", text):
+            key, _, value = (found[1] or found[2]).partition("=")
+            return f"{key} has several values: add -m to run each of them, or type '{key}=[{value}]' for one list"
+        if found := re.match("You must specify '(.+?)'", text):
+            options = re.findall(r"\t(\S+)", text)
+            return f"{found[1]} has no value: type {found[1]}={'|'.join(options)}"
+        if found := re.match("Could not append to config. An item is already at '(.+?)'", text):
+            return f"+{found[1]} adds a new setting, but there is one already: type it without +"
+        if isinstance(cause, OmegaConfBaseException):
+            text = f"{text}: {cause}"
+    lines = [line.strip() for line in text.splitlines() if line.strip() and "https://" not in line]
+    return "; ".join(line for line in lines if not line.startswith(("object_type=", "full_key:", "To append to your")))
+
+
+def _missing_option(error: MissingConfigException) -> str:
+    group, _, option = str(error.missing_cfg_file).rpartition("/")
+    if group == "hydra/sweeper/sampler" and not error.options:
+        return 'sweep=optuna and the search spaces need Optuna: type pip install "fer_lightning[sweep]"'
+    if not error.options or not group:
+        return f"there is no {error.missing_cfg_file}.yaml among the configs: see --info searchpath"
+    near = near_names(option, error.options)
+    guess = f"did you mean {group}={near[0]}? " if near else ""
+    return f"{group} has no option '{option}'; {guess}There are {', '.join(sorted(error.options))}"
+
+
+def _unreadable(override: str) -> str:
+    key, equals, value = override.partition("=")
+    if not equals:
+        return f"'{override}' is not understood: settings are typed as key=value, e.g. trainer.max_epochs=20"
+    return f"the value of {key} cannot be read; quote it twice: '{key}=\"{value}\"'"
+
+
+def _unknown_keys(text: str, cause: OmegaConfBaseException, overrides: Sequence[str]) -> str:
+    first = re.findall("'(.+?)'", text)[0]
+    root = cause.parent_node._get_root() if cause.parent_node is not None else OmegaConf.create()
+    valid = list(_paths(OmegaConf.to_container(root, resolve=False)))
+    typed = {override_key(item): item.partition("=")[2] for item in overrides if item[:1] not in "+~-" and "=" in item}
+    # Hydra stops at the first; a group such as `experiment` is no key of the composed configuration
+    unknown = [key for key in typed if key not in valid and "/" not in key and not (conf_dir() / key).is_dir()]
+    lines = [_unknown_key(key, typed.get(key, "VALUE"), valid, root) for key in dict.fromkeys([first, *unknown])]
+    return lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} settings do not exist:", *lines])
+
+
+def _unknown_key(key: str, value: str, valid: list[str], root: DictConfig) -> str:
+    valid = [path for path in valid if path.startswith("hydra") == key.startswith("hydra")]
+    near = _near_keys(key, valid)
+    if near:
+        others = f" (or {', '.join(near[1:])})" if near[1:] else ""
+        return f"there is no setting '{key}'; did you mean {near[0]}={value}{others}?"
+    parent = key.rpartition(".")[0]
+    names = ", ".join(name for name in _beside(key, valid) if not name.startswith("_"))
+    if parent in valid and not names:
+        return f"there is no setting '{key}', for {parent} is a value: type {parent}={value}"
+    target = OmegaConf.select(root, f"{parent}._target_") if parent and names else None
+    if target is not None:
+        return f"there is no setting '{key}'; {parent} has {names}. If {target} takes it, type +{key}={value}"
+    return f"there is no setting '{key}'; " + (f"there are {names}" if names else "see --help")
+
+
+def _near_keys(key: str, valid: list[str]) -> list[str]:
+    """Return the three likeliest: misspelt beside its siblings, given without its group, or with a misspelt group."""
+    parent, _, leaf = key.rpartition(".")
+    beside, leaves = _beside(key, valid), [path.rpartition(".")[2] for path in valid]
+    found = [beside[name] for name in near_names(leaf, beside)]
+    found += [path for path, name in zip(valid, leaves, strict=True) if name == leaf]
+    if not found:
+        near = near_names(leaf, dict.fromkeys(leaves))
+        found = [path for wanted in near for path, name in zip(valid, leaves, strict=True) if name == wanted]
+    if not found and parent not in valid:
+        found = near_names(key, valid)
+    return list(dict.fromkeys(found))[:3]
+
+
+def _beside(key: str, valid: list[str]) -> dict[str, str]:
+    """Return the names under the parent of `key`, each with its path."""
+    parent = key.rpartition(".")[0]
+    return {path.rpartition(".")[2]: path for path in valid if path.rpartition(".")[0] == parent}
+
+
+def _paths(node: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted path of everything below `node`."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, child in items:
+        yield f"{prefix}{key}"
+        yield from _paths(child, f"{prefix}{key}.")

@@ -1,0 +1,23 @@
+"""Hydra's overrides as text: which setting one changes, and how values are quoted."""
+
+from __future__ import annotations
+
+import re
+
+
+def override_key(override: str) -> str:
+    """Return what an override sets, for `+model.x=1` `model.x`."""
+    return re.split("[=@]", override.lstrip("+~"), maxsplit=1)[0]
+
+
+def quoted(value: object) -> str:
+    """Return `value` so that Hydra reads it as this text, whatever it contains."""
+    escaped = str(value).replace("\\'", "\\\\'").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def unquoted(text: str) -> str:
+    """Return what Hydra reads from the value of an override, for paths."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1].replace(f"\\{text[0]}", text[0])
+    return re.sub(r"\\([\\()\[\]{}:=, ])", r"\1", text)

@@ -1,0 +1,176 @@
+"""What a constructor takes: finds a `_target_` and judges values of a YAML file against its annotations."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import pkgutil
+import sys
+import typing
+from dataclasses import is_dataclass
+from enum import Enum
+from pathlib import PurePath
+from types import ModuleType, NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union
+
+from fer_lightning.core.suggestions import did_you_mean
+
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
+PLURALS = {int: "whole numbers", float: "numbers", str: "text"}
+
+
+class Signature(NamedTuple):
+    """Attributes: `hints` by parameter, in order; `takes_any`: whether it has `**kwargs`, which hide the names."""
+
+    hints: dict[str, Any]
+    takes_any: bool
+
+
+def locate(target: str) -> Any:
+    """Import what a dotted path names.
+
+    Raises:
+        ImportError: nothing callable is there; the message names near ones.
+    """
+    parts = target.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        name = ".".join(parts[:cut])
+        try:
+            found: Any = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise ImportError(f"{name} needs {error.name}, which is not installed") from error
+        else:
+            break
+    else:
+        raise ImportError(f"no module is called '{parts[0]}'")
+    for part in parts[cut:]:
+        if not hasattr(found, part):
+            raise ImportError(f"there is no '{part}' in {name}{did_you_mean(part, _names_in(found))}")
+        found, name = getattr(found, part), f"{name}.{part}"
+    if not callable(found):
+        raise ImportError(f"{target} cannot be called")
+    return found
+
+
+def read_signature(target: Any) -> Signature:
+    """Return what `target`, a class or function, can be given by name."""
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):  # some builtins tell nothing
+        return Signature({}, True)
+    function = inspect.unwrap(target.__init__ if isinstance(target, type) else target)
+    namespace = getattr(function, "__globals__", None) or vars(sys.modules[target.__module__])
+    hints = {}
+    for name, parameter in parameters.items():
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            hint = _evaluate(parameter.annotation, namespace)
+            hints[name] = hint if parameter.default is not None or hint is Any else Union[hint, None]  # noqa: UP007
+    return Signature(hints, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()))
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether `value`, of plain YAML types, can be passed where `hint` is asked for.
+
+    A mapping with a `_target_` fits everywhere, for only calling it would tell; so does any value where the hint says
+    nothing that YAML could hold or break.
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    kind = origin or hint
+    if kind is Annotated:
+        return fits(value, arguments[0])
+    if kind in (Union, UnionType):
+        return any(fits(value, argument) for argument in arguments)
+    if kind is Literal:
+        return any(value == argument and type(value) is type(argument) for argument in arguments)
+    if hint is None or hint is NoneType:
+        return value is None
+    if hint is Any or kind is object or not isinstance(kind, type) or (isinstance(value, dict) and "_target_" in value):
+        return True
+    if isinstance(value, dict):
+        return _mapping_fits(value, kind, arguments)
+    if isinstance(value, list):
+        return _list_fits(value, kind, arguments)
+    return _scalar_fits(value, kind)
+
+
+def describe(hint: Any) -> str:
+    """Say in words what `hint` asks for."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, UnionType, Literal, Annotated):
+        choices = dict.fromkeys(map(str, _literals(hint)))
+        others = {describe(argument) for argument in arguments if _is_plain(argument)}
+        ordered = sorted(others, key=lambda word: (word == "null", "_target_" in word, word))
+        return " or ".join([f"one of {', '.join(choices)}", *ordered] if choices else ordered)
+    if hint in WORDS or hint is None:
+        return WORDS[hint or NoneType]
+    if origin is tuple and ... not in arguments:
+        alike = PLURALS.get(arguments[0]) if len(set(arguments)) == 1 else None
+        return f"a list of {len(arguments)} " + (alike or f"({', '.join(map(describe, arguments))})")
+    kind = origin or hint
+    if isinstance(kind, type) and issubclass(kind, os.PathLike):
+        return "a path"
+    if isinstance(kind, type) and (issubclass(dict, kind) or is_dataclass(kind)):
+        plain = len(arguments) == 2 and {*arguments} <= {*PLURALS}
+        return f"a mapping of {PLURALS[arguments[0]]} to {PLURALS[arguments[1]]}" if plain else "a mapping"
+    if isinstance(kind, type) and (issubclass(list, kind) or kind in (tuple, set, frozenset)):
+        return "a list" + (f" of {PLURALS.get(arguments[0], describe(arguments[0]))}" if arguments else "")
+    return f"a {getattr(kind, '__name__', kind)} (a mapping with its `_target_`)"
+
+
+def _is_plain(hint: Any) -> bool:
+    return typing.get_origin(hint) not in (Union, UnionType, Literal) and not isinstance(hint, str)
+
+
+def _literals(hint: Any) -> list[Any]:
+    if typing.get_origin(hint) is Literal:
+        return list(typing.get_args(hint))
+    return [choice for argument in typing.get_args(hint) for choice in _literals(argument)]
+
+
+def _names_in(found: Any) -> list[str]:
+    """Return what stands under a module or class, submodules that are not imported yet included."""
+    submodules = [item.name for item in pkgutil.iter_modules(getattr(found, "__path__", []))]
+    return [*dir(found), *submodules] if isinstance(found, ModuleType) else dir(found)
+
+
+def _evaluate(annotation: Any, namespace: dict[str, Any]) -> Any:
+    if annotation is inspect.Parameter.empty:
+        return Any
+    if not isinstance(annotation, str):
+        return annotation
+    try:  # each by itself: one name imported for type checkers only must not hide the others
+        return eval(annotation, namespace)
+    except Exception:
+        return Any
+
+
+def _mapping_fits(value: dict[str, Any], kind: type, arguments: tuple[Any, ...]) -> bool:
+    if is_dataclass(kind):
+        return True
+    key_hint, item_hint = arguments if len(arguments) == 2 else (Any, Any)
+    # YAML and Hydra read the key of `{1: surprise}` as a number, and nobody can be asked to quote it
+    keys = map(str, value) if key_hint is str else value
+    items = all(fits(item, item_hint) for item in value.values())
+    return issubclass(dict, kind) and items and all(fits(key, key_hint) for key in keys)
+
+
+def _list_fits(value: list[Any], kind: type, arguments: tuple[Any, ...]) -> bool:
+    if kind is tuple and arguments and ... not in arguments:
+        return len(value) == len(arguments) and all(map(fits, value, arguments))
+    item_hint = arguments[0] if arguments else Any
+    return (issubclass(list, kind) or kind in (tuple, set, frozenset)) and all(fits(item, item_hint) for item in value)
+
+
+def _scalar_fits(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    if isinstance(value, str):  # a string is a sequence of characters, but nobody means that in a YAML file
+        return kind in (str, os.PathLike) or issubclass(kind, (PurePath, Enum))
+    if isinstance(value, int) and kind is float:
+        return True
+    try:
+        return isinstance(value, kind)
+    except TypeError:  # protocols that cannot be asked
+        return True

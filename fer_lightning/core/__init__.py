@@ -1,0 +1,1 @@
+"""Errors, suggestions, atomic writes and imports, used everywhere."""

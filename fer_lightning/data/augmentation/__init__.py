@@ -1,0 +1,1 @@
+"""One augmentation specification and the two engines that apply it."""

@@ -1,0 +1,166 @@
+"""Augmentation image by image, on the CPU, through Albumentations.
+
+Albumentations 2.0.8 draws the same stream in every DataLoader worker and again in every epoch, however a worker is
+seeded. Here the stream of an image is set anew from (seed, epoch, row, repeat) before each call, which costs about
+4 µs. So draws differ between images, workers and epochs, are the same under the same seed, and depend neither on the
+number of workers nor on what was drawn before, as after resuming.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # without it, importing asks the network for a newer version
+
+import albumentations as A
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from fer_lightning.core.errors import ConfigError
+from fer_lightning.data.augmentation.extra_transforms import build_extra, complaint
+from fer_lightning.data.augmentation.spec import Augmentation
+
+
+class AlbumentationsEngine:
+    """Augments images one after the other; picklable, so it travels to workers. Not for use by two threads at once.
+
+    Args:
+        spec: what to draw from, `extra` included.
+        seed: 0 <= seed < 2**64.
+
+    Raises:
+        ValueError: the seed is out of range.
+        ConfigError: see `Augmentation`.
+    """
+
+    def __init__(self, spec: Augmentation, seed: int) -> None:
+        if not 0 <= seed < 2**64:
+            raise ValueError(f"seed={seed} must lie between 0 and 2**64 - 1")
+        self.spec = spec
+        self.seed = seed
+        self._extra = build_extra(spec.extra)
+        transforms = _build_transforms(spec, self._extra)
+        # Counter-based: (seed, epoch, row, repeat) is the state itself, nothing to hash, no two alike, 0.4 µs to set.
+        self._philox = np.random.Philox()
+        self._random = random.Random()
+        self._compose = A.Compose(transforms, is_check_shapes=False) if transforms else None
+        if self._compose is not None:  # all transforms share these two, so reseeding them in place is enough
+            self._compose.set_random_state(np.random.Generator(self._philox), self._random)
+
+    def __call__(self, images: Tensor, epoch: int, rows: Tensor, repeats: Tensor) -> Tensor:
+        """Draws once for each image.
+
+        Args:
+            images: uint8 `(B, C, H, W)` on the CPU, C 1 or 3; never written to.
+            epoch: 0 or more.
+            rows: int64 `(B,)`, which images these are, 0 or more.
+            repeats: int64 `(B,)`, how often each was drawn before in this epoch.
+
+        Returns:
+            uint8 `(B, C, H, W)`, contiguous; each image a function of its own arguments, `spec` and `seed` alone. May
+            be `images` itself.
+
+        Raises:
+            ValueError: the images lie on another device.
+            ConfigError: a transform under `extra` changed size or type.
+        """
+        if images.device.type != "cpu":
+            raise ValueError(f"Albumentations augments on the CPU, not on {images.device}: use data.engine=batched")
+        if self._compose is None:
+            return images
+        result = np.empty(images.shape, np.uint8)
+        channels_last = np.ascontiguousarray(images.numpy().transpose(0, 2, 3, 1))
+        for place, (row, repeat) in enumerate(zip(rows.tolist(), repeats.tolist(), strict=True)):
+            result[place] = self.one(channels_last[place], epoch, row, repeat).transpose(2, 0, 1)
+        return torch.from_numpy(result)
+
+    def one(self, image: np.ndarray, epoch: int, row: int, repeat: int = 0) -> np.ndarray:
+        """Draws once for one image.
+
+        Args:
+            image: uint8 `(H, W, C)`, C 1 or 3, any strides; never written to.
+            epoch: 0 or more.
+            row: which image this is, 0 or more.
+            repeat: how often it was drawn before in this epoch.
+
+        Returns:
+            uint8 `(H, W, C)`, C-contiguous, a function of the arguments, `spec` and `seed` alone; may be `image`.
+
+        Raises:
+            ConfigError: a transform under `extra` changed size or type.
+        """
+        if self._compose is None:
+            return np.ascontiguousarray(image)
+        self._reseed(int(epoch), int(row), int(repeat))
+        augmented = self._compose(image=image)["image"]
+        if augmented.shape != image.shape or augmented.dtype != np.uint8:
+            raise _not_an_image(", ".join(type(t).__name__ for t in self._extra), augmented, image)
+        return np.ascontiguousarray(augmented)
+
+    def check(self, image_size: int, channels: int) -> None:
+        """Runs each transform under `extra` once, so that a misfit shows before training and not within a worker.
+
+        Raises:
+            ConfigError: a transform cannot handle such images or does not give back uint8 of the same size.
+        """
+        probe = np.random.default_rng(0).integers(0, 256, (image_size, image_size, channels), dtype=np.uint8)
+        for transform in self._extra:
+            name = type(transform).__name__
+            try:
+                result = transform(image=probe.copy(), force_apply=True)["image"]
+            except Exception as error:  # whatever a transform of the user's choice may raise
+                size = f"{image_size}x{image_size}x{channels}"
+                raise ConfigError(f"augmentation.extra: {name} fails on {size} images: {complaint(error)}") from error
+            if getattr(result, "shape", None) != probe.shape or result.dtype != np.uint8:
+                raise _not_an_image(name, result, probe)
+
+    def __reduce__(self) -> tuple[type[AlbumentationsEngine], tuple[Augmentation, int]]:
+        return type(self), (self.spec, self.seed)
+
+    def _reseed(self, epoch: int, row: int, repeat: int) -> None:
+        self._philox.state = {
+            "bit_generator": "Philox",
+            # Word 0 counts what is drawn, the words above it are free to tell epochs and repeats apart.
+            "state": {"counter": (0, 0, repeat, epoch), "key": (self.seed, row)},
+            "buffer": (0, 0, 0, 0),
+            "buffer_pos": 4,  # the buffer is used up
+            "has_uint32": 0,
+            "uinteger": 0,
+        }
+        self._random.seed(repeat << 192 | self.seed << 128 | epoch << 64 | row)
+
+
+def _build_transforms(spec: Augmentation, extra: list[A.BasicTransform]) -> list[A.BasicTransform]:
+    """The transforms that can have an effect, in their order; an idle one would still cost its call."""
+    transforms: list[A.BasicTransform] = []
+    if spec.flip > 0:
+        transforms.append(A.HorizontalFlip(p=spec.flip))
+    if spec.affine > 0 and max(spec.rotate, spec.shift, spec.zoom) > 0:
+        shift = (-float(spec.shift), float(spec.shift))
+        affine = A.Affine(
+            rotate=(-float(spec.rotate), float(spec.rotate)),
+            translate_percent={"x": shift, "y": shift},  # a dict draws the axes apart
+            scale=(1.0 - spec.zoom, 1.0 + spec.zoom),
+            keep_ratio=True,
+            interpolation=cv2.INTER_LINEAR,
+            border_mode=cv2.BORDER_REFLECT_101,
+            p=spec.affine,
+        )
+        transforms.append(affine)
+    if spec.light > 0 and max(spec.brightness, spec.contrast) > 0:
+        # Not RandomBrightnessContrast: it stretches away from black, and at 0.4 most of one face in ten is clipped.
+        brightness, contrast = ((1.0 - change, 1.0 + change) for change in (spec.brightness, spec.contrast))
+        transforms.append(A.ColorJitter(brightness, contrast, saturation=(1.0, 1.0), hue=(0.0, 0.0), p=spec.light))
+    transforms.extend(extra)
+    if spec.erase > 0:
+        transforms.append(A.Erasing(scale=spec.erase_area, ratio=(0.5, 2.0), fill="random", p=spec.erase))
+    return transforms
+
+
+def _not_an_image(names: str, result: Any, image: np.ndarray) -> ConfigError:
+    given = f"{getattr(result, 'dtype', type(result).__name__)} {tuple(getattr(result, 'shape', ()))}"
+    return ConfigError(f"augmentation.extra: {names} gives {given} for {image.dtype} {image.shape}; leave it out")

@@ -1,0 +1,84 @@
+"""Random changes to training images: one specification, which two engines draw from.
+
+`AlbumentationsEngine` changes image by image and knows all of Albumentations, `BatchedEngine` changes whole batches on
+the device where they lie. Both draw the same distributions, and both draw for each image a function of (seed, epoch,
+row, repeat) alone: how images are grouped into batches, ranks and workers changes nothing, nor does resuming.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import OmegaConf
+
+_SIZES = {  # inclusive bounds of each number, as the error message gives them
+    "flip": (0, 1),
+    "rotate": (0, 180),
+    "shift": (0, 0.5),
+    "zoom": (0, 0.9),
+    "affine": (0, 1),
+    "brightness": (0, 1),
+    "contrast": (0, 1),
+    "light": (0, 1),
+    "erase": (0, 1),
+}
+_LARGEST_ERASE = 0.5  # of the picture: what a rectangle of 1:2 can cover
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What may happen to a training image, in this order; all zeros (the defaults) change nothing.
+
+    Attributes:
+        flip: probability of a left-right flip.
+        rotate: largest turn to either side, degrees.
+        shift: largest move along each axis, fraction of the side.
+        zoom: scale drawn from 1 - zoom to 1 + zoom.
+        affine: probability that turn, move and scale are applied, as one resampling with mirrored borders.
+        brightness: values are multiplied by 1 - brightness to 1 + brightness.
+        contrast: distances from the picture's mean are multiplied by 1 - contrast to 1 + contrast.
+        light: probability that brightness and contrast are applied.
+        erase: probability that one rectangle is overwritten with noise, as in random erasing (Zhong et al. 2017):
+            unlike a constant it looks like no shade of skin or hair, and it needs no statistics of the data.
+        erase_area: smallest and largest erased share of the picture.
+        extra: further Albumentations transforms, applied before erasing, each a dict with its class name under `name`
+            and the constructor's arguments beside it: `[{name: GaussNoise, p: 0.2}]`. Must keep size and uint8.
+
+    Raises:
+        ValueError: a number is out of its range; all of them are named.
+        ConfigError: a transform under `extra` is unknown or refuses its arguments.
+    """
+
+    flip: float = 0.0
+    rotate: float = 0.0
+    shift: float = 0.0
+    zoom: float = 0.0
+    affine: float = 1.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    light: float = 1.0
+    erase: float = 0.0
+    erase_area: tuple[float, float] = (0.02, 0.2)
+    extra: list[dict[str, Any]] | None = None
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name}={getattr(self, name)} must lie between {low} and {high}"
+            for name, (low, high) in _SIZES.items()
+            if not low <= getattr(self, name) <= high
+        ]
+        area = tuple(self.erase_area)
+        if len(area) != 2 or not 0 < area[0] <= area[1] <= _LARGEST_ERASE:
+            wrong.append(f"erase_area={list(area)} must be [smallest, largest] with 0 < smallest <= largest <= 0.5")
+        if wrong:
+            raise ValueError("augmentation: " + "; ".join(f"augmentation.{problem}" for problem in wrong))
+        extra = OmegaConf.to_container(self.extra, resolve=True) if OmegaConf.is_config(self.extra) else self.extra
+        object.__setattr__(self, "erase_area", area)  # plain tuple and list, also when Hydra hands its own containers
+        object.__setattr__(self, "extra", extra)
+        if extra is not None:
+            from fer_lightning.data.augmentation.extra_transforms import (
+                build_extra,  # imports Albumentations, which takes 0.25 s
+            )
+
+            build_extra(extra)

@@ -1,0 +1,1 @@
+"""Decoded images and their table, kept between runs."""

@@ -1,0 +1,212 @@
+"""Decode once: images as one array of bytes on disk, mapped into memory.
+
+    <cache_dir>/<fingerprint>/    images.npy, digests.npy, cache.json: one data set at one size, named by its content
+    <cache_dir>/keys/<key>        which fingerprint the files on disk had in this state
+    <cache_dir>/building-<key>/   half-made; nobody opens it
+
+The state of the files (place, names, sizes, times of change; see `changes`) finds the folder without reading one of
+them, unless some could not be opened: then the next run tries again. A build ends with a rename, so that a folder is
+whole or not there; what a killed build leaves behind is swept by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from fer_lightning.core.atomic_write import replacing
+from fer_lightning.core.errors import DataError
+from fer_lightning.data.cache.file_snapshot import file_of, take_snapshot
+from fer_lightning.data.cache.read_rows import FILE_NAME, map_images
+from fer_lightning.data.layouts.file_state import state_of
+from fer_lightning.data.table.image_table import ImageTable
+
+if TYPE_CHECKING:
+    from fer_lightning.data.cache.build import Loaded
+
+_FORMAT = 1  # raise it when the same file decodes to other pixels than before
+_PATIENCE = 1.0  # seconds after which a process that waits for another says so
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageCache:
+    """The decoded images of a table.
+
+    Attributes:
+        path: the cache's folder.
+        images: (N, C, H, W), uint8, a read-only memory map; a row of it a row of the table. `images.read_rows` reads
+            many without mapping them.
+        digests: (N,), uint64, of the decoded pixels: equal for pixel-identical images. A failed row is nobody's twin.
+        failures: row -> reason, of what could not be decoded; those images are 0.
+        fingerprint: hex, of pixels, relative paths, size and channels; not of where the files lie or how old they are.
+        built: whether this call decoded.
+    """
+
+    path: Path
+    images: np.ndarray
+    digests: np.ndarray
+    failures: dict[int, str]
+    fingerprint: str
+    built: bool
+
+
+def open_cache(
+    table: ImageTable,
+    *,
+    image_size: int,
+    channels: int,
+    cache_dir: Path,
+    progress: bool = True,
+    workers: int | None = None,
+    state: str | None = None,
+    load: Callable[..., Loaded] | None = None,
+) -> ImageCache:
+    """Open the decoded images of a table, decoding them first where that has not been done.
+
+    Any number of processes may call this at once: one decodes, the others wait for it.
+
+    Args:
+        table: as it was read, before classes are selected.
+        image_size: height and width, pixels.
+        channels: 1 for grey, 3 for red, green, blue.
+        cache_dir: folder of all caches, made if need be. It may be deleted at any time.
+        progress: show a bar on stderr.
+        workers: threads that decode; None for one a core.
+        state: key of the table's `changes.Snapshot`, where it is known; None takes one.
+        load: what writes the pixels, called as `loading.load_images` is; None for that, which decodes the files.
+
+    Raises:
+        DataError: `cache_dir` cannot be written, or there is no room in it.
+        ValueError: the table is a selection.
+    """
+    if not np.array_equal(table.rows, np.arange(len(table))):
+        raise ValueError("open the cache of the whole table; a selection of it finds its images by `rows`")
+    shape = (len(table), channels, image_size, image_size)
+    cache_dir = cache_dir.expanduser().absolute()
+    state = take_snapshot(table).key if state is None else state
+    key = hashlib.blake2b(json.dumps([_FORMAT, state, *shape]).encode(), digest_size=16).hexdigest()
+    cache = _find(cache_dir, key, table, shape)
+    if cache is not None:
+        return cache
+    try:
+        with _alone_in(cache_dir):
+            cache = _find(cache_dir, key, table, shape)  # built by the process that was waited for
+            if cache is None:
+                cache = _build(cache_dir, key, table, shape, load, progress=progress, workers=workers)
+            return cache
+    except OSError as error:
+        raise DataError(
+            f"cannot keep decoded images in {cache_dir} ({error.strerror or error}); "
+            "name a folder that can be written: data.cache_dir=PATH"
+        ) from error
+
+
+def _find(cache_dir: Path, key: str, table: ImageTable, shape: tuple[int, ...]) -> ImageCache | None:
+    try:
+        fingerprint = (cache_dir / "keys" / key).read_text()
+    except OSError:
+        return None
+    cache = _open(cache_dir / fingerprint, shape, built=False)
+    if cache is None or not cache.failures:
+        return cache
+    # a file that was mended since, in place, is what the user was told to see to, so here none goes unnoticed
+    _, decoded = state_of(cache_dir / "keys" / key)
+    states = (state_of(table.root / file_of(table, table.paths[row])) for row in cache.failures)
+    return None if any(changed > decoded for _, changed in states) else cache
+
+
+def _open(path: Path, shape: tuple[int, ...], *, built: bool) -> ImageCache | None:
+    """Return the cache in a folder, or None where somebody has removed or damaged it."""
+    try:
+        facts = json.loads((path / "cache.json").read_text())
+        images, digests = map_images(path), np.load(path / "digests.npy")
+    except (OSError, ValueError, EOFError):
+        return None
+    if images.shape != shape or len(digests) != len(images):
+        return None
+    failures = {int(row): reason for row, reason in facts["failures"].items()}
+    return ImageCache(path, images, digests, failures, facts["fingerprint"], built)
+
+
+@contextlib.contextmanager
+def _alone_in(cache_dir: Path) -> Iterator[None]:
+    """Hold the lock of a cache folder; the system gives it back when its holder is killed."""
+    (cache_dir / "keys").mkdir(parents=True, exist_ok=True)
+    lock = FileLock(cache_dir / ".lock")
+    try:
+        lock.acquire(timeout=_PATIENCE)
+    except Timeout:
+        log.info("waiting for another process that decodes images into %s", cache_dir)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _build(
+    cache_dir: Path,
+    key: str,
+    table: ImageTable,
+    shape: tuple[int, ...],
+    load: Callable[..., Loaded] | None,
+    **options: Any,
+) -> ImageCache:
+    """Decode into a folder of its own, then give it its name. Needs the lock."""
+    if load is None:
+        from fer_lightning.data.cache.build import load_images as load  # brings OpenCV, which a warm cache does without
+
+    for left_over in cache_dir.glob("building-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    building = cache_dir / f"building-{key}"
+    building.mkdir()
+    start = time.perf_counter()
+    try:
+        loaded = load(table, shape, building / FILE_NAME, **options)
+        fingerprint = _fingerprint(table, shape, loaded)
+        np.save(building / "digests.npy", loaded.digests)
+        facts = {"fingerprint": fingerprint, "shape": shape, "failures": loaded.failures, "data": table.explanation}
+        (building / "cache.json").write_text(json.dumps(facts, indent=1))
+        cache = _publish(building, cache_dir / fingerprint, shape)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    # a file that could not be opened may open the next time and look the same, so this state leads nowhere
+    if not loaded.unopened:
+        with replacing(cache_dir / "keys" / key) as new:
+            new.write_text(fingerprint)
+    log.info("decoded %s images in %.1f s into %s", f"{len(table):,}", time.perf_counter() - start, cache.path)
+    return cache
+
+
+def _fingerprint(table: ImageTable, shape: tuple[int, ...], loaded: Loaded) -> str:
+    digest = hashlib.blake2b(json.dumps([*shape, *loaded.failures.items()]).encode(), digest_size=16)
+    for piece in table.paths.joined(b"\0"):
+        digest.update(piece)
+    digest.update(loaded.digests.astype("<u8", copy=False))
+    return digest.hexdigest()
+
+
+def _publish(building: Path, path: Path, shape: tuple[int, ...]) -> ImageCache:
+    """Rename a finished build, unless the same content is there already, decoded from files elsewhere."""
+    cache = _open(path, shape, built=True)
+    if cache is None:
+        shutil.rmtree(path, ignore_errors=True)  # damaged
+        os.replace(building, path)
+        cache = _open(path, shape, built=True)
+    if cache is None:
+        raise OSError(f"{path} cannot be read back")
+    return cache

@@ -1,0 +1,1 @@
+"""The layouts of downloads: folders and CSV files, recognised and listed."""

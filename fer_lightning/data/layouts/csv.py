@@ -1,0 +1,175 @@
+"""fer2013.csv and its kin: labels, pixels and, mostly, the official split in one table."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fer_lightning.core.errors import DataError
+from fer_lightning.data.table.columns import Paths, Words
+from fer_lightning.data.table.emotions import CODE_ORDERS, fold
+from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts, order_classes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The competition's names. Of several that lie side by side the first is read: they hold the same rows.
+KNOWN_FILES: tuple[str, ...] = ("fer2013.csv", "icml_face_data.csv", "train.csv")
+USAGES: dict[str, str] = {"training": "train", "publictest": "validation", "privatetest": "test"}
+CHUNK_ROWS = 1024  # 9 MB of text at 48 x 48
+
+
+def read_csv_table(path: Path, code_order: str | None = None) -> ImageTable:
+    """Read labels and splits of a CSV with the columns emotion, pixels and, optionally, Usage.
+
+    Header names may carry blanks and stand in any order. Pixels are not looked at here: see `read_csv_pixels`.
+
+    Args:
+        path: The CSV file.
+        code_order: What the label numbers mean, a key of `CODE_ORDERS`; None is "fer2013", the order of these files.
+
+    Raises:
+        DataError: Unreadable file, wrong column names, no rows, a label out of range, an unknown Usage.
+    """
+    import pandas as pd
+
+    columns = _find_columns(path, ("emotion", "pixels"))
+    frame = pd.concat(_read(path, [columns[name] for name in ("emotion", "usage") if name in columns]))
+    if frame.empty:
+        raise DataError(f"{path} has a header and no rows; point data.root=… at a complete copy")
+    names = CODE_ORDERS["fer2013" if code_order is None else code_order]
+    meanings = {str(code): code for code in range(len(names))}
+    codes = _look_up(path, frame[columns["emotion"]], meanings, f"a number from 0 ({names[0]}) to 6 ({names[6]})")
+    splits = Words(np.zeros(len(frame), dtype=np.uint8), ("",))
+    if "usage" in columns:
+        meanings = USAGES | {split: split for split in SPLITS}
+        found = _look_up(path, frame[columns["usage"]], meanings, "Training, PublicTest or PrivateTest")
+        splits = Words.of(found, SPLITS)
+    classes = order_classes(names[code] for code in np.unique(codes))
+    labels = np.array([classes.index(name) if name in classes else -1 for name in names])[codes.astype(np.int64)]
+    order = np.lexsort((labels, splits.codes))
+    unsplit = "" if "usage" in columns else " without a Usage column (no split)"
+    return ImageTable(
+        root=path.parent,
+        source="csv",
+        paths=Paths.of(f"{path.name}#{row}" for row in order),
+        labels=labels[order],
+        splits=splits[order],
+        classes=classes,
+        explanation=f"found {path.name}{unsplit} in {path.parent}: {describe_counts(splits, classes)}",
+        rows=np.arange(len(labels)),
+    )
+
+
+def read_csv_pixels(path: Path) -> np.ndarray:
+    """Read the pictures of a CSV, in file order: row 17 of the result is "fer2013.csv#17" of the image table.
+
+    Args:
+        path: A CSV with a column `pixels`: blank-separated values from 0 to 255, row by row of a square picture.
+
+    Returns:
+        (N, S, S) uint8, S being 48 in FER-2013.
+
+    Raises:
+        DataError: A row with another number of pixels than the rest, no square, a value that is no number in 0..255.
+    """
+    column = _find_columns(path, ("pixels",))["pixels"]
+    pictures = bytearray()  # grows in place, so the peak stays near the size of the result
+    expected: int | None = None
+    bad_values: list[int] = []
+    bad_lengths: dict[int, int] = {}  # row -> pixels found
+    row = 0
+    for chunk in _read(path, [column], CHUNK_ROWS):
+        parsed = _parse_numbers(chunk[column])
+        if expected is None:
+            expected = int(np.bincount([len(values) for values in parsed]).argmax())  # what most rows have
+        for row, values in enumerate(parsed, start=row):  # noqa: B020  (goes on counting where the last chunk ended)
+            if values.min(initial=0) < 0 or values.max(initial=0) > 255:
+                bad_values.append(row)
+            elif len(values) != expected:
+                bad_lengths[row] = len(values)
+            else:
+                pictures += values.astype(np.uint8).tobytes()
+        row += 1
+    if bad_values:
+        raise DataError(f"{path}, {_name_rows(bad_values)}: a pixel is no whole number from 0 to 255")
+    if bad_lengths:
+        found = next(iter(bad_lengths.values()))
+        raise DataError(f"{path}, {_name_rows(bad_lengths)}: {found:,} pixels, not {expected:,} as in the other rows")
+    side = math.isqrt(expected or 0)
+    if side < 2 or side * side != expected:
+        hint = "2,304 blank-separated numbers, 48 x 48, are usual"
+        raise DataError(f"{path}: {expected or 0:,} pixels a row make no square picture ({hint})")
+    return np.frombuffer(pictures, dtype=np.uint8).reshape(-1, side, side)
+
+
+def has_pixel_columns(path: Path) -> bool:
+    """Return whether the header of a CSV names both labels and pixels; False for what is no CSV."""
+    try:
+        _find_columns(path, ("emotion", "pixels"))
+    except DataError:
+        return False
+    return True
+
+
+def _find_columns(path: Path, required: Sequence[str]) -> dict[str, str]:
+    """Return the header's names as they are written, by their folded form; raise DataError where one is missing."""
+    header = {fold(str(name)): str(name) for name in next(_read(path, None, chunk_rows=1)).columns}
+    missing = [name for name in required if name not in header]
+    if not missing:
+        return header
+    hint = "expected emotion, pixels and, where there is a split, Usage"
+    if not header.keys() - {"pixels", "usage"}:
+        hint = "a test file without labels; type data.root=… with fer2013.csv, icml_face_data.csv or train.csv"
+    found = ", ".join(name.strip() for name in header.values())
+    raise DataError(f"{path} has no column {' and '.join(missing)} (columns found: {found[:200]}): {hint}")
+
+
+def _read(path: Path, columns: Sequence[str] | None, chunk_rows: int = CHUNK_ROWS) -> Iterator[pd.DataFrame]:
+    """Yield the columns (None: all) as text, chunk by chunk and at least once. Empty fields are empty strings."""
+    import pandas as pd
+
+    # index_col=False: else pandas takes surplus fields in front for an index and shifts the columns
+    options = {"usecols": columns, "dtype": str, "na_filter": False, "index_col": False, "chunksize": chunk_rows}
+    try:
+        with pd.read_csv(path, encoding="utf-8-sig", encoding_errors="replace", **options) as chunks:
+            yield from chunks
+    except pd.errors.EmptyDataError as error:
+        raise DataError(f"{path} is empty; point data.root=… at a complete copy") from error
+    except (OSError, pd.errors.ParserError) as error:
+        raise DataError(f"cannot read {path} as a CSV: {error}; point data.root=… at a complete copy") from error
+
+
+def _look_up(path: Path, values: pd.Series, meanings: dict[str, object], expected: str) -> np.ndarray:
+    """Return the meaning of each value, (N,); raise DataError naming the first row whose value has none."""
+    found = values.str.strip().str.casefold().map(meanings)
+    unknown = np.flatnonzero(found.isna())
+    if len(unknown):
+        what = f"{values.name.strip()} is {values.iloc[unknown[0]]!r}, not {expected}"
+        raise DataError(f"{path}, {_name_rows(unknown)}: {what}")
+    return found.to_numpy()
+
+
+def _parse_numbers(texts: Iterable[str]) -> list[np.ndarray]:
+    """Return the numbers of each text, int64; a text that holds anything else becomes [-1], no pixel value."""
+
+    def parse(text: str) -> np.ndarray:
+        try:
+            return np.fromstring(text, dtype=np.int64, sep=" ")
+        except (ValueError, DeprecationWarning):
+            return np.array([-1])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # what older NumPys give in place of the ValueError
+        return [parse(text) for text in texts]
+
+
+def _name_rows(rows: Sequence[int] | np.ndarray | dict[int, int]) -> str:
+    """Return "row 17 and 4 more": rows count from 0 below the header, as in the image table."""
+    more = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
+    return f"row {next(iter(rows))}{more} (the first below the header is 0)"

@@ -1,0 +1,239 @@
+"""A tree of class folders, with splits or without, read into one table."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fer_lightning.core.errors import DataError
+from fer_lightning.core.suggestions import near_names
+from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, Explorer, split_folders, split_of, survey
+from fer_lightning.data.table.columns import Paths, Words
+from fer_lightning.data.table.emotions import ALIASES, CODE_ORDERS, canonical, fold
+from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts, order_classes
+
+Files = dict[tuple[str, str], list[str]]
+"""(split, class) to the posix paths of its images, relative to the tree."""
+
+
+def read_folder_table(
+    tree: Path, aliases: Mapping[str, str] | None, code_order: str | None, explorer: Explorer
+) -> ImageTable:
+    """Read the tree whose top level is splits or classes; no image is opened.
+
+    Args:
+        tree: Folder that holds train/ and the like, or the class folders.
+        aliases: The user's own class spellings, see `emotions.canonical`.
+        code_order: What folders named 0 to 6 mean, a key of `CODE_ORDERS`; None where numbers are not to be trusted.
+        explorer: Lists the folders.
+
+    Raises:
+        DataError: An unknown class folder, numbered folders without `code_order`, no images, an unreadable folder,
+            two folders for one split, splits or classes inside a class.
+    """
+    walk = _Walk(tree, aliases, code_order, explorer)
+    walk.complain()
+    notes = [*walk.notes, *walk.judge_strangers()]
+    files, official = _recover_official_split(walk.files)
+    if official:
+        notes.append(official)
+    if not any(files.values()):
+        hint = f", not {walk.other_file}" if walk.other_file else ""
+        raise DataError(f"{tree}: no images in its class folders; read are {' '.join(IMAGE_SUFFIXES)}{hint}")
+    classes = order_classes(name for _, name in files)
+    order = [(split, name) for split in (*SPLITS, "") for name in classes if files.get((split, name))]
+    sizes = [len(files[key]) for key in order]
+    codes = np.array([(*SPLITS, "").index(split) for split, _ in order], dtype=np.uint8)
+    splits = Words(np.repeat(codes, sizes), (*SPLITS, ""))
+    return ImageTable(
+        root=tree,
+        source="folders",
+        paths=Paths.of(path for key in order for path in sorted(files[key], key=_natural)),
+        labels=np.repeat(np.array([classes.index(name) for _, name in order]), sizes),
+        splits=splits,
+        classes=classes,
+        explanation=f"found {walk.found} under {tree}: {describe_counts(splits, classes)}",
+        rows=np.arange(sum(sizes)),
+        notes=tuple(notes),
+        empty=tuple(key for key, paths in files.items() if not paths),
+    )
+
+
+def alias_setting(names: Sequence[str]) -> str:
+    """Return what to type for class folders of unknown names, with the meaning filled in where it can be guessed."""
+    words = [spelling for spelling in ALIASES if len(spelling) > 2]  # two letters look like too much
+    pairs = []
+    for name in names[:8]:
+        near = near_names(fold(name), words, cutoff=0.7)
+        pairs.append(f"{fold(name)}: {ALIASES[near[0]] if near else 'CLASS'}")
+    return f"'data.aliases={{{', '.join(pairs)}}}'"
+
+
+class _Walk:
+    """One walk through a tree. It collects what it does not understand, so that one message can name all of it."""
+
+    def __init__(
+        self, tree: Path, aliases: Mapping[str, str] | None, code_order: str | None, explorer: Explorer
+    ) -> None:
+        self.tree = tree
+        self.aliases = aliases
+        self.code_order = code_order
+        self.explorer = explorer
+        self.files: Files = {}
+        self.notes: list[str] = []
+        self.other_file = ""  # the first file that is no image
+        self.numbered: list[Path] = []
+        self.unknown_classes: list[Path] = []
+        self.strangers: list[Path] = []  # folders that hold a data set of their own, or nothing of ours
+        self._folder_of: dict[tuple[str, str], Path] = {}
+        splits = split_folders(tree, aliases, explorer)
+        if splits:
+            self.found = self._read_splits(splits)
+            self._sort_out(name for name in explorer.list(tree).folders if name not in splits)
+        else:
+            self._read_classes("", tree)
+            self.found = f"{len(self.files)} class folders without a split"
+
+    def _read_splits(self, splits: Mapping[str, Path]) -> str:
+        names: dict[str, str] = {}
+        for name, inside in splits.items():
+            split = str(split_of(name))
+            if split in names:
+                raise DataError(f"{self.tree}: {names[split]}/ and {name}/ both mean {split}: keep one of them")
+            names[split] = name
+            self._read_classes(split, inside)
+        return " and ".join(f"{names[split]}/" for split in SPLITS if split in names)
+
+    def _sort_out(self, names: Iterable[str]) -> None:
+        """Judge what lies beside the splits."""
+        for name in names:
+            folder = self.tree / name
+            listing = self.explorer.list(folder)
+            near = near_names(name, SPLITS, cutoff=0.8)
+            if split_of(name) is not None:
+                what = f"{len(listing.images):,} images without class folders" if listing.images else "no images"
+                self.notes.append(f"{name}/ left out: {what} in it")
+            elif near and listing.folders:
+                raise DataError(f"{folder} is no split by its name: rename it to {near[0]}, or move it away")
+            else:
+                self.strangers.append(folder)
+
+    def _read_classes(self, split: str, folder: Path) -> None:
+        listing = self.explorer.list(folder)
+        if listing.images:
+            self.notes.append(f"{len(listing.images):,} images beside the class folders of {folder} left out")
+        for name in listing.folders:
+            inside = folder / name
+            emotion = self._class_of(name)
+            if emotion is not None:
+                self._add(split, emotion, inside)
+            elif name.isdecimal():
+                self.numbered.append(inside)
+            else:
+                inner = survey(inside, self.aliases, self.explorer)
+                if inner.unnamed and not inner.trees:
+                    self.unknown_classes.append(inside)
+                self.strangers.append(inside)
+
+    def _class_of(self, name: str) -> str | None:
+        emotion = canonical(name, self.aliases)
+        if emotion is None and name.isdecimal() and self.code_order is not None:
+            names = CODE_ORDERS[self.code_order]
+            return names[int(name)] if int(name) < len(names) else None
+        return emotion
+
+    def _add(self, split: str, emotion: str, folder: Path) -> None:
+        key = (split, emotion)
+        if key in self.files:
+            first = self._folder_of[key]
+            self.notes.append(f"{first.name}/ and {folder.name}/ in {folder.parent} both mean {emotion}: merged")
+        self._folder_of.setdefault(key, folder)
+        self.files.setdefault(key, []).extend(self._gather(folder, emotion))
+
+    def _gather(self, folder: Path, emotion: str) -> list[str]:
+        """Return the images in and below a class folder. Folders inside may be people or sources, but not classes."""
+        listing = self.explorer.list(folder)
+        relative = folder.relative_to(self.tree).as_posix()
+        paths = [f"{relative}/{name}" for name in listing.images]
+        if listing.others and not self.other_file:
+            self.other_file = f"{relative}/{listing.others[0]}"
+        for name in listing.folders:
+            meaning = canonical(name, self.aliases)
+            if split_of(name) is not None or (meaning is not None and (meaning != emotion or listing.images)):
+                raise DataError(
+                    f"{folder} is a class folder, and the folder {name}/ in it looks like a split or a class: "
+                    "arrange the images as train/happy/…, or move it away"
+                )
+            # a link to a folder above would be followed for ever
+            if Path(os.path.realpath(folder / name)) not in Path(os.path.realpath(folder), "x").parents:
+                paths += self._gather(folder / name, emotion)
+        return paths
+
+    def complain(self) -> None:
+        """Raise DataError for folders whose names would take a guess."""
+        if self.unknown_classes:
+            names = list(dict.fromkeys(folder.name for folder in self.unknown_classes))
+            others = f" (and {', '.join(f'{name}/' for name in names[1:6])})" if len(names) > 1 else ""
+            raise DataError(
+                f"unknown class folder {self.unknown_classes[0]}{others}; say what is meant: {alias_setting(names)}"
+            )
+        strange = [folder for folder in self.numbered if int(folder.name) > 6]
+        if strange:
+            setting = alias_setting(list(dict.fromkeys(folder.name for folder in self.numbered)))
+            raise DataError(f"class folder {strange[0]} is no number from 0 to 6; say what is meant: {setting}")
+        if self.numbered:
+            meanings = (f"{key} ({', '.join(names)})" for key, names in CODE_ORDERS.items())
+            raise DataError(
+                f"{self.numbered[0].parent}: classes are numbered; say in which order: "
+                f"data.code_order={' or data.code_order='.join(meanings)}"
+            )
+
+    def judge_strangers(self) -> list[str]:
+        """Return notes on folders that were left out: a second copy of this data set, another one, or neither."""
+        notes = []
+        for folder in self.strangers:
+            inner = survey(folder, self.aliases, self.explorer)
+            for tree in inner.trees:
+                copy = _Walk(tree, self.aliases, self.code_order, self.explorer)
+                count = sum(map(len, copy.files.values()))
+                same = {key: sorted(paths) for key, paths in copy.files.items()} == {
+                    key: sorted(paths) for key, paths in self.files.items()
+                }
+                what = "a second copy of the same" if same else "a copy or data set of its own, with"
+                notes.append(f"{tree.relative_to(self.tree)}/ left out: {what} {count:,} images")
+            if inner.unnamed and not inner.trees:
+                notes.append(f"{folder.relative_to(self.tree)}/ left out: neither a split nor a class")
+        return notes
+
+
+def _recover_official_split(files: Files) -> tuple[Files, str]:
+    """Divide test/ into the official validation and test images, where its file names tell, and say so in a note."""
+    in_train, in_test = (
+        {_usage(path) for (split, _), paths in files.items() if split == folder for path in paths}
+        for folder in ("train", "test")
+    )
+    official = {"publictest", "privatetest"}
+    if any(split == "validation" for split, _ in files) or not in_test & official:
+        return files, ""
+    if "training" in in_test or in_train & official:
+        return files, "Training_, PublicTest_ and PrivateTest_ images are mixed: split by folder, not the official way"
+    recovered: Files = {key: [] for key, paths in files.items() if not paths}
+    for (split, name), paths in files.items():
+        for path in paths:
+            public = split == "test" and _usage(path) == "publictest"
+            recovered.setdefault(("validation" if public else split, name), []).append(path)
+    return recovered, "official split read off the file names in test/: PublicTest_ is validation, PrivateTest_ is test"
+
+
+def _usage(path: str) -> str:
+    """Return the folded word before the first underscore of a file name: "publictest" for PublicTest_28709.jpg."""
+    return path.rpartition("/")[2].partition("_")[0].lower()
+
+
+def _natural(path: str) -> tuple[list[int | str], str]:
+    """Return a sort key that puts 9.jpg before 10.jpg; the path itself settles 1.jpg and 01.jpg."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path)], path

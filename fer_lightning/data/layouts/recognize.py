@@ -1,0 +1,160 @@
+"""Recognise a download: from whatever path the user typed to one table of images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from fer_lightning.core.errors import ConfigError, DataError
+from fer_lightning.core.suggestions import did_you_mean
+from fer_lightning.data.layouts.csv import KNOWN_FILES, has_pixel_columns, read_csv_table
+from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, Explorer, Survey, split_folders, split_of, survey
+from fer_lightning.data.layouts.folders import alias_setting, read_folder_table
+from fer_lightning.data.table.emotions import CODE_ORDERS, canonical
+from fer_lightning.data.table.image_table import ImageTable
+
+LAYOUTS: tuple[str, ...] = ("auto", "folders", "csv")
+ARCHIVES: tuple[str, ...] = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+
+
+def read_layout(
+    root: Path,
+    layout: str = "auto",
+    aliases: Mapping[str, str] | None = None,
+    code_order: str | None = None,
+    explorer: Explorer | None = None,
+) -> ImageTable:
+    """Recognise what lies at `root` and list it; no image is opened.
+
+    Class folders go before CSV files where both are there. Whether all splits have all classes is checked by
+    `table.select_classes`, because only the classes that are used have to agree.
+
+    Args:
+        root: The folder of a download, a wrapper around it, or a CSV file. A leading ~ is the home folder.
+        layout: "auto", "folders" or "csv".
+        aliases: The user's own class spellings, for example {"bored": "neutral"}.
+        code_order: What class folders named 0 to 6 mean, "fer2013" or "alphabetical"; None where they are not expected.
+        explorer: Lists the folders, and knows afterwards what was looked at; None for one of its own.
+
+    Returns:
+        The table, sorted by split, class and natural file name; `rows` counts from 0.
+
+    Raises:
+        ConfigError: `layout` or `code_order` is none of the choices.
+        DataError: Nothing usable at `root`; the message says what to type instead.
+    """
+    _check_choice("data.layout", layout, LAYOUTS)
+    if code_order is not None:
+        _check_choice("data.code_order", code_order, CODE_ORDERS)
+    root, explorer = absolute(root), Explorer() if explorer is None else explorer
+    if not os.path.exists(root):
+        raise _missing(root)
+    if not os.path.isdir(root):
+        explorer.look_at(root)
+        return _read_file(root, layout, code_order)
+    found = survey(root, aliases, explorer)
+    for path in found.csv_files:
+        explorer.look_at(path)
+    if found.trees and layout != "csv":
+        table = read_folder_table(_the_tree(root, found, aliases, explorer), aliases, code_order, explorer)
+        ignored = [path.name for path in found.csv_files if has_pixel_columns(path)]
+        if not ignored:
+            return table
+        note = f"class folders are used, {', '.join(ignored)} not; data.layout=csv takes the CSV"
+        return replace(table, notes=(*table.notes, note))
+    if found.csv_files and layout != "folders" and (layout == "csv" or not found.unnamed):
+        return _read_one_csv(root, found.csv_files, code_order)
+    raise _nothing(root, found, layout)
+
+
+def absolute(root: str | Path) -> Path:
+    """Return the path that the user means; links stay, so that the user's own names are in the messages."""
+    return Path(os.path.abspath(Path(root).expanduser()))
+
+
+def _check_choice(key: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{key}={value}: choose one of {', '.join(choices)}")
+
+
+def _read_file(path: Path, layout: str, code_order: str | None) -> ImageTable:
+    name = path.name.lower()
+    if name.endswith(ARCHIVES):
+        raise DataError(f"{path} is an archive: unpack it, then type data.root=FOLDER")
+    if not name.endswith(".csv"):
+        raise DataError(f"{path} is neither a folder nor a CSV file; type data.root=… with one of these")
+    if layout == "folders":
+        raise DataError(f"{path} is a file, and data.layout=folders wants a folder; type data.layout=csv")
+    return read_csv_table(path, code_order)
+
+
+def _read_one_csv(root: Path, files: list[Path], code_order: str | None) -> ImageTable:
+    """Read the CSV that holds faces; of several with known names that lie side by side the first known one."""
+    ranks = {path: KNOWN_FILES.index(name) if (name := path.name.lower()) in KNOWN_FILES else 99 for path in files}
+    files = sorted(files, key=ranks.__getitem__)
+    usable = [path for path in files if has_pixel_columns(path)]
+    if not usable:
+        return read_csv_table(files[0], code_order)  # raises the error that lists its columns
+    rivals = [path for path in usable if path.parent != usable[0].parent or ranks[path] == 99]
+    if len(usable) > 1 and rivals:
+        raise DataError(f"{root} holds several CSV files of faces: type {_suggest(usable)}")
+    table = read_csv_table(usable[0], code_order)
+    if len(usable) == 1:
+        return table
+    others = ", ".join(path.name for path in usable[1:])
+    return replace(table, notes=(*table.notes, f"{usable[0].name} is read, {others} beside it is not: the same faces"))
+
+
+def _the_tree(root: Path, found: Survey, aliases: Mapping[str, str] | None, explorer: Explorer) -> Path:
+    """Return the one data set; raise DataError where `root` is too high or too low for that."""
+    if len(found.trees) > 1:
+        raise DataError(f"{root} holds {len(found.trees)} data sets: type {_suggest(found.trees)}")
+    tree = found.trees[0]
+    if tree == root and split_of(root.name) is not None and not split_folders(root, aliases, explorer):
+        raise DataError(f"{root} is one split of a data set: type its parent, data.root={root.parent}")
+    return tree
+
+
+def _nothing(root: Path, found: Survey, layout: str) -> DataError:
+    """Return the error for a root where nothing can be read, with what probably helps."""
+    listing = Explorer().list(root)
+    archives = [name for name in listing.others if name.lower().endswith(ARCHIVES)]
+    if layout == "csv":
+        return DataError(f"{root}: no CSV file in it or below; type data.root=PATH/fer2013.csv, or data.layout=auto")
+    if layout == "folders" and found.csv_files:
+        return DataError(f"{root} holds no class folders but {found.csv_files[0].name}; type data.layout=csv")
+    if listing.images and canonical(root.name) is not None:
+        above = root.parent.parent if split_of(root.parent.name) is not None else root.parent
+        return DataError(f"{root} is the folder of one class: type that of the data set, data.root={above}")
+    if listing.images:
+        return DataError(
+            f"{root} holds {len(listing.images):,} images and no class folders: "
+            "sort them into folders named for the expressions, happy/, sad/ and so on"
+        )
+    if found.unnamed:
+        names = ", ".join(f"{folder.relative_to(root)}/" for folder in found.unnamed[:5])
+        setting = alias_setting([folder.name for folder in found.unnamed[:3]])
+        return DataError(f"{root}: images lie in {names}, named for no expression; say what is meant: {setting}")
+    if archives:
+        return DataError(f"{root} holds {', '.join(archives[:3])} and no images: unpack it there, and try again")
+    if not (listing.folders or listing.others):
+        return DataError(f"{root} is empty; type data.root=… with the folder or the CSV file of a data set")
+    suffixes = " ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
+    return DataError(f"{root}: no images ({suffixes}) and no fer2013.csv in it or below; type another data.root=…")
+
+
+def _missing(root: Path) -> DataError:
+    """Return the error for a path that is not there, with the names that do lie where it should."""
+    parent = next(folder for folder in root.parents if os.path.isdir(folder))
+    absent = root.relative_to(parent).parts[0]
+    listing = Explorer().list(parent)
+    near = did_you_mean(absent, (*listing.folders, *(name for name in listing.others if name.endswith(".csv"))))
+    hint = f"; {parent} holds {', '.join(listing.folders[:8]) or 'no folders'}"
+    return DataError(f"no such folder or file: data.root={root}{near or hint}")
+
+
+def _suggest(paths: list[Path]) -> str:
+    more = f" or one of {len(paths) - 5} more" if len(paths) > 5 else ""
+    return " or ".join(f"data.root={path}" for path in paths[:5]) + more

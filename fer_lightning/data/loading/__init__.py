@@ -1,0 +1,1 @@
+"""Batches: samplers, loaders, and images kept on the device."""

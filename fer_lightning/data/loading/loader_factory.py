@@ -1,0 +1,128 @@
+"""How batches reach the device: where the images lie, which engine augments them, and who reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from fer_lightning.core.errors import ConfigError
+from fer_lightning.data.augmentation.batched import BatchedEngine
+from fer_lightning.data.augmentation.spec import Augmentation
+from fer_lightning.data.loading.dataset import Engine, SplitImages
+from fer_lightning.data.loading.device_memory import fits, readable
+from fer_lightning.data.loading.loaders import BatchSampler, ResidentLoader, StreamedLoader
+
+Loader = ResidentLoader | StreamedLoader
+Auto = Literal["auto"]
+
+
+def build_engine(spec: Augmentation | None, name: str, seed: int, image_size: int, channels: int) -> Engine | None:
+    """Return what augments: whole batches on their device, unless only Albumentations can do what is asked for.
+
+    Args:
+        spec: what may happen to an image; None for nothing.
+        name: `auto`, `albumentations` or `batched`.
+        seed: of the draws.
+        image_size: pixels a side of the images.
+        channels: of the images.
+
+    Raises:
+        ConfigError: `batched` cannot do what `spec` asks for, or a transform of Albumentations fails on such images.
+    """
+    if spec is None:
+        return None
+    if name == "albumentations" or (name == "auto" and spec.extra):
+        from fer_lightning.data.augmentation.per_image import AlbumentationsEngine  # a quarter of a second to import
+
+        one_by_one = AlbumentationsEngine(spec, seed)
+        one_by_one.check(image_size, channels)
+        return one_by_one
+    return BatchedEngine(spec, seed)
+
+
+@dataclass
+class Delivery:
+    """The choices behind `data.engine`, `data.resident` and the loader's settings.
+
+    Attributes:
+        engine: augments training images.
+        resident: whether all images are kept in the memory of the device.
+        num_workers: processes that read, where they are not.
+        pin_memory: whether what is read goes through page-locked memory; `auto`: on its way to a GPU.
+        persistent_workers: whether these processes outlive an epoch; `auto`: yes.
+    """
+
+    engine: Engine | None
+    resident: bool | Auto = "auto"
+    num_workers: int = 0
+    pin_memory: bool | Auto = "auto"
+    persistent_workers: bool | Auto = "auto"
+    _kept: dict[tuple[int, torch.device], bool] = field(default_factory=dict, init=False, repr=False)
+
+    def keeps(self, need: int, device: torch.device) -> bool:
+        """Return whether `need` bytes of images are kept in the memory of the device.
+
+        Decided once: the images of one split leave less memory free for those of the next, which were counted too.
+
+        Raises:
+            ConfigError: that is asked for, and they do not fit, or are augmented elsewhere.
+        """
+        if self._per_image and device.type != "cpu":
+            if self.resident is True:
+                raise ConfigError(
+                    f"data.resident=true keeps the images on {device}, where Albumentations cannot change them; type "
+                    "data.resident=false, or data.engine=batched without augmentation.extra"
+                )
+            return False
+        if self._per_image and self.num_workers > 0 and self.resident == "auto":
+            return False  # these processes were asked for, and only what is read by them is augmented by them
+        if (need, device) not in self._kept:
+            self._kept[need, device] = fits(self.resident, need, device)
+        return self._kept[need, device]
+
+    def explain(self, need: int, device: torch.device) -> str:
+        """Return one line on where the images are and how they are augmented."""
+        how = "not augmented" if self.engine is None else "augmented in whole batches"
+        if self._per_image:
+            how = "augmented one by one by Albumentations"
+        if self.keeps(need, device):
+            return f"{readable(need)} of images kept in the memory of the {device.type.upper()}, {how}"
+        readers = f"{self.num_workers} loader process{'es' * (self.num_workers > 1)}"
+        by = readers if self.num_workers else "the training process"
+        return f"{readable(need)} of images read from disk batch by batch by {by}, {how}"
+
+    def loader(
+        self, images: SplitImages, sampler: BatchSampler, device: torch.device, *, need: int, train: bool
+    ) -> Loader:
+        """Return batches of a split on the device, augmented if they are to train on.
+
+        Args:
+            images: of the split.
+            sampler: what to draw of it.
+            device: where the batches shall lie.
+            need: bytes of the images of all splits.
+            train: whether to augment them.
+
+        Raises:
+            ConfigError: as in `keeps`.
+        """
+        engine = self.engine if train else None
+        if self.keeps(need, device):
+            return ResidentLoader(images, sampler, device, engine)
+        if self._per_image:
+            images.engine, engine = engine, None
+        return StreamedLoader(
+            images,
+            sampler,
+            device,
+            engine,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0 and self.persistent_workers is not False,
+            pin_memory=device.type == "cuda" if self.pin_memory == "auto" else self.pin_memory,
+        )
+
+    @property
+    def _per_image(self) -> bool:
+        return self.engine is not None and not isinstance(self.engine, BatchedEngine)

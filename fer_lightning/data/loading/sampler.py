@@ -1,0 +1,187 @@
+"""The one place that decides which images are read, in which order, by which process.
+
+Every order is a function of (seed, epoch) alone, and the ranks of a distributed run cut their shares out of that one
+order. So batches repeat under the same seed, and a resumed run goes on with the draws of the unbroken one. Because the
+sharing happens here, the Trainer needs `use_distributed_sampler=False`; with True Lightning refuses these samplers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch.distributed as dist
+from torch.utils.data import Sampler
+
+from fer_lightning.core.suggestions import did_you_mean
+from fer_lightning.data.loading.epoch_order import STRATEGIES, count_repeats, epoch_order, fixed_order
+
+
+class Draws(NamedTuple):
+    """One batch of what to draw; a persistent worker learns the epoch only from here.
+
+    Attributes:
+        rows: int64 `(B,)`, which images.
+        repeats: int64 `(B,)`, how often each came before in this epoch, over all ranks; so that it is augmented anew
+            each time.
+        epoch: 0 or more.
+    """
+
+    rows: np.ndarray
+    repeats: np.ndarray
+    epoch: int
+
+
+class TrainBatchSampler(Sampler[Draws]):
+    """Batches for training: as many, and of the same size, on each rank.
+
+    The strategies:
+        shuffle: each image once an epoch, in a new order.
+        balanced: each class equally often (to within one image), in as many draws as there are images. A class deals
+            its images from shuffled decks that last across epochs: none comes again before all have come.
+        sequential: each image once an epoch, always in one order, that of `fixed_order`.
+
+    Ranks take every `world_size`-th image, so W ranks with batches of B see together, step by step, the images that one
+    process with batches of W * B sees.
+
+    Args:
+        labels: (N,) int, class of each row; N at least 1.
+        batch_size: images a rank and batch.
+        strategy: one of the above.
+        seed: 0 or more; the same on all ranks.
+        drop_last: leave out the images that do not fill a batch on each rank; else a smaller batch comes last, filled
+            up with at most `world_size - 1` repeated images. Where there is not even one full batch, that smaller
+            batch is given in either case.
+        rank: place among the processes; None asks torch.distributed, when iterating.
+        world_size: number of processes; given or left out together with `rank`.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        labels: np.ndarray | Sequence[int],
+        batch_size: int,
+        *,
+        strategy: str,
+        seed: int,
+        drop_last: bool = True,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> None:
+        _check_shares(batch_size, rank, world_size)
+        if strategy not in STRATEGIES:
+            hint = did_you_mean(strategy, STRATEGIES)
+            raise ValueError(f"strategy={strategy!r} must be one of {', '.join(STRATEGIES)}{hint}")
+        if seed < 0:
+            raise ValueError(f"seed={seed} must be 0 or more")
+        self.labels = np.asarray(labels)
+        if self.labels.ndim != 1 or len(self.labels) == 0:
+            raise ValueError(f"labels must be of shape (N,) with N at least 1, not {self.labels.shape}")
+        self.batch_size = batch_size
+        self.strategy = strategy
+        self.seed = seed
+        self.epoch = 0
+        self._drop_last = drop_last  # not public: beside `batch_size` Lightning would take this for a BatchSampler
+        self._place = (rank, world_size)
+        self._resume = (0, 0)
+
+    @property
+    def sampler(self) -> TrainBatchSampler:
+        """Itself: Lightning calls `set_epoch` on `batch_sampler.sampler` and never on `batch_sampler`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch (0 or more) that the next iteration draws."""
+        self.epoch = epoch
+
+    def resume_at(self, epoch: int, batch: int) -> None:
+        """Leaves out the first `batch` batches of the next iteration, if that turns out to be over `epoch`."""
+        self._resume = (epoch, batch)
+
+    @property
+    def first_batch(self) -> int:
+        """Number of the batch that the next iteration starts with."""
+        epoch, batch = self._resume
+        return batch if epoch == self.epoch else 0
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch on this rank, whether or not resumed."""
+        _, world_size = _resolve_place(*self._place)
+        return len(self._batch_sizes(world_size))
+
+    def __iter__(self) -> Iterator[Draws]:
+        rank, world_size = _resolve_place(*self._place)
+        epoch, first = self.epoch, self.first_batch
+        self._resume = (0, 0)  # only once
+        sizes = self._batch_sizes(world_size)
+        # resize repeats from the start where the last batch needs filling up, and cuts off what drop_last leaves out
+        rows = np.resize(epoch_order(self.labels, self.strategy, self.seed, epoch), sum(sizes) * world_size)
+        again = self.strategy == "balanced" or len(rows) > len(self.labels)  # counting sorts, which takes a while
+        repeats = (count_repeats(rows) if again else np.zeros_like(rows))[rank::world_size]
+        rows = rows[rank::world_size]
+        stops = np.cumsum(sizes)
+        for start, stop in list(zip(stops - sizes, stops, strict=True))[first:]:
+            yield Draws(rows[start:stop], repeats[start:stop], epoch)
+
+    def _batch_sizes(self, world_size: int) -> list[int]:
+        full, rest = divmod(len(self.labels), self.batch_size * world_size)
+        sizes = [self.batch_size] * full
+        if rest and (full == 0 or not self._drop_last):
+            sizes.append(-(-rest // world_size))
+        return sizes
+
+
+class EvaluationBatchSampler(Sampler[Draws]):
+    """Batches of rows, each exactly once over all ranks, always in the order of `fixed_order`.
+
+    Each rank gives the same number of batches, because the forward pass of a distributed model waits for the others.
+    The batches of one step differ in size by at most one image; the last can be empty on some ranks.
+
+    Args:
+        count: number of rows, 0 or more.
+        batch_size: images a rank and batch.
+        rank: place among the processes; None asks torch.distributed, when iterating.
+        world_size: number of processes; given or left out together with `rank`.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(self, count: int, batch_size: int, rank: int | None = None, world_size: int | None = None) -> None:
+        _check_shares(batch_size, rank, world_size)
+        if count < 0:
+            raise ValueError(f"count={count} must be 0 or more")
+        self.count = count
+        self.batch_size = batch_size
+        self._place = (rank, world_size)
+
+    def __len__(self) -> int:
+        _, world_size = _resolve_place(*self._place)
+        return -(-self.count // (self.batch_size * world_size))
+
+    def __iter__(self) -> Iterator[Draws]:
+        rank, world_size = _resolve_place(*self._place)
+        rows = fixed_order(self.count)[rank::world_size]
+        for batch in range(len(self)):
+            part = rows[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield Draws(part, np.zeros_like(part), epoch=0)
+
+
+def _check_shares(batch_size: int, rank: int | None, world_size: int | None) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} must be 1 or more")
+    if (rank is None) != (world_size is None):
+        raise ValueError(f"rank={rank} and world_size={world_size} must be given together")
+    if rank is not None and world_size is not None and not 0 <= rank < world_size:
+        raise ValueError(f"rank={rank} must lie between 0 and world_size - 1 = {world_size - 1}")
+
+
+def _resolve_place(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    if rank is not None and world_size is not None:
+        return rank, world_size
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1

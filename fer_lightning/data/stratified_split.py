@@ -1,0 +1,128 @@
+"""Stratified splits that keep identical pictures together, and a count of those that a download has torn apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from fer_lightning.core.errors import ConfigError, DataError
+from fer_lightning.data.table.columns import Words
+from fer_lightning.data.table.image_table import SPLITS
+
+
+def stratified_split(
+    labels: np.ndarray,
+    fractions: Mapping[str, float],
+    *,
+    groups: np.ndarray | None,
+    seed: int,
+    classes: Sequence[str] | None = None,
+) -> Words:
+    """Put every image into a split, each class in the same proportions, each group on one side.
+
+    Within a class whole groups are drawn, so a class of n groups is off by less than one group from its share; a class
+    too small for that still gets one group in every split. A group of several labels counts as its most frequent one.
+    The result depends on the seed and the set of images, not on the order of rows where `groups` are content digests.
+
+    Args:
+        labels: (N,) int, not negative.
+        fractions: Split name to its share, each above 0, together 1.
+        groups: (N,) sortable, equal for images that must stay together (pixel-identical ones); None: each alone.
+        seed: 0 or more.
+        classes: Names by label, for messages.
+
+    Returns:
+        (N,) str, names of `fractions`.
+
+    Raises:
+        ConfigError: Fractions that are no shares of a whole.
+        DataError: A class has fewer groups than there are splits.
+    """
+    names = list(fractions)
+    shares = np.array([fractions[name] for name in names], dtype=float)
+    if not names or (shares <= 0).any() or abs(shares.sum() - 1) > 1e-6:
+        raise ConfigError(f"shares of a split must be above 0 and sum to 1: {dict(fractions)}")
+    if len(labels) == 0:
+        return Words(np.array([], dtype=np.uint8), names)
+    group, label_of_group = _group_labels(np.asarray(labels), groups)
+    split_of_group = np.zeros(len(label_of_group), dtype=np.uint8)
+    for label in np.unique(label_of_group).tolist():
+        members = np.flatnonzero(label_of_group == label)
+        if len(members) < len(names):
+            name = label if classes is None else classes[label]
+            raise DataError(
+                f"class {name} has {len(members)} different images, too few for {len(names)} splits "
+                f"({', '.join(names)}): add images, or leave it out with data.classes=[…]"
+            )
+        sizes = _apportion(len(members), shares)
+        state = int(np.random.SeedSequence([seed, label]).generate_state(1)[0])
+        for split in range(1, len(names)):
+            # What scikit-learn's train_test_split draws, by which checkpoints were trained; its import takes 0.5 s.
+            mixed = members[np.random.RandomState(state).permutation(len(members))]
+            drawn, members = np.split(mixed, [sizes[split]])
+            split_of_group[drawn] = split
+    return Words(split_of_group[group], names)
+
+
+def duplicates_across(digests: np.ndarray, splits: Words | np.ndarray) -> dict[tuple[str, str], int]:
+    """Count the images of a later split that have an identical twin in an earlier one.
+
+    Args:
+        digests: (N,) uint64, equal for pixel-identical images.
+        splits: (N,) str.
+
+    Returns:
+        (earlier, later) to the number of images in `later`, in the order train, validation, test; pairs without any are
+        left out. ("train", "test"): 288 says that 288 test images were also trained on.
+    """
+    present = [split for split in SPLITS if (splits == split).any()]
+    parts = {split: digests[splits == split] for split in present}
+    counts = {pair: _count_twins(*(parts[split] for split in pair)) for pair in combinations(present, 2)}
+    return {pair: count for pair, count in counts.items() if count}
+
+
+def _count_twins(earlier: np.ndarray, later: np.ndarray) -> int:
+    """Return how many of `later` are in `earlier`, both (n,) uint64, well mixed in their low bits."""
+    # Most of `earlier` is soon ruled out by its low bits, so that only a few have to be sorted.
+    mask = np.uint64(2 ** int(np.ceil(np.log2(8 * max(len(later), 1)))) - 1)
+    marked = np.zeros(int(mask) + 1, dtype=bool)
+    marked[later & mask] = True
+    pieces = np.array_split(earlier, len(earlier) // 2**18 + 1)
+    candidates = np.concatenate([piece[marked[piece & mask]] for piece in pieces])
+    return int(np.isin(later, candidates).sum())
+
+
+def _group_labels(labels: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the group of each image, (N,), and the most frequent label of each group, (G,)."""
+    if groups is None:
+        return np.arange(len(labels)), labels
+    _, first, group, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+    winners, width = labels[first], int(labels.max()) + 1
+    several = np.flatnonzero(sizes > 1)  # few, so that the table of votes is small
+    rows = np.flatnonzero((sizes > 1)[group])
+    ballots = np.searchsorted(several, group[rows]) * width + labels[rows]
+    winners[several] = np.bincount(ballots, minlength=len(several) * width).reshape(-1, width).argmax(axis=1)
+    return group, winners
+
+
+def _apportion(total: int, shares: np.ndarray) -> np.ndarray:
+    """Return whole numbers near `total * shares` that sum to `total`, each at least 1."""
+    quota = total * shares
+    sizes = np.maximum(np.floor(quota).astype(np.int64), 1)
+    while sizes.sum() < total:
+        sizes[np.argmax(quota - sizes)] += 1
+    while sizes.sum() > total:
+        sizes[np.argmax(np.where(sizes > 1, sizes - quota, -np.inf))] -= 1
+    return sizes
+
+
+def describe_twins(digests: np.ndarray, splits: Words | np.ndarray) -> tuple[str, ...]:
+    """Return a line for each pair of splits that share pixel-identical images; arguments as for `duplicates_across`."""
+    twins = duplicates_across(digests, splits)
+    return tuple(
+        f"{count:,} {there} images have a pixel-identical twin in {here}"
+        for (here, there), count in twins.items()
+        if count
+    )

@@ -1,0 +1,193 @@
+"""Drawn faces: the data set that is always there, and small trees in every layout for tests and documentation.
+
+The faces are easy for people, hard for a linear model on pixels (they move, turn, change skin, hair and light) and
+learnt by a small convolutional network within a minute. A score on them says that the program works, no more.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fer_lightning.core.errors import DataError
+from fer_lightning.data.synthetic.face_parameters import Dice
+from fer_lightning.data.synthetic.faces import draw_face
+from fer_lightning.data.table.emotions import EMOTIONS, FER2013_CODES
+from fer_lightning.data.table.image_table import SPLITS, ImageTable
+
+_USAGE = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
+
+# Paths of split -> image, without suffix; {name} and {Name} are the class, {n} counts the images of a split.
+_TREES: dict[str, dict[str, Sequence[str]]] = {
+    "train_validation": {"train": ["train/{name}/{n}"], "validation": ["validation/{name}/{n}"]},
+    "train_test": {"train": ["train/{name}/im{n}"], "test": ["test/{name}/im{n}"]},
+    "official": {
+        "train": ["train/{name}/Training_{n}"],
+        "validation": ["test/{name}/PublicTest_{n}"],
+        "test": ["test/{name}/PrivateTest_{n}"],
+    },
+    "nested": {
+        "train": ["images/train/{name}/{n}", "images/images/train/{name}/{n}"],
+        "validation": ["images/validation/{name}/{n}", "images/images/validation/{name}/{n}"],
+    },
+    "wrapped": {"train": ["archive/train/{name}/{n}"], "validation": ["archive/validation/{name}/{n}"]},
+    "flat": {"train": ["{Name}/{name}_{n}"]},
+}
+_TABLES = {  # header as in the download, and where the three values stand in it
+    "csv": ("fer2013.csv", ("emotion", "pixels", "Usage"), (0, 1, 2)),
+    "icml": ("icml_face_data.csv", ("emotion", " Usage", " pixels"), (0, 2, 1)),
+}
+
+
+def draw_faces(labels: np.ndarray, *, image_size: int, channels: int, seed: int) -> np.ndarray:
+    """Draw one face a label; each is a function of its label, its position and `seed` alone.
+
+    Args:
+        labels: (N,) integers into `EMOTIONS`.
+        image_size: height and width, pixels, 16 or more.
+        channels: 1 for grey, 3 for red, green, blue: the same pictures.
+        seed: 0 or more.
+
+    Returns:
+        (N, C, H, W), uint8.
+
+    Raises:
+        ValueError: a label is out of range, or there is no such picture.
+    """
+    labels = np.asarray(labels)
+    if labels.size and not 0 <= labels.min() <= labels.max() < len(EMOTIONS):
+        raise ValueError(f"labels must lie in 0..{len(EMOTIONS) - 1}, got {labels.min()}..{labels.max()}")
+    if image_size < 16 or channels not in (1, 3) or seed < 0:
+        raise ValueError(f"cannot draw image_size={image_size} (>= 16), channels={channels} (1, 3), seed={seed} (>= 0)")
+    images = np.empty((len(labels), image_size, image_size, channels), dtype=np.uint8)
+    for position, label in enumerate(labels.tolist()):
+        rng = np.random.Generator(np.random.Philox(key=(seed, position)))
+        picture = draw_face(EMOTIONS[label], rng, 2 * image_size)  # drawn large and shrunk: fine lines stay lines
+        picture = cv2.resize(picture, (image_size, image_size), interpolation=cv2.INTER_AREA)
+        if channels == 1:
+            picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None]
+        images[position] = _photograph(picture, rng)
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+def _photograph(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Blur a picture (H, W, C) uint8, light it from one side and add noise, as a poor camera would."""
+    dice, side = Dice(rng, 8), len(picture)
+    sigma = dice.between(0.0, 0.8) * side / 48
+    if sigma > 0.3 * side / 48:  # less cannot be seen
+        picture = cv2.GaussianBlur(picture, (0, 0), sigma).reshape(picture.shape)
+    slope = dice.between(0.0, 0.5) * np.exp(2j * np.pi * dice.between(0.0, 1.0))
+    ramp = np.linspace(-1.0, 1.0, side, dtype=np.float32)
+    gain = dice.between(0.7, 1.15) * (1.0 + float(slope.real) * ramp[:, None] + float(slope.imag) * ramp)
+    noise = dice.between(1.0, 7.0) * rng.standard_normal((side, side, 1), dtype=np.float32)
+    return np.clip(picture * gain[..., None] + (noise + dice.between(-15.0, 15.0)), 0.0, 255.0).astype(np.uint8)
+
+
+def synthetic_table(
+    train: int,
+    validation: int,
+    test: int,
+    *,
+    image_size: int,
+    channels: int,
+    seed: int,
+    classes: Sequence[str] = EMOTIONS,
+) -> tuple[ImageTable, np.ndarray]:
+    """Draw a data set with equally frequent classes.
+
+    A split's faces do not depend on the sizes of the others, and a larger split begins with the faces of a smaller one.
+
+    Args:
+        train, validation, test: images in each split.
+        image_size: height and width, pixels.
+        channels: 1 or 3.
+        seed: 0 or more.
+        classes: expressions to draw, some of `EMOTIONS`.
+
+    Returns:
+        The table and its images (N, C, H, W), uint8, in the order of its rows.
+
+    Raises:
+        DataError: one of `classes` is no expression that can be drawn.
+    """
+    unknown = sorted(set(classes) - set(EMOTIONS))
+    if unknown:
+        raise DataError(f"cannot draw {', '.join(unknown)}: drawn faces show {', '.join(EMOTIONS)} (data.classes=[…])")
+    counts = dict(zip(SPLITS, (train, validation, test), strict=True))
+    codes = np.array([EMOTIONS.index(name) for name in classes])
+    labels = np.concatenate([np.arange(count, dtype=np.int64) % len(classes) for count in counts.values()])
+    splits = np.repeat(SPLITS, list(counts.values()))
+    images, offset = [], 0
+    for split, count in counts.items():
+        own = labels[offset : offset + count]
+        images.append(draw_faces(codes[own], image_size=image_size, channels=channels, seed=_split_seed(seed, split)))
+        offset += count
+    numbers = np.concatenate([np.arange(count) for count in counts.values()])
+    drawn = ", ".join(f"{count:,} {split}" for split, count in counts.items() if count)
+    table = ImageTable(
+        root=Path("drawn-faces"),
+        source="synthetic",
+        paths=np.array([f"{s}/{classes[k]}/{n}" for s, k, n in zip(splits, labels, numbers, strict=True)], dtype=str),
+        labels=labels,
+        splits=splits,
+        classes=tuple(classes),
+        explanation=f"drawn faces (synthetic), not photographs: {drawn} images, {len(classes)} classes",
+        rows=np.arange(len(labels), dtype=np.int64),
+    )
+    return table, np.concatenate(images)
+
+
+def write_tree(
+    dest: Path, *, layout: str, per_class: int, image_size: int = 48, seed: int = 0, suffix: str = ".png"
+) -> None:
+    """Write drawn faces as users find real ones on their disks.
+
+    Args:
+        dest: folder to write into.
+        layout: `train_validation`, `train_test`, `official` (split told by file names), `nested` (with a second copy
+            inside itself), `wrapped` (one folder too high), `flat` (no splits), `csv` (fer2013.csv) or `icml`
+            (icml_face_data.csv).
+        per_class: images of each class in each split.
+        image_size: height and width, pixels.
+        seed: 0 or more.
+        suffix: image format of the folders.
+
+    Raises:
+        ValueError: no such layout.
+    """
+    if layout in _TABLES:
+        name, header, order = _TABLES[layout]
+        dest.mkdir(parents=True, exist_ok=True)
+        with (dest / name).open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            for split, emotion, _, image in _faces(SPLITS, per_class, image_size, seed):
+                row = (FER2013_CODES.index(emotion), " ".join(map(str, image.ravel())), _USAGE[split])
+                writer.writerow([row[column] for column in order])
+        return
+    if layout not in _TREES:
+        raise ValueError(f"unknown layout {layout!r}; one of {', '.join([*_TREES, *_TABLES])}")
+    for split, emotion, number, image in _faces(tuple(_TREES[layout]), per_class, image_size, seed):
+        encoded = cv2.imencode(suffix, image)[1].tobytes()
+        for pattern in _TREES[layout][split]:
+            path = dest / (pattern.format(name=emotion, Name=emotion.capitalize(), n=number) + suffix)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encoded)
+
+
+def _faces(
+    splits: Sequence[str], per_class: int, image_size: int, seed: int
+) -> Iterator[tuple[str, str, int, np.ndarray]]:
+    labels = np.arange(per_class * len(EMOTIONS)) % len(EMOTIONS)
+    for split in splits:
+        images = draw_faces(labels, image_size=image_size, channels=1, seed=_split_seed(seed, split))
+        for number, (label, image) in enumerate(zip(labels, images, strict=True)):
+            yield split, EMOTIONS[label], number, image[0]
+
+
+def _split_seed(seed: int, split: str) -> int:
+    return int(np.random.SeedSequence([seed, SPLITS.index(split)]).generate_state(1, np.uint64)[0])

@@ -1,0 +1,1 @@
+"""The table of images: one row per image, with its label and split."""

@@ -1,0 +1,212 @@
+"""One row an image: what every layout is read into, and how its classes are chosen, merged and checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from fer_lightning.core.errors import ConfigError, DataError
+from fer_lightning.core.suggestions import did_you_mean
+from fer_lightning.data.table.columns import Paths, Words
+from fer_lightning.data.table.emotions import EMOTIONS, canonical
+
+SPLITS: tuple[str, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTable:
+    """The images of one data set, listed and not yet opened.
+
+    Attributes:
+        root: Folder that `paths` start from: the one that holds the data set, wrappers taken off.
+        source: "folders", "csv" or "synthetic".
+        paths: (N,) str, posix path relative to `root`, or "fer2013.csv#17" (data row 17, from 0).
+        labels: (N,) the smallest unsigned integers that count `classes`, into them.
+        splits: (N,) str: "train", "validation", "test", or "" where the download gives none.
+        classes: Class names, canonical ones first and in canonical order, then others alphabetically.
+        explanation: One line that tells the user what was recognised.
+        rows: (N,) int64, the row in the unselected table, which is the row in the cache.
+        notes: One-line remarks, such as a second copy that was left out.
+        empty: (split, class) pairs that have a folder without an image in it.
+
+    `paths` and `splits` may be given as any column of str; they are kept as `Paths` and `Words`, which take few bytes
+    a row and are indexed and compared as arrays of str are.
+    """
+
+    root: Path
+    source: str
+    paths: Paths
+    labels: np.ndarray
+    splits: Words
+    classes: tuple[str, ...]
+    explanation: str
+    rows: np.ndarray
+    notes: tuple[str, ...] = ()
+    empty: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        small = np.min_scalar_type(len(self.classes))
+        object.__setattr__(self, "paths", Paths.of(self.paths))
+        object.__setattr__(self, "splits", Words.of(self.splits, (*SPLITS, "")))
+        object.__setattr__(self, "labels", np.asarray(self.labels).astype(small, copy=False))
+        lengths = {len(column) for column in (self.paths, self.labels, self.splits, self.rows)}
+        if len(lengths) != 1:
+            raise ValueError(f"columns of an ImageTable differ in length: {sorted(lengths)}")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def counts(self) -> dict[str, np.ndarray]:
+        """Return images a class, (K,) int64, for each split that is present, in the order of `SPLITS`."""
+        return {
+            split: np.bincount(self.labels[self.splits == split], minlength=len(self.classes))
+            for split in (*SPLITS, "")
+            if (self.splits == split).any()
+        }
+
+
+def order_classes(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the distinct names, canonical ones first and in canonical order, the others alphabetically."""
+    distinct = set(names)
+    return (*(name for name in EMOTIONS if name in distinct), *sorted(distinct - set(EMOTIONS)))
+
+
+def describe_counts(splits: Words | np.ndarray, classes: Sequence[str]) -> str:
+    """Return "28,695 train, 3,589 validation images, 7 classes" for a column of splits, (N,) str."""
+    counts = [f"{(splits == split).sum():,} {split}".rstrip() for split in (*SPLITS, "") if (splits == split).any()]
+    return f"{', '.join(counts)} images, {len(classes)} classes"
+
+
+def select_classes(
+    table: ImageTable, classes: Sequence[str] | None, merge: Mapping[str, Sequence[str]] | None
+) -> ImageTable:
+    """Merge classes, keep some of them, and check that every split has images of each.
+
+    Every reader of a table that trains or scores goes through here, also with None and None: this is where classes that
+    differ between splits are found, because only the classes that are used have to agree.
+
+    Args:
+        table: A table as it was read.
+        classes: Classes to keep, in the order wanted, named as they are after the merge, in any known spelling;
+            None keeps all, in the order of the table.
+        merge: New class to those that it takes in, for example {"negative": ["angry", "sad"]}; None merges nothing.
+
+    Returns:
+        A table with labels into the new classes and fewer rows, in the same order; `rows` keeps the rows of the cache.
+
+    Raises:
+        ConfigError: An unknown class, one that is merged twice, or fewer than two classes left.
+        DataError: A split has no image of a class, or the data set has fewer than two classes.
+    """
+    if classes is None and merge is None:
+        _check_classes(table)
+        return table
+    becomes = _merged_names(table.classes, merge)
+    present = order_classes(becomes.values())
+    kept = present
+    if classes is not None:
+        kept = tuple(dict.fromkeys(_known_class(name, present, becomes) for name in _as_list(classes, "data.classes")))
+    if len(kept) < 2:
+        raise ConfigError(
+            f"data.classes and data.merge leave {' and '.join(kept) or 'no class'}, and a classifier needs two; "
+            f"classes of the data set: {', '.join(table.classes)}"
+        )
+    code = np.array([kept.index(becomes[name]) if becomes[name] in kept else -1 for name in table.classes])
+    keep = (code >= 0)[table.labels]
+    selected = replace(
+        table,
+        paths=table.paths[keep],
+        labels=code[table.labels[keep]],
+        splits=table.splits[keep],
+        rows=table.rows[keep],
+        classes=kept,
+        explanation=f"{table.explanation}; used: {describe_counts(table.splits[keep], kept)} ({', '.join(kept)})",
+    )
+    _check_classes(selected)
+    return selected
+
+
+def digest_table(table: ImageTable) -> str:
+    """Return 16 hex digits, equal for tables that put the same images of the same labels into the same splits."""
+    digest = hashlib.sha256()
+    numbers = Words(table.labels, [str(label) for label in range(len(table.classes))])
+    for column in (table.paths, table.splits, numbers):
+        for piece in column.joined(b"\n"):
+            digest.update(piece)
+    return digest.hexdigest()[:16]
+
+
+def keep_first(table: ImageTable, limit: int) -> ImageTable:
+    """Keep the first `limit` images, 1 or more, of each class in each split."""
+    kept = [
+        np.flatnonzero((table.splits == split) & (table.labels == label))[:limit]
+        for split in (*SPLITS, "")
+        for label in range(len(table.classes))
+    ]
+    rows = np.sort(np.concatenate(kept))
+    return replace(table, **{name: getattr(table, name)[rows] for name in ("paths", "labels", "splits", "rows")})
+
+
+def _merged_names(classes: Sequence[str], merge: Mapping[str, Sequence[str]] | None) -> dict[str, str]:
+    """Return what each class of the table is called after the merge."""
+    becomes = {name: name for name in classes}
+    if merge is None:
+        return becomes
+    taken: dict[str, str] = {}
+    for target, sources in merge.items():
+        members = _as_list(sources, f"data.merge.{target}")
+        if not members:
+            raise ConfigError(f"data.merge.{target} is empty: name the classes that it takes in, {list(classes)}")
+        for member in members:
+            name = _known_class(member, classes, {}, key=f"data.merge.{target}")
+            if name in taken:
+                raise ConfigError(f"data.merge takes {name} into both {taken[name]} and {target}: keep one")
+            taken[name] = becomes[name] = str(target)
+    return becomes
+
+
+def _as_list(names: Sequence[str], key: str) -> list[str]:
+    # A lone word is a sequence of letters: data.classes=happy would otherwise ask for the classes h, a, p, p and y.
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise ConfigError(f"{key}={names} is no list: type {key}=[{names},…]")
+    return [str(name) for name in names]
+
+
+def _known_class(name: str, classes: Sequence[str], becomes: Mapping[str, str], key: str = "data.classes") -> str:
+    """Return the class that a word of the configuration means."""
+    if name in classes:
+        return name
+    meaning = canonical(name)
+    if meaning is not None and meaning in classes:
+        return meaning
+    for merged in (name, meaning):
+        if merged in becomes:
+            raise ConfigError(f"{key} names {name}, which data.merge takes into {becomes[merged]}: name that class")
+    hint = did_you_mean(name, classes) or f"; classes of the data set: {', '.join(classes)}"
+    raise ConfigError(f"{key} names {name}, which is no class of the data set{hint}")
+
+
+def _check_classes(table: ImageTable) -> None:
+    """Raise DataError where a split lacks a class, or where there is nothing to tell apart."""
+    counts = table.counts()
+    lacking = []
+    for split, per_class in counts.items():
+        absent = [name for name, count in zip(table.classes, per_class, strict=True) if count == 0]
+        if absent:
+            names = [f"{name} (its folder is empty)" if (split, name) in table.empty else name for name in absent]
+            lacking.append(f"{split} has no images of {', '.join(names)}".lstrip())
+    if lacking:
+        shared = np.all([per_class > 0 for per_class in counts.values()], axis=0)
+        complete = [name for name, has in zip(table.classes, shared, strict=True) if has]
+        cure = f"or use the classes that are complete: data.classes=[{','.join(complete)}]" if len(complete) > 1 else ""
+        what = "classes differ between the splits" if len(counts) > 1 else "a class is empty"
+        raise DataError(f"{table.root}: {what}: {'; '.join(lacking)}. Add images, {cure}".rstrip(", "))
+    if len(table.classes) < 2:
+        raise DataError(
+            f"{table.root}: only one class, {', '.join(table.classes)}; "
+            "point data.root=… at the folder that holds all the class folders"
+        )

@@ -1,0 +1,84 @@
+"""The record of what a run ran on: enough to repeat it, or to see why it cannot be."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from fer_lightning.runs.status import now
+
+PACKAGES = (
+    "fer_lightning",
+    "torch",
+    "torchvision",
+    "lightning",
+    "hydra-core",
+    "omegaconf",
+    "timm",
+    "torchmetrics",
+    "albumentations",
+    "opencv-python-headless",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+)
+
+
+def describe_environment(**facts: Any) -> dict[str, Any]:
+    """Return a JSON-ready record: versions, git commit, command, machine, and the `facts` given."""
+    return {
+        "time": now(),
+        "command": shlex.join([Path(sys.executable).name, *_program(), *sys.argv[1:]]),
+        "git": _git_state(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: installed_version(name) for name in PACKAGES},
+        **facts,
+    }
+
+
+def write_environment(folder: Path, **facts: Any) -> None:
+    """Write `describe_environment(**facts)` to `environment.json`; records of earlier sessions stay under `before`."""
+    file = folder / "environment.json"
+    record = describe_environment(**facts)
+    if file.is_file():
+        record["before"] = json.loads(file.read_text())
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _program() -> list[str]:
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return [sys.argv[0]] if spec is None else ["-m", spec.name.removesuffix(".__main__")]
+
+
+def installed_version(package: str) -> str | None:
+    """Return the version of a package as pip knows it; None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Commit of the checkout that this package runs from, and whether it was changed; None when installed."""
+    folder = Path(__file__).parents[1]
+
+    def ask(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        if Path(ask("rev-parse", "--show-toplevel")) != folder.parent.resolve():
+            return None  # installed into an environment that happens to lie in somebody else's checkout
+        changed = ask("status", "--porcelain", "--untracked-files=no")
+        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(changed)}
+    except (OSError, subprocess.SubprocessError):
+        return None

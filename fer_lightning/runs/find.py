@@ -1,0 +1,57 @@
+"""Run folders in and below some places."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fer_lightning.core.errors import ConfigError, DataError
+from fer_lightning.runs.status import FILE
+
+SIGNS = (FILE, "metrics.json")
+INSIDE = {"checkpoints", "tensorboard", "csv", ".hydra"}  # of a run; no other run lies in there
+
+
+def find_runs(places: Sequence[str | Path]) -> list[Path]:
+    """Return every run folder in or below some places, each once, in the order of their numbers and names.
+
+    Raises:
+        ConfigError: no place is named.
+        DataError: a place is not there, or holds no run.
+    """
+    if not places:
+        raise ConfigError("runs is empty: type the folders of runs or sweeps, or one above them, e.g. outputs/multirun")
+    found: dict[Path, Path] = {}
+    for place in map(Path, places):
+        place = place.expanduser()
+        if not place.is_dir():
+            where = f"{place} is a file" if place.exists() else f"there is no folder {place}"
+            raise DataError(f"{where}; type the folder of a run or a sweep, or one above them, e.g. outputs/multirun")
+        inside = [folder for folder in _walk(place) if any((folder / sign).is_file() for sign in SIGNS)]
+        found |= {folder.resolve(): folder for folder in inside if folder.resolve() not in found}
+        if not inside:
+            raise DataError(
+                f"no run in or below {place}: a run's folder holds {' or '.join(SIGNS)}, as python -m"
+                " fer_lightning.train writes them; type the folder of a run or a sweep, or one above them"
+            )
+    return sorted(found.values(), key=lambda folder: _natural(folder.as_posix()))
+
+
+def _walk(place: Path) -> Iterator[Path]:
+    """Yield a folder and all below it, links followed, none twice."""
+    seen = set()
+    for root, folders, _ in os.walk(place, followlinks=True):
+        real = os.path.realpath(root)
+        inside = sorted(Path(root, name) for name in folders if name not in INSIDE)
+        inside.sort(key=Path.is_symlink)  # last, so that a run is called by its own name
+        folders[:] = [] if real in seen else [path.name for path in inside]
+        if real not in seen:
+            yield Path(root)
+        seen.add(real)
+
+
+def _natural(text: str) -> list[tuple[bool, int, str]]:
+    """Sort key by which 2 comes before 10."""
+    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", text)]

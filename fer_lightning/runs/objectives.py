@@ -1,0 +1,82 @@
+"""What a sweep optimises: scores that training logs, and what the network costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from fer_lightning.config.rules import MONITORS, get
+from fer_lightning.core.errors import ConfigError
+from fer_lightning.core.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+    import torch
+
+LATENCY, PARAMETERS = "latency", "parameters"
+MODES = {**MONITORS, LATENCY: "min", PARAMETERS: "min"}
+_WARM_UP, _TIMED = 10, 50  # passes
+
+
+def objectives(cfg: DictConfig) -> list[str]:
+    """Return what a sweep optimises: `sweep.objectives`, or `monitor` where that is null.
+
+    Raises:
+        ConfigError: one of them is never measured, or is named twice.
+    """
+    typed = get(cfg, "sweep.objectives")
+    if typed is None:
+        return [str(cfg.monitor)]
+    names = [typed] if isinstance(typed, str) else [str(name) for name in typed]
+    for name in names:
+        if name not in MODES:
+            raise ConfigError(
+                f"sweep.objectives={name} is never measured{did_you_mean(name, MODES)}; there are {', '.join(MODES)}"
+            )
+    if len(set(names)) < max(1, len(names)):
+        raise ConfigError(f"sweep.objectives=[{','.join(names)}] must name one or more, each once")
+    return names
+
+
+def directions(names: Sequence[str]) -> list[str]:
+    """Return `maximize` or `minimize` for each objective, as Optuna says it."""
+    return ["maximize" if MODES[name] == "max" else "minimize" for name in names]
+
+
+def measure(
+    names: Sequence[str], trainer: pl.Trainer, model: pl.LightningModule, image: Any, row: dict[str, float]
+) -> dict[str, float]:
+    """Return the objectives of a trained network, those that can be had.
+
+    Args:
+        names: of the objectives.
+        trainer: that trained it, whose device and precision are timed.
+        model: with the best weights.
+        image: uint8 `(C, H, W)`, an array.
+        row: scores logged in the epoch of these weights.
+    """
+    import torch
+
+    costs = {
+        LATENCY: lambda: _latency(trainer, model, torch.as_tensor(image)),
+        PARAMETERS: lambda: float(sum(parameter.numel() for parameter in model.parameters())),
+    }
+    return {name: costs[name]() if name in costs else row[name] for name in names if name in (*costs, *row)}
+
+
+def _latency(trainer: pl.Trainer, model: pl.LightningModule, image: torch.Tensor) -> float:
+    """Return the median time of one image through the network on the device of the run, in milliseconds."""
+    import torch
+
+    device = trainer.strategy.root_device
+    model.to(device).eval()
+    batch, times = image[None].to(device), []
+    with torch.inference_mode(), trainer.precision_plugin.forward_context():
+        for _ in range(_WARM_UP + _TIMED):
+            begun = time.perf_counter()
+            model(batch).cpu()  # waits for the device
+            times.append(time.perf_counter() - begun)
+    return 1000 * sorted(times[_WARM_UP:])[_TIMED // 2]

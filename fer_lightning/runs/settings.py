@@ -1,0 +1,154 @@
+"""What runs were told: their settings as flat tables, those that differ between them, and short names for these."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fer_lightning.runs.config_hash import ELSEWHERE
+
+SEEDS = ("seed", "data.seed", "data.draw_seed")
+NAMES = {"model.backbone": "model"}  # whose last word says less than the first
+WATCHING = ("progress_bar", "lr_monitor", "history", "batch_preview", "validation_pictures", "stop_on_interrupt")
+# where things lie and how they are watched, which no score depends on
+APART = (
+    "hydra",
+    "split",
+    "ckpt_path",
+    "data.cache_dir",
+    "trainer.enable_progress_bar",
+    "trainer.profiler",
+    *(f"callbacks.{name}" for name in WATCHING),
+    *ELSEWHERE,
+    "machine",
+)
+PATH = re.compile(r"^[~./]|/.*/")
+LINK = re.compile(r"\$\{([a-z][\w.]*)\}")
+TARGET = "_target_"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a run.
+
+    Attributes:
+        values: dotted key → number, text, truth value or None; lists are text.
+        links: keys that only repeat the value of another.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    links: frozenset[str] = frozenset()
+
+
+def read_settings(path: Path) -> Settings:
+    """Read a run's `.hydra/config.yaml`; what interpolates anything but another key stays as it is written.
+
+    Raises:
+        OSError, ValueError: the file cannot be read, or is no configuration.
+    """
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with it
+    try:
+        tree = yaml.load(path.read_text(encoding="utf-8"), loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is no YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise ValueError("it holds no settings")
+    raw = {key: value for key, value in _flatten(tree) if not _is_apart(key)}
+    sources = {key: match[1] for key, value in raw.items() if (match := LINK.fullmatch(str(value)))}
+    links = {key: source for key, source in sources.items() if source in raw}
+    return Settings({key: raw[links.get(key, key)] for key in raw}, frozenset(links))
+
+
+def differing(runs: Sequence[Settings], typed: Collection[str] = ()) -> list[str]:
+    """Return the keys whose values differ between runs: those that were typed, those of a group that was, the others.
+
+    Left out is what follows from another: a key that always repeats another, and one that only some choices of a group
+    know (AdamW's `amsgrad` beside SGD's `momentum`) as long as nobody has changed it. A key that an older version did
+    not have yet counts as null.
+
+    Args:
+        runs: to compare.
+        typed: keys and groups on the runs' command lines.
+    """
+    keys = list(dict.fromkeys(key for run in runs for key in run.values))
+    vary = [key for key in keys if len({_comparable(run.values.get(key)) for run in runs}) > 1]
+    free = [key for key in vary if not all(key in run.links or key not in run.values for run in runs)]
+    kept = [key for key in free if not _follows(key, free, runs)]
+    chosen = {key: key.removesuffix(f".{TARGET}") if key not in NAMES else NAMES[key] for key in kept}
+    groups = {key: key.split(".")[0] for key in kept}
+    # seeds last: what they matter is noise
+    order = {key: (key not in typed, chosen[key] not in typed, groups[key] not in typed) for key in kept}
+    return sorted(kept, key=lambda key: (key in SEEDS, *order[key]))
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Return the shortest name for each key that no other has: `lr`, or `optimizer.lr` beside `scheduler.lr`."""
+    words = {key: NAMES.get(key, key.removesuffix(f".{TARGET}")).split(".") for key in keys}
+    length = dict.fromkeys(keys, 1)
+    while True:
+        names = {key: ".".join(words[key][-length[key] :]) for key in keys}
+        taken = list(names.values())
+        clashes = [key for key in keys if taken.count(names[key]) > 1 and length[key] < len(words[key])]
+        if not clashes:
+            return names
+        for key in clashes:
+            length[key] += 1
+
+
+def show(key: str, value: Any) -> str:
+    """Return a value as people write it; a path or a class by its last part."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = str(value)
+    if key.endswith(TARGET):
+        return text.rpartition(".")[2]
+    return text.rstrip("/").rpartition("/")[2] if PATH.search(text) else text
+
+
+def identity(settings: Settings, keys: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return what is equal for two runs that agree on these keys."""
+    return tuple(_comparable(settings.values.get(key)) for key in keys)
+
+
+def told(settings: Settings, keys: Sequence[str]) -> tuple[str, ...]:
+    """Return the values of these keys as text, a dash for what a run does not know."""
+    return tuple(show(key, settings.values[key]) if key in settings.values else "–" for key in keys)
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", str(value) if isinstance(value, list) else value
+
+
+def _is_apart(key: str) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in APART)
+
+
+def _comparable(value: Any) -> tuple[str, str]:
+    """1 and 1.0 are the same setting, 1 and true are not."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return ("number", repr(float(value))) if number else (type(value).__name__, str(value))
+
+
+def _follows(key: str, vary: Sequence[str], runs: Sequence[Settings]) -> bool:
+    """Whether some runs lack a key because they chose another class for its group, and the others agree on it."""
+    knowing = [run for run in runs if key in run.values]
+    parts = key.split(".")
+    targets = [".".join([*parts[:end], TARGET]) for end in range(len(parts) - 1, 0, -1)]
+    target = next((name for name in targets if name in vary and name != key), None)
+    if target is None or len(knowing) == len(runs):
+        return False
+    pairs = {(str(run.values.get(target)), _comparable(run.values[key])) for run in knowing}
+    return len(pairs) == len({choice for choice, _ in pairs})

@@ -1,0 +1,171 @@
+"""What became of a run: `status.json` in its folder, written by the run, so that a killed one still says it ran."""
+
+from __future__ import annotations
+
+import errno
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from fer_lightning.core.atomic_write import replacing
+from fer_lightning.core.errors import DataError, DivergedError, StorageError, UserError, first_lines
+
+FILE = "status.json"
+RUNNING, FINISHED, PRUNED, FAILED, INTERRUPTED = "running", "finished", "pruned", "failed", "interrupted"
+STATES = (RUNNING, FINISHED, PRUNED, FAILED, INTERRUPTED)
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed", "cannot allocate memory")
+_NO_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
+
+
+class Pruned(Exception):
+    """Training ended early, because the other trials of its sweep leave it no hope."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """The account of a run.
+
+    Attributes:
+        status: `running`, `finished`, `pruned`, `failed` or `interrupted`; a run that was killed stays `running`.
+        reason: of a failure: `out of memory`, `diverged`, `data`, `configuration`, `killed`, `storage` or `error`.
+        message: what it said.
+        identity: of its settings; see `sweeps.identity`.
+        fingerprint: of the images it was trained on, once they are known.
+        overrides: what it was started with.
+        values: what a sweep compares it by, name → value.
+        attempts: how often it was started.
+        begun: when the last attempt was, in ISO 8601.
+        ended: when that ended.
+        seconds: that the attempt took.
+    """
+
+    status: str = RUNNING
+    reason: str | None = None
+    message: str | None = None
+    identity: str | None = None
+    fingerprint: str | None = None
+    overrides: list[str] = field(default_factory=list)
+    values: dict[str, float] = field(default_factory=dict)
+    attempts: int = 1
+    begun: str | None = None
+    ended: str | None = None
+    seconds: float | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.status in (FINISHED, PRUNED)
+
+
+def read_status(folder: Path) -> Status | None:
+    """Return what a run folder says of itself; None where it says nothing that can be read."""
+    try:
+        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        known = {item.name: content[item.name] for item in fields(Status) if item.name in content}
+        status = Status(**{"status": content["status"], **known})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    kinds = {"values": dict, "overrides": list, "attempts": int, "seconds": (int, float, type(None))}
+    sound = status.status in STATES and all(isinstance(getattr(status, name), kind) for name, kind in kinds.items())
+    return status if sound else None
+
+
+def write_status(folder: Path, status: Status) -> None:
+    """Write the account; a reader finds the old one or the new one, never half of it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / FILE) as new:
+        new.write_text(json.dumps(asdict(status), indent=2) + "\n", encoding="utf-8")
+
+
+def write_failure(folder: Path, identity: str, overrides: Sequence[str], reason: str, message: str) -> None:
+    """Keep the account of a run that could not even begin.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    about = {"identity": identity, "overrides": [*overrides], "begun": now(), "ended": now()}
+    write_status(folder, Status(status=FAILED, reason=reason, message=message, **about))
+
+
+def note(folder: Path, **facts: Any) -> None:
+    """Add facts to the account of a run, if it keeps one: one that is driven from a notebook does not."""
+    status = read_status(folder)
+    if status is not None:
+        write_status(folder, replace(status, **facts))
+
+
+@contextmanager
+def recorded(folder: Path, identity: str, overrides: Sequence[str]) -> Iterator[None]:
+    """Keep the account of a run while it lasts: that it runs, and how it ended.
+
+    Raises:
+        OSError: the account cannot be written.
+    """
+    before, clock = read_status(folder), time.monotonic()
+    attempts = 1 if before is None else before.attempts + 1
+    write_status(folder, Status(identity=identity, overrides=[*overrides], attempts=attempts, begun=now()))
+
+    def end(status: str, **facts: Any) -> None:
+        note(folder, status=status, ended=now(), seconds=round(time.monotonic() - clock, 2), **facts)
+
+    try:
+        yield
+    except Pruned as hopeless:
+        end(PRUNED, message=str(hopeless))
+        raise
+    except Exception as error:
+        end(FAILED, reason=reason_of(error), message=message_of(error))
+        raise
+    except BaseException:  # Ctrl-C, which Lightning turns into SystemExit
+        end(INTERRUPTED)
+        raise
+    end(FINISHED)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the kind of a failure, by the first among an error and its causes that tells."""
+    chain = [*_chain(error)]
+    for one in chain:
+        text = str(one).lower()
+        if isinstance(one, DivergedError):
+            return "diverged"
+        if isinstance(one, StorageError) or (isinstance(one, OSError) and one.errno in _NO_STORAGE):
+            return "storage"
+        if isinstance(one, MemoryError) or type(one).__name__ == "OutOfMemoryError":
+            return "out of memory"
+        if isinstance(one, (RuntimeError, OSError)) and any(words in text for words in _NO_MEMORY):
+            return "out of memory"
+    for one in chain:
+        if isinstance(one, DataError):
+            return "data"
+        if isinstance(one, UserError):
+            return "configuration" if one.exit_code == 2 else "error"
+    return "error"
+
+
+def message_of(error: BaseException) -> str:
+    """Return what a failure said: all of a message for the user, the beginning of others."""
+    for one in _chain(error):
+        if isinstance(one, UserError):
+            return str(one)
+    return f"{type(error).__name__}: {first_lines(error)}"
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__

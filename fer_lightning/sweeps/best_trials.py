@@ -1,0 +1,61 @@
+"""What an Optuna sweep found: its best trial, or those among which several objectives leave the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from optuna.trial import FrozenTrial
+
+from fer_lightning.core.atomic_write import replacing
+from fer_lightning.sweeps.study import JOB, Study
+
+FILE = "optimization_results.yaml"
+
+
+def report_solutions(study: Study, folder: Path, names: Sequence[str]) -> None:
+    """Write the solutions, as hydra-optuna-sweeper does but with more of each, and print them.
+
+    Args:
+        study: when its sweep has ended.
+        folder: of the sweep.
+        names: of the objectives.
+    """
+    found = sorted(study.solutions(), key=lambda trial: trial.values, reverse=True)
+    if not found:
+        return
+    solutions = [_describe(trial, names) for trial in found]
+    if len(names) > 1:
+        result: dict[str, Any] = {"name": "optuna", "solutions": solutions}
+    else:
+        best = solutions[0]
+        result = {"name": "optuna", "best_params": best["params"], "best_value": found[0].value, **best}
+    with replacing(folder / FILE) as new:
+        OmegaConf.save(OmegaConf.create(result), new)
+    _print(found, names)
+
+
+def _describe(trial: FrozenTrial, names: Sequence[str]) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "values": dict(zip(names, trial.values, strict=True)),
+        "params": trial.params,
+        "overrides": [f"{name}={'null' if value is None else value}" for name, value in trial.params.items()],
+        "job": trial.user_attrs.get(JOB),
+    }
+
+
+def _print(found: Sequence[FrozenTrial], names: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    title = "the best trial" if len(names) == 1 else "no other trial is better in all"
+    table = Table("trial", *names, "overrides", show_edge=False, pad_edge=False, title=title, title_justify="left")
+    for trial in found:
+        overrides = " ".join(_describe(trial, names)["overrides"])
+        table.add_row(f"{trial.number}", *(f"{value:.4g}" for value in trial.values), overrides)
+    console.print()
+    console.print(table)

@@ -1,0 +1,117 @@
+"""The jobs of a sweep's folder: which there are, what came of them, and where the next one goes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fer_lightning.runs.lock import at_work
+from fer_lightning.runs.status import FILE, RUNNING, Status, read_status
+
+_LONGEST = 100  # characters of a folder's name, of which file systems take 255 bytes
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep.
+
+    Attributes:
+        folder: inside that of the sweep, `<number>_<what differs>`.
+        overrides: that make it what it is.
+        identity: of its settings.
+    """
+
+    folder: Path
+    overrides: tuple[str, ...]
+    identity: str
+
+    @property
+    def number(self) -> int:
+        return _number(self.folder)
+
+    @property
+    def status(self) -> Status | None:
+        """What the job says of itself; None where it has not begun."""
+        return read_status(self.folder)
+
+    @property
+    def label(self) -> str:
+        """What differs, as its folder says it."""
+        return self.folder.name.partition("_")[2]
+
+
+class Jobs:
+    """The jobs in a folder, by their identity.
+
+    Args:
+        folder: of the sweep; need not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.known: list[Job] = []
+        for place in sorted(folder.glob("[0-9]*"), key=_number):
+            status = read_status(place)
+            if status is not None and status.identity is not None and _number(place) >= 0:
+                self.known.append(Job(place, tuple(status.overrides), status.identity))
+
+    def place(self, overrides: Sequence[str], identity: str, label: str, fingerprint: Callable[[], str | None]) -> Job:
+        """Return the job of these settings: the one that is there, or a new one, numbered next.
+
+        Args:
+            overrides: of the job.
+            identity: of its settings.
+            label: what differs from other jobs, for the name of a new folder.
+            fingerprint: returns that of today's images; asked for where a job was trained on some. Other images make
+                another job.
+        """
+        for job in self.known:
+            if job.identity == identity:
+                status = job.status
+                trained_on = None if status is None else status.fingerprint
+                # images that cannot be read today are no others
+                if trained_on is None or fingerprint() in (None, trained_on):
+                    return job
+        job = Job(self._blank(label) or self.folder / file_name(self._next(), label), tuple(overrides), identity)
+        self.known.append(job)
+        return job
+
+    def _blank(self, label: str) -> Path | None:
+        """Return a folder that was made for such a job by a process that did not live to begin it."""
+        taken = {job.folder for job in self.known}
+        places = sorted(set(self.folder.glob("[0-9]*")) - taken, key=_number)
+        blank = (place for place in places if (place / ".hydra").is_dir() and not (place / FILE).exists())
+        return next((place for place in blank if place.name == file_name(_number(place), label)), None)
+
+    def _next(self) -> int:
+        numbers = (_number(place) for place in self.folder.glob("*") if place.is_dir())
+        return max([-1, *numbers, *(job.number for job in self.known)]) + 1
+
+
+def died(job: Job) -> bool:
+    """Whether a job began and ended without a word."""
+    status = job.status
+    return status is not None and status.status == RUNNING and not at_work(job.folder)
+
+
+def label_of(overrides: Mapping[str, Any]) -> str:
+    """Return what differs as `model=vgg16,lr=0.001`: the last word of each key, as far as that is enough."""
+    last = [key.rpartition(".")[2] for key in overrides]
+    names = [short if last.count(short) == 1 else key for key, short in zip(overrides, last, strict=True)]
+    return ",".join(f"{name}={value}" for name, value in zip(names, overrides.values(), strict=True))
+
+
+def file_name(number: int, label: str) -> str:
+    """Return the name of a job's folder, which every file system and TensorBoard's list can take."""
+    plain = re.sub(r"[^\w=.,+-]+", "-", label).strip("-")
+    if len(plain) > _LONGEST and "," in plain[:_LONGEST]:
+        plain = plain[: plain.rindex(",", 0, _LONGEST)]  # no setting without its value
+    return f"{number}_{plain[:_LONGEST]}".rstrip("_.,-")
+
+
+def _number(folder: Path) -> int:
+    found = re.match(r"\d+(?=_|$)", folder.name)
+    return int(found[0]) if found else -1

@@ -1,0 +1,62 @@
+"""What an Optuna sweep searches, read from overrides as Hydra writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from hydra.errors import HydraException
+from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
+from omegaconf import DictConfig
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from fer_lightning.config.hydra_errors import explain
+from fer_lightning.config.overrides import override_key
+from fer_lightning.core.errors import ConfigError, first_lines
+
+
+class Space(NamedTuple):
+    """What is searched, and what is the same in all trials."""
+
+    searched: dict[str, BaseDistribution]
+    fixed: list[str]
+
+    def example(self) -> list[str]:
+        """Return the overrides of one trial that there could be."""
+        return [*(f"{name}={_example(distribution)}" for name, distribution in self.searched.items()), *self.fixed]
+
+
+def read_space(params: DictConfig | None, typed: Sequence[str]) -> Space:
+    """Return what is searched and what is not.
+
+    Args:
+        params: of the YAML files, which may be nested.
+        typed: overrides, which come first.
+
+    Raises:
+        ConfigError: something cannot be read.
+    """
+    keys = {override_key(item) for item in typed}
+    shipped = [f"{key}={value}" for key, value in _flat(params).items() if key not in keys]
+    try:
+        searched, fixed, plain = create_params_from_overrides([*shipped, *typed])
+    except HydraException as error:
+        raise ConfigError(explain(error, [*shipped, *typed])) from error
+    except (ValueError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(f"the search space cannot be read: {first_lines(error)}") from error
+    return Space(searched, [*(f"{name}={value}" for name, value in fixed.items()), *plain])
+
+
+def _flat(params: Any, prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in ({} if params is None else params).items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, (dict, DictConfig)) else {f"{prefix}{key}": value}
+    return found
+
+
+def _example(distribution: BaseDistribution) -> Any:
+    """Return one value, as on a command line, of those that a parameter can have."""
+    if isinstance(distribution, CategoricalDistribution):
+        value = distribution.choices[0]
+        return "null" if value is None else value
+    return distribution.low  # type: ignore[attr-defined]

@@ -1,0 +1,120 @@
+"""Which arithmetic a device has, and whether bf16 pays on it: tried, not assumed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fer_lightning.core.atomic_write import replacing
+from fer_lightning.core.errors import ConfigError
+from fer_lightning.system.resources import available_cores
+
+WORTHWHILE = 1.1  # times as fast as fp32: less is within the noise of a trial this short
+_ANSWER = "FER_LIGHTNING_BF16_SPEEDUP"
+_FP16 = ("16-mixed", "16-true", "16")
+
+
+def device_name(accelerator: str) -> str:
+    """Return what the device calls itself."""
+    if accelerator in ("gpu", "cuda") and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    if accelerator == "mps":
+        return "Apple GPU"
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return f"{line.partition(':')[2].strip()}, {available_cores()} cores"
+    return f"CPU with {available_cores()} cores"
+
+
+def has_bf16(accelerator: str) -> bool:
+    """Whether a device has bf16 instructions: AVX-512 BF16 or AMX on a CPU, tensor cores from Ampere on."""
+    if accelerator in ("gpu", "cuda"):
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    if accelerator == "mps":
+        return False
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(check is not None and check() for check in checks)
+
+
+def check_precision(precision: str, accelerator: str) -> None:
+    """Raise a ConfigError where a device lacks the arithmetic that was asked for."""
+    name, rest = device_name(accelerator), "32-true"
+    if has_bf16(accelerator):
+        rest = "bf16-mixed, or 32-true"
+    if precision in _FP16 and accelerator == "cpu":
+        raise ConfigError(f"trainer.precision={precision}: no fp16 arithmetic on {name}; type trainer.precision={rest}")
+    if precision.startswith("bf16") and accelerator in ("gpu", "cuda") and not has_bf16(accelerator):
+        cure = "16-mixed, or 32-true"
+        raise ConfigError(f"trainer.precision={precision}: no bf16 arithmetic on {name}; type trainer.precision={cure}")
+
+
+def bf16_speedup(accelerator: str, threads: int, memory: Path | None = None) -> float:
+    """Return how many times as fast as fp32 a device trains in bf16; 0 where it has no bf16 instructions.
+
+    Takes about 0.2 s. The answer is remembered, so that one machine makes one choice, and runs on it agree; ranks that
+    Lightning starts take over the answer of the first.
+
+    Args:
+        accelerator: `cpu`, `gpu` or `mps`.
+        threads: that training will have on a CPU.
+        memory: JSON file of earlier answers; None to try anew.
+    """
+    if not has_bf16(accelerator):
+        return 0.0
+    if int(os.environ.get("LOCAL_RANK", "0")) > 0 and _ANSWER in os.environ:
+        return float(os.environ[_ANSWER])
+    known = _read(memory)
+    key = f"{device_name(accelerator)}, torch {torch.__version__}"
+    key += f", {threads} threads" if accelerator == "cpu" else ""
+    if key not in known:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        known[key] = round(_try(torch.device("cuda" if accelerator in ("gpu", "cuda") else accelerator)), 2)
+        torch.set_num_threads(before)
+        _write(memory, known)
+    os.environ[_ANSWER] = str(known[key])
+    return known[key]
+
+
+def _try(device: torch.device) -> float:
+    """Time training steps of two convolutions, as small networks for faces have them, in turn."""
+    batch = 32 if device.type == "cpu" else 512
+    with torch.random.fork_rng(devices=[]):  # a run's weights must not depend on whether the trial took place
+        layers = [nn.Conv2d(16, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1)]
+        network, pixels = nn.Sequential(*layers), torch.rand(batch, 16, 24, 24)
+    network = network.to(device, memory_format=torch.channels_last)
+    pixels = pixels.to(device, memory_format=torch.channels_last)
+    times: dict[bool, list[float]] = {False: [], True: []}
+    for bf16 in (False, True) * 4:
+        begun = time.perf_counter()
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            network(pixels).float().square().mean().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times[bf16].append(time.perf_counter() - begun)
+    return min(times[False][1:]) / min(times[True][1:])  # the first of each makes the kernels
+
+
+def _read(memory: Path | None) -> dict[str, float]:
+    if memory is None:
+        return {}
+    try:
+        return {str(key): float(value) for key, value in json.loads(memory.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):  # not there yet, or damaged
+        return {}
+
+
+def _write(memory: Path | None, known: dict[str, float]) -> None:
+    if memory is None:
+        return
+    with contextlib.suppress(OSError):  # a folder that cannot be written costs a trial at each start, no more
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(memory) as new:
+            new.write_text(json.dumps(known, indent=1))

@@ -1,0 +1,1 @@
+"""Building the objects of a run, training, and scoring checkpoints."""

@@ -1,0 +1,224 @@
+"""From a configuration to objects; the only caller of `hydra.utils.instantiate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig
+
+from fer_lightning.core.errors import ConfigError
+from fer_lightning.data.datamodule import DEFAULT_CACHE, ExpressionDataModule
+from fer_lightning.models.backbones import check_name
+from fer_lightning.models.classifier import ExpressionClassifier
+from fer_lightning.models.schedules import scheduler_config
+from fer_lightning.system.machine import Machine
+
+EXTRAS = ("wandb", "mlflow")  # of pyproject.toml, named after the logger that needs them
+
+
+def settle_machine(cfg: DictConfig) -> Machine:
+    """Resolve every `auto` of the configuration that depends on the machine.
+
+    Raises:
+        ConfigError: the machine lacks what was asked for.
+    """
+    return _make(
+        cfg.machine,
+        accelerator=cfg.trainer.accelerator,
+        precision=cfg.trainer.precision,
+        channels_last=cfg.model.channels_last if "model" in cfg else "auto",
+        num_workers=cfg.data.num_workers,
+        devices=cfg.trainer.devices,
+        deterministic=cfg.trainer.deterministic,
+        memory=(DEFAULT_CACHE if cfg.data.cache_dir is None else Path(cfg.data.cache_dir).expanduser()) / "bf16.json",
+    )
+
+
+def try_settings(cfg: DictConfig) -> None:
+    """Make all that needs no data, so that constructors' complaints come at once and before any work.
+
+    Raises:
+        ConfigError: listing every setting that is out of its range.
+    """
+    attempts = [
+        lambda: _make(cfg.data, num_workers=0, augmentation=_make(cfg.augmentation) if "augmentation" in cfg else None),
+        lambda: check_name(cfg.model.backbone),
+        lambda: build_optimizer(cfg),
+        lambda: _make(cfg.loss, class_counts=[1, 1]),
+        lambda: build_callbacks(cfg),
+        lambda: build_loggers(cfg),
+        lambda: build_trainer(cfg, settle_machine(cfg), [], []),
+    ]
+    problems = []
+    for attempt in attempts:
+        try:
+            attempt()
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError.listing(problems)
+
+
+def build_data(cfg: DictConfig, machine: Machine) -> ExpressionDataModule:
+    """Return the datamodule, set up: the model needs to know the classes and statistics of the data.
+
+    Raises:
+        DataError: the data cannot be used.
+        ConfigError: a setting is out of its range.
+    """
+    augmentation = _make(cfg.augmentation) if "augmentation" in cfg else None
+    data: ExpressionDataModule = _make(cfg.data, num_workers=machine.num_workers, augmentation=augmentation)
+    data.setup()
+    return data
+
+
+def fingerprint_data(cfg: DictConfig) -> str:
+    """Return the fingerprint of the images that a run would use.
+
+    Raises:
+        UserError: they cannot be read.
+    """
+    data: ExpressionDataModule = _make(cfg.data, num_workers=0)
+    data.setup()
+    return data.source.fingerprint
+
+
+def build_model(
+    cfg: DictConfig, data: ExpressionDataModule, machine: Machine, *, fresh: bool = True
+) -> ExpressionClassifier:
+    """Return the model for these classes, with its loss, optimizer and schedule.
+
+    Args:
+        cfg: the configuration.
+        data: set up.
+        machine: decides what is `auto`.
+        fresh: whether pretrained weights are loaded, where asked for; a checkpoint will bring its own.
+
+    Raises:
+        ConfigError: a setting is out of its range, or weights cannot be had.
+    """
+    optimizer, scheduler = build_optimizer(cfg)
+    mean, std = data.statistics()
+    return _make(
+        cfg.model,
+        classes=list(data.classes),
+        channels=data.channels,
+        image_size=data.image_size,
+        mean=mean,
+        std=std,
+        channels_last=machine.channels_last,
+        data_facts=data.facts(),
+        **({} if fresh else {"pretrained": False, "weights": None}),
+        loss=_make(cfg.loss, class_counts=data.class_counts),
+        optimizer=optimizer,
+        scheduler=scheduler,
+        monitor=cfg.monitor,
+        mode=cfg.mode,
+    )
+
+
+def build_optimizer(cfg: DictConfig) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
+    """Return what makes the optimizer and what makes the schedule, or None for no schedule.
+
+    Raises:
+        ConfigError: a setting is out of its range; both are tried on one weight, for Lightning would make them late.
+    """
+    optimizer = _make(cfg.optimizer)
+    scheduler = _make(cfg.scheduler) if "_target_" in cfg.scheduler else None
+    with _blaming(cfg.optimizer):
+        tried = optimizer([torch.zeros(1, requires_grad=True)])
+    if scheduler is not None:
+        with _blaming(cfg.scheduler):
+            scheduler_config(scheduler, tried, total_steps=100, monitor=cfg.monitor, mode=cfg.mode)
+    return optimizer, scheduler
+
+
+def build_callbacks(cfg: DictConfig) -> list[pl.Callback]:
+    """Return the callbacks."""
+    return [_make(node) for node in cfg.callbacks.values()]
+
+
+def build_loggers(cfg: DictConfig, resumed_at: int | None = None) -> list[Logger]:
+    """Return the loggers.
+
+    Args:
+        cfg: the configuration.
+        resumed_at: step that the run continues from; TensorBoard forgets what an interrupted epoch logged after it.
+    """
+    loggers = [_make(node) for node in cfg.logger.values()]
+    if resumed_at is None:
+        return loggers
+    purge = {"purge_step": resumed_at}
+    nodes = zip(loggers, cfg.logger.values(), strict=True)
+    return [_make(node, **purge) if isinstance(logger, TensorBoardLogger) else logger for logger, node in nodes]
+
+
+def carry_over(logger: CSVLogger, step: int) -> None:
+    """Log the rows of the earlier session again, because Lightning deletes its file as soon as the logger is used.
+
+    Args:
+        logger: not used yet.
+        step: that the run continues from; rows from there on are forgotten.
+    """
+    file = Path(logger.log_dir) / "metrics.csv"
+    if file.is_file():
+        import pandas as pd  # not at each start
+
+        rows = pd.read_csv(file)
+        for _, row in rows[rows["step"] < step].iterrows():
+            scores = row.drop("step").dropna().to_dict()
+            whole = {"epoch": int(scores["epoch"])} if "epoch" in scores else {}  # pandas made it a fraction
+            logger.log_metrics(scores | whole, step=int(row["step"]))
+        logger.save()
+
+
+def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback], loggers: list[Logger]) -> pl.Trainer:
+    """Return the Trainer.
+
+    Raises:
+        ConfigError: Lightning refuses the settings.
+    """
+    # Lightning calls a bar beside its switch, and a monitor of learning rates without loggers, contradictions
+    bar = () if cfg.trainer.enable_progress_bar else (pl.callbacks.ProgressBar,)
+    unwanted = (*bar, *(() if loggers else (pl.callbacks.LearningRateMonitor,)))
+    callbacks = [callback for callback in callbacks if not isinstance(callback, unwanted)]
+    return _make(
+        cfg.trainer,
+        accelerator=machine.accelerator,
+        precision=machine.precision,
+        benchmark=machine.benchmark if cfg.trainer.benchmark is None else cfg.trainer.benchmark,
+        callbacks=callbacks,
+        logger=loggers or False,
+        enable_checkpointing=any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks),
+        default_root_dir=cfg.output_dir,
+    )
+
+
+def _make(node: DictConfig, **arguments: Any) -> Any:
+    """Instantiate a node; what its constructor has against its values is the user's to mend."""
+    # bound first and called after, so that Hydra neither converts the arguments nor wraps the constructor's complaints
+    maker = instantiate(node, _partial_=True, _convert_="all")
+    if node.get("_partial_"):
+        return maker
+    with _blaming(node):
+        return maker(**arguments)
+
+
+@contextmanager
+def _blaming(node: DictConfig) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        extra = node["_target_"].rpartition(".")[2].removesuffix("Logger").lower()
+        hint = f'pip install "fer_lightning[{extra}]"' if extra in EXTRAS else f"pip install {error.name}"
+        raise ConfigError(f"{node['_target_']} needs a package that is not installed: type {hint}") from error
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        raise ConfigError(f"{node['_target_']}: {error}") from error

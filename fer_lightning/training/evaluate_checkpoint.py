@@ -1,0 +1,162 @@
+"""One evaluation: a checkpoint, some data, a verdict."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+from omegaconf import DictConfig, OmegaConf
+
+from fer_lightning.callbacks.progress import ProgressBar
+from fer_lightning.core.errors import CheckpointError, ConfigError
+from fer_lightning.core.quiet_libraries import quieten
+from fer_lightning.data.datamodule import ExpressionDataModule
+from fer_lightning.data.source import ImageRows
+from fer_lightning.evaluation import console
+from fer_lightning.evaluation.write_results import write_verdict
+from fer_lightning.models.checkpoint import data_facts, load_classifier, read_checkpoint, selection
+from fer_lightning.models.classifier import ExpressionClassifier
+from fer_lightning.runs.environment import write_environment
+from fer_lightning.runs.status import note
+from fer_lightning.system.machine import Machine
+from fer_lightning.training import build
+from fer_lightning.training.predict_split import predict_split
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+
+def complete(cfg: DictConfig) -> DictConfig:
+    """Fill in what is null of `cfg.data` from the checkpoint: its splits and its way of reading images.
+
+    Raises:
+        CheckpointError: the file is no checkpoint of fer_lightning, or does not know its data.
+        ConfigError: no checkpoint is named; image size or channels are asked for that the network does not take; the
+            images that it was trained on are not named.
+    """
+    if OmegaConf.is_missing(cfg, "ckpt_path") or cfg.ckpt_path is None:
+        raise ConfigError("ckpt_path has no value: type ckpt_path=<run folder>/checkpoints/best.ckpt")
+    facts = data_facts(read_checkpoint(cfg.ckpt_path), cfg.ckpt_path)
+    settings: dict[str, Any] = facts["settings"]
+    drawn = facts["fingerprint"].startswith("drawn-")
+    if not drawn and cfg.data.layout == "auto" and cfg.data.root is None:
+        raise ConfigError("data.root has no value: type data.root=PATH, or data=synthetic to score drawn faces")
+    for key in ("image_size", "channels"):
+        if cfg.data[key] not in (None, settings[key]):
+            raise ConfigError(f"data.{key}={cfg.data[key]}, but the network takes {settings[key]}: leave it out")
+    missing = {key: value for key, value in settings.items() if key in cfg.data and cfg.data[key] is None}
+    return OmegaConf.merge(cfg, {"data": missing})
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What a checkpoint said of the images of a split, and what it was asked with.
+
+    Attributes:
+        table: predictions of n rows.
+        images: uint8 `(n, C, H, W)`, in the order of the table.
+        delivery: one line on where the images lay.
+        first: whether this is the process, of several, that writes.
+    """
+
+    table: pd.DataFrame
+    images: ImageRows
+    split: str
+    model: ExpressionClassifier
+    data: ExpressionDataModule
+    machine: Machine
+    delivery: str
+    first: bool
+
+
+def predict_checkpoint(cfg: DictConfig, *, announce: bool = True) -> Rescored:
+    """Let `cfg.ckpt_path` predict `cfg.split` of `cfg.data`.
+
+    Args:
+        cfg: composed from `conf/evaluate.yaml`, completed and checked.
+        announce: say what data and machine there are.
+
+    Raises:
+        UserError: checkpoint or data cannot be used.
+    """
+    quieten()
+    model = load_classifier(cfg.ckpt_path)
+    machine = build.settle_machine(cfg)
+    machine.apply()
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    if cfg.split == "all":
+        cfg.data.split = [0.0, 0.0, 1.0]  # a folder without splits is scored whole
+    data = build.build_data(cfg, machine)
+    check_data(model, data, cfg)
+    split = data.report_split if cfg.split == "auto" else cfg.split
+    data.require(split)
+    trainer = build.build_trainer(cfg, machine, [ProgressBar()], [])
+    delivery = data.explain_delivery(trainer.strategy.root_device)
+    for remark in (*data.remarks, machine.why, delivery) if announce else ():
+        log.info(remark)
+    table, images = predict_split(trainer, model, data, split)
+    return Rescored(table, images, split, model, data, machine, delivery, trainer.is_global_zero)
+
+
+def evaluate_checkpoint(cfg: DictConfig) -> float:
+    """Score `cfg.ckpt_path` on `cfg.split` of `cfg.data`, and write the verdict; arguments and errors as above.
+
+    Returns:
+        the accuracy.
+    """
+    done = predict_checkpoint(cfg)
+    if done.first:
+        folder = Path(cfg.output_dir)
+        facts = {"fingerprint": done.data.source.fingerprint, "delivery": done.delivery}
+        write_environment(folder, machine=done.machine.as_dict(), data=facts)
+        about = describe(cfg, done.model, done.data, done.split, len(done.table))
+        metrics = write_verdict(done.table, done.images, folder, **about)
+        note(folder, values={f"{done.split}/acc": metrics["accuracy"]})
+        console.print_results(metrics, folder)
+    return float((done.table["label"] == done.table["predicted"]).mean())
+
+
+def check_data(model: ExpressionClassifier, data: ExpressionDataModule, cfg: DictConfig) -> None:
+    """Refuse classes that the model cannot name, and other splits of the very images it was trained on.
+
+    Raises:
+        CheckpointError: naming what differs.
+    """
+    if set(data.classes) - set(model.classes):
+        raise CheckpointError(
+            f"{cfg.ckpt_path} knows {', '.join(model.classes)}; the data has {', '.join(data.classes)}. "
+            "Choose or unite the data's classes with data.classes=[…] or data.merge={…}"
+        )
+    before, now = model.hparams.data_facts, data.facts()
+    if same_data(model, data) and before["splits"] != now["splits"] and cfg.split != "all":
+        known = before["settings"]
+        raise CheckpointError(
+            f"{cfg.ckpt_path} was trained on other splits of these images, so its training images would be scored. "
+            f"Leave out data.seed, data.split and data.holdout, or type data.seed={known['seed']} "
+            f"data.split={known['split']} data.holdout={known['holdout']}"
+        )
+
+
+def same_data(model: ExpressionClassifier, data: ExpressionDataModule) -> bool:
+    """Whether the images are, file for file, those that the model was trained on."""
+    return model.hparams.data_facts["fingerprint"] == data.source.fingerprint
+
+
+def describe(
+    cfg: DictConfig, model: ExpressionClassifier, data: ExpressionDataModule, split: str, scored: int
+) -> dict[str, Any]:
+    """Return what the numbers are about, for `metrics.json`."""
+    return {
+        "split": split,
+        "same_data": same_data(model, data),
+        **selection(read_checkpoint(cfg.ckpt_path), cfg.ckpt_path),
+        "partial": scored < len(data.rows(split)) or data.limit is not None,
+        "checkpoint": str(cfg.ckpt_path),
+        "model": model.hparams.backbone,
+        "data": data.remarks[0],
+    }

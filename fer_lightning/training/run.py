@@ -1,0 +1,234 @@
+"""One training run: its folder, its fit, its verdict."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.strategies import FSDPStrategy
+from omegaconf import DictConfig, OmegaConf
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from fer_lightning.callbacks.history import History
+from fer_lightning.callbacks.interrupt import Interrupted
+from fer_lightning.core.errors import CheckpointError, ConfigError
+from fer_lightning.core.quiet_libraries import quieten
+from fer_lightning.models.checkpoint import build_classifier, data_facts, read_checkpoint, selection
+from fer_lightning.runs.environment import write_environment
+from fer_lightning.runs.objectives import measure, objectives
+from fer_lightning.runs.status import Pruned, note
+from fer_lightning.system.resources import is_job
+from fer_lightning.training import build
+from fer_lightning.training.predict_split import predict_split
+
+log = logging.getLogger(__name__)
+
+
+class Run:
+    """Builds everything from a configuration, fits, and scores the best checkpoint.
+
+    Args:
+        cfg: composed from `conf/train.yaml`, checked.
+
+    Raises:
+        UserError: settings, data, weights or checkpoint cannot be used.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        quieten()
+        self.cfg, self.folder = cfg, Path(cfg.output_dir)
+        self._check_folder()
+        build.try_settings(cfg)
+        resumed = None if cfg.ckpt_path is None else read_checkpoint(cfg.ckpt_path)
+        self.machine = build.settle_machine(cfg)
+        self.machine.apply()
+        pl.seed_everything(cfg.seed, workers=True, verbose=False)
+        self.data = build.build_data(cfg, self.machine)
+        for split in ("train", "validation", *(() if cfg.split == "auto" else (cfg.split,))):
+            self.data.require(split)
+        if resumed is not None:
+            self._check_resumed(resumed)
+        self.model = build.build_model(cfg, self.data, self.machine, fresh=resumed is None)
+        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        self.resumed_at = None if resumed is None else int(resumed["global_step"])
+        self.loggers = build.build_loggers(cfg, self.resumed_at)
+        self.trainer = build.build_trainer(cfg, self.machine, build.build_callbacks(cfg), self.loggers)
+        self.delivery = self.data.explain_delivery(self.trainer.strategy.root_device)
+        self.interrupted, self.monitored = False, None
+
+    def fit(self) -> None:
+        """Train; Ctrl-C ends it early and is remembered.
+
+        Raises:
+            Pruned: the sweep that this run is a trial of has better ones.
+        """
+        if self.trainer.is_global_zero:
+            self._announce()
+        try:
+            with logging_redirect_tqdm():  # a line that is logged goes above the progress bar, not through it
+                self.trainer.fit(self.model, datamodule=self.data, ckpt_path=self.cfg.ckpt_path)
+        except Interrupted:
+            self.interrupted = True
+        except Pruned:
+            self._note_best()
+            raise
+        self._note_best()
+
+    def score(self) -> None:
+        """Score the best weights on the reported split, write every file, print the table."""
+        from fer_lightning.evaluation import (
+            console,  # these two bring pandas and scikit-learn, for which training need not wait
+        )
+        from fer_lightning.evaluation.write_results import write_verdict
+
+        facts = self._load_best()
+        split = self.data.report_split if self.cfg.split == "auto" else self.cfg.split
+        table, images = predict_split(self.trainer, self.model, self.data, split)
+        if not self.trainer.is_global_zero:
+            return
+        facts |= {
+            "split": split,
+            "partial": len(table) < len(self.data.rows(split)) or self.data.limit is not None,
+            "monitor": self._monitor(),
+            "monitored": self.monitored,
+            "interrupted": self.interrupted,
+            "model": self.cfg.model.backbone,
+            "parameters": self.parameters,
+            "data": self.data.remarks[0],
+        }
+        metrics = write_verdict(table, images, self.folder, **facts)
+        self._note_objectives(facts["epoch"], images[0])
+        self._log_final(metrics)
+        if is_job():  # its sweep has many of them, and a table of its own
+            log.info(console.headline(metrics))
+        else:
+            console.print_results(metrics, self.folder)
+
+    def _check_folder(self) -> None:
+        if self.cfg.ckpt_path is None and any(self.folder.glob("checkpoints/*.ckpt")):
+            raise ConfigError(
+                f"{self.folder} holds a run already: type another hydra.run.dir=FOLDER, "
+                f"or ckpt_path={self.folder / 'checkpoints' / 'last.ckpt'} to continue it"
+            )
+
+    def _check_resumed(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to continue on other classes, images, splits or with another network."""
+        settings, now = checkpoint["hyper_parameters"], self.data.facts()
+        before = data_facts(checkpoint, self.cfg.ckpt_path)
+        pairs = {
+            "model.backbone": (settings["backbone"], self.cfg.model.backbone),
+            "classes": (list(settings["classes"]), list(self.data.classes)),
+            "data.image_size": (settings["image_size"], self.data.image_size),
+            "data.channels": (settings["channels"], self.data.channels),
+            "the images": (before["fingerprint"], now["fingerprint"]),
+            "the splits (data.seed, data.split, data.holdout)": (before["splits"], now["splits"]),
+        }
+        for what, (old, new) in pairs.items():
+            if old != new:
+                raise CheckpointError(f"{self.cfg.ckpt_path} cannot be continued: {what} was {old} and is {new} now")
+
+    def _announce(self) -> None:
+        note(self.folder, fingerprint=self.data.source.fingerprint)
+        for remark in self.data.remarks:
+            log.info(remark)
+        trained = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
+        log.info(f"{self.cfg.model.backbone}: {trained:,} parameters to train")
+        log.info(self.machine.why)
+        log.info(self.delivery)
+        data = {
+            "fingerprint": self.data.source.fingerprint,
+            "splits": self.data.facts()["splits"],
+            "remarks": self.data.remarks,
+            "delivery": self.delivery,
+        }
+        write_environment(self.folder, machine=self.machine.as_dict(), data=data)
+        if self.data.source.skipped:
+            lines = (f"{path}\t{reason}\n" for path, reason in self.data.source.skipped.items())
+            (self.folder / "skipped_images.txt").write_text("".join(lines))
+        for logger in self.loggers:
+            if isinstance(logger, CSVLogger) and self.resumed_at is not None:
+                build.carry_over(logger, self.resumed_at)
+            if isinstance(logger, TensorBoardLogger):
+                text = OmegaConf.to_yaml(self.cfg, resolve=True)
+                logger.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()))
+
+    @property
+    def _best_checkpoint(self) -> ModelCheckpoint | None:
+        kept = (callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint))
+        return next((callback for callback in kept if callback.monitor is not None), None)
+
+    def _load_best(self) -> dict[str, Any]:
+        """Load the best checkpoint, if one was kept; say which weights the model has now, and what chose them."""
+        best = self._best_checkpoint.best_model_path if self._best_checkpoint is not None else ""
+        checkpoint = self._read_together(best)
+        if checkpoint is None:
+            weights = "the current weights: no checkpoint was kept"
+            return {"checkpoint": weights, "epoch": self.trainer.current_epoch, "selected_on": None}
+        if isinstance(self.trainer.strategy, FSDPStrategy):  # whose ranks have parts of the weights, not the weights
+            self.model = build_classifier(checkpoint, best, type(self.model))
+        else:
+            self.model.load_state_dict(checkpoint["state_dict"])
+        return {
+            "checkpoint": f"checkpoints/{Path(best).name}",
+            "epoch": checkpoint["epoch"] + 1,  # Lightning counts from 0
+            **selection(checkpoint, best),
+        }
+
+    def _read_together(self, path: str) -> dict[str, Any] | None:
+        """Read a checkpoint, if there is one, on all ranks: also on those that do not see the files of the first."""
+        strategy = self.trainer.strategy
+        checkpoint = read_checkpoint(path) if Path(path).is_file() else None
+        seen = strategy.reduce_boolean_decision(checkpoint is not None, all=True)
+        return checkpoint if seen else strategy.broadcast(checkpoint)
+
+    def _monitor(self) -> str:
+        return self.cfg.monitor if self._best_checkpoint is None else str(self._best_checkpoint.monitor)
+
+    def _best_value(self) -> float | None:
+        score = None if self._best_checkpoint is None else self._best_checkpoint.best_model_score
+        score = self.trainer.callback_metrics.get(self._monitor()) if score is None else score
+        return None if score is None else float(score)
+
+    def _note_best(self) -> None:
+        self.monitored = self._best_value()  # now, because prediction clears what was logged
+        if self.trainer.is_global_zero and self.monitored is not None:
+            note(self.folder, values={self._monitor(): self.monitored})
+
+    def _note_objectives(self, epoch: int, image: Any) -> None:
+        """Complete what a sweep compares this run by, if that is more than the monitor."""
+        names = objectives(self.cfg)
+        if names == [self._monitor()]:
+            return
+        rows = [row for callback in self.trainer.callbacks if isinstance(callback, History) for row in callback.rows]
+        scores = next((row for row in reversed(rows) if row["epoch"] == epoch), {})
+        known = {} if self.monitored is None else {self._monitor(): self.monitored}
+        note(self.folder, values=known | measure(names, self.trainer, self.model, image, scores))
+
+    def _log_final(self, metrics: dict[str, Any]) -> None:
+        """Fill the HParams tab: the settings that runs differ in, beside the final scores."""
+        from fer_lightning.evaluation.metrics import final_scores  # scikit-learn, which training should not wait for
+
+        scores = final_scores(metrics)
+        for logger in self.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                if is_job():  # its sweep describes all of them, with those that come to no score
+                    logger.log_metrics(scores, 0)
+                else:
+                    logger.log_hyperparams(flatten(self.cfg), scores)
+            elif not isinstance(logger, CSVLogger):
+                logger.log_metrics(scores)
+            logger.finalize("success")
+
+
+def flatten(cfg: DictConfig) -> dict[str, Any]:
+    """Return the settings that a run is described by, as `group.key` → plain value."""
+    groups = ("data", "augmentation", "model", "loss", "optimizer", "scheduler")
+    flat = {"seed": cfg.seed, "trainer.max_epochs": cfg.trainer.max_epochs, "trainer.precision": cfg.trainer.precision}
+    for group in groups:
+        node = OmegaConf.to_container(cfg[group], resolve=True)
+        flat |= {f"{group}.{key}": value for key, value in node.items() if key not in ("_target_", "_partial_")}  # type: ignore[union-attr]
+    return {key: value if isinstance(value, (int, float, str, bool)) else str(value) for key, value in flat.items()}

@@ -1,0 +1,498 @@
+"""Every YAML file composes and passes the check; every kind of mistake is named, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, Optional, Union
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from fer_lightning.config.check import AUTO, check_config
+from fer_lightning.config.compose import conf_dir, hydra_options
+from fer_lightning.config.rules import rules
+from fer_lightning.config.signatures import describe, fits, locate, read_signature
+from fer_lightning.core.errors import ConfigError
+from fer_lightning.core.suggestions import did_you_mean
+
+
+class Colour(Enum):
+    RED = 1
+
+
+@dataclass
+class Point:
+    x: float
+    y: float = 0.0
+
+
+class Thing:
+    """A constructor with one hint of every kind."""
+
+    def __init__(
+        self,
+        size: int,
+        rate: float = 0.1,
+        name: str = "x",
+        flag: bool = False,
+        kind: Literal["shuffle", "balanced"] = "shuffle",
+        where: Optional[Path] = None,  # noqa: UP045
+        pair: tuple[float, float] = (0.0, 1.0),
+        names: Sequence[str] | None = None,
+        counts: Mapping[str, int] | None = None,
+        point: Union[Point, None] = None,  # noqa: UP007
+        act: Callable[[int], int] | None = None,
+        odd: Unknown = None,  # type: ignore[name-defined]  # noqa: F821
+        holdout: Union[float, Literal["auto"]] = "auto",  # noqa: UP007
+        workers: int | Literal["auto"] = "auto",
+        groups: Mapping[str, Sequence[str]] | None = None,
+        plain=3,
+    ) -> None: ...
+
+
+def open_ended(size: int, **more: Any) -> None: ...
+
+
+def with_steps(optimizer: Any, total_steps: int, warmup: float = 0.1) -> None: ...
+
+
+def thing(**values: Any) -> DictConfig:
+    return OmegaConf.create({"thing": {"_target_": f"{__name__}.Thing", **values}})
+
+
+def problems(cfg: DictConfig) -> str:
+    with pytest.raises(ConfigError) as error:
+        check_config(cfg)
+    return str(error.value)
+
+
+# every YAML file
+
+CONF = conf_dir()
+PRIMARIES = sorted(path.stem for path in CONF.glob("*.yaml"))
+OPTIONS = [
+    f"{path.parent.relative_to(CONF).as_posix()}={path.stem}"
+    for path in sorted(CONF.glob("*/**/*.yaml"))
+    if path.relative_to(CONF).parts[0] not in ("hydra", "sweep")
+]
+MUST_BE_GIVEN = {
+    "data=csv": ["data.root=x"],
+    "data=folders": ["data.root=x"],
+    "experiment=vgg16_features": ["model.pretrained=true"],
+}
+
+
+def composed(primary: str, *overrides: str) -> DictConfig:
+    # Hydra is asked for its own part too, because ${hydra:…} is what the output folder is made of
+    with initialize_config_dir(str(CONF), **hydra_options(initialize_config_dir)):
+        return compose(primary, ["output_dir=out", *overrides])
+
+
+@pytest.mark.parametrize("primary", PRIMARIES)
+def test_every_primary_config_passes(primary: str) -> None:
+    cfg = composed(primary)
+    missing = [key for key in cfg if OmegaConf.is_missing(cfg, key)]
+    cfg = composed(primary, *(f"{key}=x" for key in missing))
+    if primary in ("evaluate", "ensemble"):  # null means as in training, which the checkpoint tells
+        cfg.data = composed("train").data
+    check_config(cfg)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_passes(option: str) -> None:
+    group = option.partition("=")[0]
+    cfg = composed(
+        "train", option, *MUST_BE_GIVEN.get(option, []), *(["trainer.accelerator=cpu"] if group == "trainer" else [])
+    )
+    check_config(cfg)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("seed=null", "seed=null is not a whole number"),
+        ("seed=-1", "seed=-1 must be at least 0"),
+        ("data.num_workers=-1", "data.num_workers=-1 must be at least 0"),
+        ("data.num_workers=many", "data.num_workers=many is not one of auto or a whole number"),
+        ("data.classes=happy", "data.classes=happy is not a list of text or null; type 'data.classes=[happy]'"),
+        ("data.merge=[sad,fear]", "data.merge=['sad', 'fear'] is not a mapping or null"),
+        ("data.split=[0.9,x]", "data.split=[0.9, 'x'] is not a list of numbers"),
+        ("model.backbone_lr=-1", "model.backbone_lr=-1 must be at least 0"),
+    ],
+)
+def test_a_value_that_cannot_be_is_told_once(typed: str, said: str) -> None:
+    assert problems(composed("train", typed)) == said
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "data.aliases={1: surprise, 2: fear}",
+        "data.merge={negative: angry}",  # told when the classes are known, see tests/data/test_table.py
+        "data.num_workers=0",
+        "monitor=train/acc",
+        "optimizer.amsgrad=true",
+        "trainer.min_steps=10",
+    ],
+)
+def test_a_value_that_can_be_passes(typed: str) -> None:
+    check_config(composed("train", typed))
+
+
+@pytest.mark.parametrize(
+    ("options", "typed"),
+    [
+        ("optimizer=sgd", "optimizer.dampening=0.1 optimizer.nesterov=false optimizer.fused=true"),
+        ("optimizer=adam", "optimizer.amsgrad=true optimizer.fused=true"),
+        ("scheduler=onecycle", "scheduler.cycle_momentum=true"),
+        ("callbacks=ema", "callbacks.ema.update_every_n_steps=2 callbacks.early_stopping.strict=true"),
+        ("logger=wandb", "logger.wandb.name=x logger.wandb.group=x logger.wandb.tags=[x] logger.wandb.notes=x"),
+    ],
+)
+def test_what_is_often_changed_needs_no_plus(options: str, typed: str) -> None:
+    check_config(composed("train", options, *typed.split()))
+
+
+def test_the_split_to_evaluate_is_one_that_there_is() -> None:
+    cfg = OmegaConf.create({"split": "tst"})
+    assert problems(cfg) == "split=tst is not one of train, validation, test, all, auto"
+
+
+def test_every_auto_key_is_auto_in_its_yaml() -> None:
+    cfg = composed("train")
+    assert {key: OmegaConf.select(cfg, key) for key in AUTO} == dict.fromkeys(AUTO, "auto")
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: path.relative_to(CONF).as_posix())
+def test_every_yaml_opens_with_a_command_or_a_reason(path: Path) -> None:
+    assert path.read_text().startswith("# ")
+
+
+def test_a_run_that_ends_before_the_first_validation_has_nothing_to_stop(tmp_path: Path) -> None:
+    import lightning.pytorch as pl
+    from lightning.pytorch.demos.boring_classes import BoringModel
+
+    node = composed("train").callbacks.early_stopping
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "barebones": False}
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_steps=2,
+        callbacks=[instantiate(node)],
+        default_root_dir=tmp_path,
+        enable_model_summary=False,
+        **quiet,  # type: ignore[arg-type]
+    )
+    trainer.fit(BoringModel())
+    assert (trainer.global_step, trainer.num_training_batches) == (2, 64)
+
+
+# mistakes in one configuration
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"siez": 1}, f"{__name__}.Thing takes no thing.siez; did you mean thing.size"),
+        ({"size": "big"}, "thing.size=big is not a whole number"),
+        ({"size": 1.5}, "thing.size=1.5 is not a whole number"),
+        ({"size": True}, "thing.size=True is not a whole number"),
+        ({"size": None}, "thing.size=null is not a whole number"),
+        ({"rate": "fast"}, "thing.rate=fast is not a number"),
+        ({"name": 2024}, "thing.name=2024 is not text; type \"thing.name='2024'\""),
+        ({"flag": "yes"}, "thing.flag=yes is not true or false"),
+        ({"kind": "balance"}, "thing.kind=balance is not one of shuffle, balanced"),
+        ({"where": 3}, "thing.where=3 is not a path or null"),
+        ({"pair": [1]}, "thing.pair=[1] is not a list of 2 numbers"),
+        ({"pair": [1, "x"]}, "is not a list of 2"),
+        ({"names": "happy"}, "thing.names=happy is not a list of text or null; type 'thing.names=[happy]'"),
+        ({"names": [1]}, "thing.names=[1] is not a list of text"),
+        ({"counts": {"a": "b"}}, "is not a mapping of text to whole numbers or null"),
+        ({"groups": {"a": "b"}}, "is not a mapping or null"),
+        ({"workers": "many"}, "thing.workers=many is not one of auto or a whole number"),
+        ({"workers": 1.5}, "thing.workers=1.5 is not one of auto or a whole number"),
+        ({"counts": [1]}, "is not a mapping"),
+        ({"act": "relu"}, "thing.act=relu is not"),
+        ({"holdout": "most"}, "thing.holdout=most is not one of auto or a number"),
+        ({"size": "???"}, "thing.size has no value: type thing.size=VALUE"),
+        ({"size": "${nowhere}"}, "thing.size is ${nowhere}: Interpolation key 'nowhere' not found"),
+    ],
+)
+def test_a_mistake_is_named_with_its_key(values: dict[str, Any], said: str) -> None:
+    assert said in problems(thing(**values))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"size": 1, "rate": 1, "name": "", "flag": True, "kind": "balanced", "where": "a/b", "pair": [0, 1]},
+        {"names": ["a"], "counts": {"a": 1}, "point": {"x": 1}, "odd": "anything", "plain": [1], "holdout": 0.1},
+        {"act": {"_target_": "math.sqrt", "_partial_": True}, "where": None, "holdout": "auto", "_convert_": "all"},
+        {"counts": {1: 2, 0.5: 3}, "workers": 4, "groups": {0: ["a"]}},
+        {"workers": "auto", "_partial_": True, "rate": "${thing.pair.0}", "pair": [0.5, 1]},
+    ],
+)
+def test_right_values_pass_and_absent_ones_may_come_later(values: dict[str, Any]) -> None:
+    check_config(thing(**values))
+
+
+def test_everything_is_told_at_once() -> None:
+    cfg = OmegaConf.create(
+        {
+            "seed": "lucky",
+            "thing": {"_target_": f"{__name__}.Thing", "size": "big", "nmae": "x", "where": "???"},
+            "callbacks": {
+                "one": {"_target_": f"{__name__}.Thingy"},
+                "two": {"_target_": f"{__name__}.Thing", "rate": "x"},
+            },
+        }
+    )
+    lines = problems(cfg).splitlines()
+    assert lines[0] == "6 settings cannot work:"
+    assert [line[:5] for line in lines[1:]] == [f"  {number}. " for number in range(1, 7)]
+    assert "seed=lucky is not a whole number" in lines[1]
+    assert any(
+        "callbacks.one._target_: there is no 'Thingy'" in line and "did you mean Thing" in line for line in lines
+    )
+    assert any("callbacks.two.rate=x is not a number" in line for line in lines)
+
+
+def test_a_wrong_value_is_told_once_where_it_stands() -> None:
+    cfg = OmegaConf.create({"seed": "lucky", "thing": {"_target_": f"{__name__}.Thing", "size": "${seed}"}})
+    assert problems(cfg) == "seed=lucky is not a whole number"
+    cfg.seed = None
+    assert problems(cfg) == "seed=null is not a whole number"
+
+
+def test_unknown_names_pass_where_the_target_takes_any() -> None:
+    cfg = OmegaConf.create({"thing": {"_target_": f"{__name__}.open_ended", "size": "big", "other": 1}})
+    assert problems(cfg) == "thing.size=big is not a whole number"
+
+
+def test_auto_is_allowed_only_where_it_is_resolved() -> None:
+    nodes = {"_target_": "lightning.pytorch.Trainer", "precision": "auto", "accelerator": "auto"}
+    check_config(OmegaConf.create({"trainer": nodes}))
+    assert "trainer.max_epochs=auto is not" in problems(OmegaConf.create({"trainer": {**nodes, "max_epochs": "auto"}}))
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("torch.optim.AdmW", "there is no 'AdmW' in torch.optim; did you mean Adam"),
+        ("fer_lightning.confg.check_config", "there is no 'confg' in fer_lightning; did you mean config"),
+        ("nowhere.Thing", "no module is called 'nowhere'"),
+        ("fer_lightning.config.check.AUTO", "cannot be called"),
+        ("Thing", "no module is called 'Thing'"),
+    ],
+)
+def test_a_target_that_is_not_there(target: str, said: str) -> None:
+    with pytest.raises(ImportError) as error:
+        locate(target)
+    assert said in str(error.value)
+
+
+def test_a_target_whose_library_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "needy_module.py").write_text("import a_library_nobody_has\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match="needy_module needs a_library_nobody_has, which is not installed"):
+        locate("needy_module.Thing")
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "expected"),
+    [
+        (1, int | None, True),
+        (None, int | None, True),
+        (None, int, False),
+        (True, float, False),
+        (1, Literal[True], False),
+        ("a", Sequence[str], False),
+        ([1, 2], list[int], True),
+        ([1, 2, 3], tuple[int, ...], True),
+        ([1], tuple[int, int], False),
+        ({"a": {"_target_": "x"}}, dict[str, int], True),
+        ("RED", Colour, True),
+        ({"a": 1}, int, False),
+        (0.5, torch.Tensor, False),
+        (0.5, Union[float, torch.Tensor], True),  # noqa: UP007
+        ("anything", "Unresolved", True),
+        (None, Any, True),
+    ],
+)
+def test_what_fits_a_hint(value: Any, hint: Any, expected: bool) -> None:
+    assert fits(value, hint) is expected
+
+
+def test_signatures_of_other_libraries_are_read() -> None:
+    from lightning.pytorch import Trainer
+
+    adamw, trainer = read_signature(torch.optim.AdamW), read_signature(Trainer)
+    assert fits(0.1, adamw.hints["lr"])
+    assert not fits("fast", adamw.hints["lr"])
+    assert not fits("max", trainer.hints["max_epochs"])
+    assert fits("bf16-mixed", trainer.hints["precision"])
+    assert not fits("bf17", trainer.hints["precision"])
+    assert "bf16-mixed" in describe(trainer.hints["precision"])
+    assert describe(adamw.hints["lr"]) == "a number or a Tensor (a mapping with its `_target_`)"
+    assert (adamw.takes_any, trainer.takes_any) == (False, False)
+
+
+def test_suggestions_are_few_and_near() -> None:
+    assert did_you_mean("lrr", ["lr", "eps"]) == "; did you mean lr?"
+    assert did_you_mean("zzz", ["lr"]) == ""
+
+
+# rules between settings
+
+
+def base(**more: Any) -> DictConfig:
+    cfg = {
+        "monitor": "val/acc",
+        "mode": "max",
+        "callbacks": {"stop": {"monitor": "${monitor}", "mode": "${mode}"}},
+        "scheduler": {"_target_": f"{__name__}.with_steps"},
+        "data": {"batch_size": 64},
+        "model": {"unfreeze_epoch": None},
+        "trainer": {
+            "max_epochs": 3,
+            "max_steps": -1,
+            "accelerator": "cpu",
+            "devices": 1,
+            "strategy": "auto",
+            "check_val_every_n_epoch": 1,
+        },
+    }
+    return OmegaConf.merge(cfg, more)
+
+
+def test_the_usual_settings_break_no_rule() -> None:
+    assert rules(base()) == []
+    assert rules(OmegaConf.create({})) == []
+
+
+PLATEAU = {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau"}
+GPU = {"accelerator": "auto", "devices": 1}
+THAWING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"monitor": "val/accuracy"}, "monitor=val/accuracy is never logged; there are val/acc"),
+        ({"monitor": "val/loss"}, "monitor=val/loss goes with mode=min, not max"),
+        ({"mode": "min"}, "monitor=val/acc goes with mode=max, not min"),
+        ({"callbacks": {"stop": {"monitor": "val_loss"}}}, "callbacks.stop.monitor=val_loss is never logged"),
+        (
+            {"callbacks": {"stop": {"monitor": "val/loss"}}},
+            "callbacks.stop.monitor=val/loss goes with callbacks.stop.mode=min",
+        ),
+        ({"monitor": None, "scheduler": PLATEAU}, "scheduler=plateau waits for a score"),
+        ({"trainer": {"max_epochs": -1}}, "must know the end: type trainer.max_epochs=20"),
+        ({"trainer": {"max_epochs": None, "max_time": "00:01:00:00"}}, "must know the end"),
+        ({"data": {"batch_size": 0}}, "data.batch_size=0 must be at least 1"),
+        ({"model": THAWING, "trainer": {"strategy": "ddp"}}, "ddp_find_unused_parameters_true"),
+        ({"model": THAWING, "trainer": {"devices": 2}}, "ddp_find_unused_parameters_true"),
+        ({"seed": -1}, "seed=-1 must be at least 0"),
+        ({"seed": 2**32}, "seed=4294967296 must be at most 4294967295"),
+        ({"data": {"num_workers": -1}}, "data.num_workers=-1 must be at least 0"),
+        ({"model": {"backbone_lr": -1e-3}}, "model.backbone_lr=-0.001 must be at least 0"),
+        ({"model": {"freeze_backbone": True}}, "type model.pretrained=true, or model.weights=FILE"),
+        ({"model": {"unfreeze_epoch": 2}}, "type model.freeze_backbone=true too"),
+        ({"trainer": {"limit_val_batches": 0}}, "so that monitor=val/acc is never logged: type monitor=train/loss"),
+        (
+            {"trainer": {"limit_val_batches": 0.0}, "callbacks": {"stop": {"monitor": "val/acc"}}},
+            "type callbacks.stop.monitor=train/loss callbacks.stop.mode=min",
+        ),
+        (
+            {"scheduler": {**PLATEAU, "monitor": "${monitor}"}, "trainer": {"check_val_every_n_epoch": 2}},
+            "with trainer.check_val_every_n_epoch=2 some have none",
+        ),
+        (
+            {"scheduler": {**PLATEAU, "monitor": "val/acc"}, "trainer": {"check_val_every_n_epoch": None}},
+            "with trainer.check_val_every_n_epoch=null some have none",
+        ),
+        *(
+            ({"model": {"cuda_graph": True, **model}, "trainer": GPU | trainer}, f"does not go with {said}")
+            for model, trainer, said in (
+                ({"mixup": 0.2}, {}, "model.mixup=0.2"),
+                ({"cutmix": 1.0}, {}, "model.cutmix=1.0"),
+                ({"compile": "reduce-overhead"}, {}, "model.compile=reduce-overhead"),
+                ({}, {"precision": 16}, "trainer.precision=16"),
+                ({}, {"precision": "16-mixed"}, "trainer.precision=16-mixed"),
+                ({}, {"accumulate_grad_batches": 2}, "trainer.accumulate_grad_batches=2"),
+                ({}, {"detect_anomaly": True}, "trainer.detect_anomaly=True"),
+                ({}, {"strategy": "fsdp"}, "trainer.strategy=fsdp"),
+                ({}, {"accelerator": "cpu"}, "trainer.accelerator=cpu"),
+            )
+        ),
+        ({"model": {"freeze_backbone": True, "pretrained": True, "compile": "default"}}, "leave out one of the two"),
+        (
+            {"trainer": {"precision": "16-mixed", "gradient_clip_val": 1.0}, "optimizer": {"fused": True}},
+            "type optimizer.fused=false",
+        ),
+        ({"data": {"resident": True, "num_workers": 4}}, "data.num_workers has no effect"),
+        ({"data": {"resident": True, "pin_memory": True}}, "data.pin_memory has no effect"),
+        ({"data": {"persistent_workers": True, "num_workers": 0}}, "needs data.num_workers of 1 or more"),
+    ],
+)
+def test_a_broken_rule_says_what_to_type(more: dict[str, Any], said: str) -> None:
+    (message,) = rules(base(**more))
+    assert said in message
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"monitor": "val/loss", "mode": "min", "scheduler": PLATEAU},
+        {"trainer": {"max_epochs": -1, "max_steps": 100}},
+        {"trainer": {"max_epochs": -1}, "scheduler": PLATEAU},
+        {"model": THAWING, "trainer": {"strategy": "ddp_find_unused_parameters_true"}},
+        {"model": THAWING, "trainer": {"devices": "1,"}},
+        {"model": {"freeze_backbone": True, "weights": "file.pth"}},
+        {"model": {"freeze_backbone": True}, "ckpt_path": "last.ckpt"},
+        {"trainer": {"devices": 8}},
+        {"trainer": {"limit_val_batches": 0}, "callbacks": None},
+        {"trainer": {"limit_val_batches": 0}, "monitor": "train/acc"},
+        {"trainer": {"limit_val_batches": None}},
+        {"trainer": {"limit_val_batches": 0.5}},
+        {"scheduler": {**PLATEAU, "monitor": "train/acc"}, "trainer": {"check_val_every_n_epoch": 2}},
+        {"trainer": {"check_val_every_n_epoch": 2}},
+        {"model": {"cuda_graph": True, "compile": "default", "mixup": 0.0}, "trainer": GPU},
+        {"model": {"compile": "default"}},
+        {"trainer": {"precision": "bf16-mixed", "gradient_clip_val": 1.0}, "optimizer": {"fused": True}},
+        {"data": {"resident": True, "num_workers": "auto", "pin_memory": "auto"}},
+        {"data": {"persistent_workers": True, "num_workers": "auto"}},
+    ],
+)
+def test_a_rule_that_is_kept_says_nothing(more: dict[str, Any]) -> None:
+    assert rules(base(**more)) == []
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available() or torch.backends.mps.is_available(), reason="needs a machine without GPU"
+)
+@pytest.mark.parametrize("accelerator", ["gpu", "cuda"])
+def test_a_gpu_that_is_not_there(accelerator: str) -> None:
+    (message,) = rules(base(trainer={"accelerator": accelerator}))
+    assert message == f"trainer.accelerator={accelerator}, but no GPU is usable here: type trainer=cpu"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("devices", [99, "99", "0,98", [0, 98]])
+def test_more_gpus_than_there_are(devices: Any) -> None:
+    (message,) = rules(base(trainer={"accelerator": "gpu", "devices": devices}))
+    assert f"this machine has {torch.cuda.device_count()} GPU" in message
+
+
+def test_conf_is_found_beside_the_package() -> None:
+    assert (conf_dir() / "train.yaml").is_file()
+
+
+def test_another_seed_leaves_the_images_as_they_are() -> None:
+    data = composed("train", "seed=7").data
+    assert (data.seed, data.draw_seed) == (42, 7)

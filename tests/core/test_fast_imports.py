@@ -1,0 +1,50 @@
+"""The garbage collector waits while libraries are imported, and works on afterwards whatever happens."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import gc, sys
+from fer_lightning.core.fast_imports import importing
+
+def state():
+    return [gc.isenabled(), gc.get_freeze_count() > 0]
+
+found = [state()]
+try:
+    with importing():
+        found.append(state())
+        BODY
+except ImportError:
+    pass
+found.append(state())
+with importing():
+    found.append(state())
+print(found)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        # a second time nothing is left to import, and what a first run left behind must not be kept for ever
+        ("import torch", [[True, False], [False, False], [True, True], [True, True]]),
+        ("raise ImportError", [[True, False], [False, False], [True, True], [False, True]]),
+    ],
+)
+def test_collecting_stops_only_while_importing(body: str, expected: list[list[bool]]) -> None:
+    command = [sys.executable, "-c", PROGRAM.replace("BODY", body)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(expected)
+
+
+def test_a_run_ends_without_a_word_from_its_libraries(tmp_path: Path) -> None:
+    small = ["data.synthetic={train: 14, validation: 7, test: 7}", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}"]
+    command = [sys.executable, "-m", "fer_lightning.train", *small]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "leaked" not in done.stdout + done.stderr

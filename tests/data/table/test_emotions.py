@@ -1,0 +1,77 @@
+"""Names of expressions as users write them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from fer_lightning.data.table.emotions import (
+    ALIASES,
+    ALPHABETICAL_CODES,
+    EMOTIONS,
+    FER2013_CODES,
+    canonical,
+    fold,
+)
+
+
+@pytest.mark.parametrize("name", [*EMOTIONS, "contempt"])
+@pytest.mark.parametrize("dress", ["{}", "{:s} ", "0_{}", "1-{}", "03 {}", "_{}_"])
+def test_dressed_up_names_keep_their_meaning(name: str, dress: str) -> None:
+    assert canonical(dress.format(name)) == name
+    assert canonical(dress.format(name.upper())) == name
+    assert canonical(dress.format(name.capitalize())) == name
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("Suprise", "surprise"),
+        ("superise", "surprise"),
+        ("surprize", "surprise"),
+        ("anger", "angry"),
+        ("AN", "angry"),
+        ("Happiness", "happy"),
+        ("joy", "happy"),
+        ("sadness", "sad"),
+        ("scared", "fear"),
+        ("Fearful", "fear"),
+        ("disgusted", "disgust"),
+        ("Disgrace", "disgust"),
+        ("calm", "neutral"),
+        ("NE", "neutral"),
+    ],
+)
+def test_aliases(spelling: str, name: str) -> None:
+    assert canonical(spelling) == name
+
+
+@pytest.mark.parametrize("name", ["", "3", "bored", "train", "images", "happy faces", "angry2"])
+def test_what_takes_a_guess_is_unknown(name: str) -> None:
+    assert canonical(name) is None
+
+
+def test_own_aliases_go_first_and_may_name_new_classes() -> None:
+    aliases = {"Very Bored": "Neutrality", "calm": "relaxed", 3: "happy"}
+    assert canonical("very-bored", aliases) == "neutral"
+    assert canonical("Calm", aliases) == "relaxed"
+    assert canonical("3", aliases) == "happy"
+    assert canonical("07_very_bored", aliases) == "neutral"
+    assert canonical("sad", aliases) == "sad"
+
+
+def test_tables_agree() -> None:
+    assert set(ALIASES.values()) == {*EMOTIONS, "contempt"}
+    assert all(fold(spelling) == spelling for spelling in ALIASES)
+    assert sorted(FER2013_CODES) == list(EMOTIONS)
+    assert (FER2013_CODES[4], ALPHABETICAL_CODES[4]) == ("sad", "neutral")
+    ferplus = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF"]
+    assert {canonical(column) for column in ferplus} == {*EMOTIONS, "contempt", None}
+
+
+def test_module_is_light() -> None:
+    heavy = "('numpy', 'pandas', 'torch')"
+    code = f"import fer_lightning.data.table.emotions, sys; sys.exit(any(m in sys.modules for m in {heavy}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
