@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fer_lightning.cli.command import run_verb
-from fer_lightning.core.fast_imports import importing
+from fer_lightning.core.fast_imports import fast_imports
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -24,7 +24,7 @@ def ensemble(cfg: DictConfig) -> float:
 
     from fer_lightning.config.check import check_config
 
-    with importing():
+    with fast_imports():
         # what is null in its data is filled in and checked with each member's
         check_config(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "data"]))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fer_lightning.cli.command import run_verb
-from fer_lightning.core.fast_imports import importing
+from fer_lightning.core.fast_imports import fast_imports
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -22,7 +22,7 @@ def evaluate(cfg: DictConfig) -> float:
     """
     from fer_lightning.config.check import check_config
 
-    with importing():
+    with fast_imports():
         from fer_lightning.training.evaluate_checkpoint import complete, evaluate_checkpoint
 
     cfg = complete(cfg)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fer_lightning.cli.command import run_verb
-from fer_lightning.core.fast_imports import importing
+from fer_lightning.core.fast_imports import fast_imports
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -22,12 +22,12 @@ def train(cfg: DictConfig) -> float | None:
     """
     from fer_lightning.config.check import check_config
 
-    with importing():  # torch and Lightning, which a mistyped key should not wait for
+    with fast_imports():  # torch and Lightning, which a mistyped key should not wait for
         check_config(cfg)
 
-        from fer_lightning.training.run import Run
+        from fer_lightning.training.run import TrainingRun
 
-    run = Run(cfg)
+    run = TrainingRun(cfg)
     run.fit()
     run.score()
     # the report is written; a sweep must not go on, and the shell must know. Rank zero alone says so, because Lightning

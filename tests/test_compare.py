@@ -36,7 +36,7 @@ FAILED = {
     "overrides": ["data.root=/nowhere"],
     "values": {},
     "attempts": 1,
-    "begun": "2026-11-20T15:01:35+00:00",
+    "started": "2026-11-20T15:01:35+00:00",
     "ended": "2026-11-20T15:01:36+00:00",
     "seconds": 1.05,
 }

@@ -137,9 +137,9 @@ def test_one_batch_can_be_learnt_by_heart(compose: Compose, tmp_path: Path) -> N
     cfg = compose(
         "train", *TINY, *options, "trainer.overfit_batches=1", "trainer.max_epochs=40", f"output_dir={tmp_path}"
     )
-    from fer_lightning.training.run import Run
+    from fer_lightning.training.run import TrainingRun
 
-    run = Run(cfg)
+    run = TrainingRun(cfg)
     run.fit()
     assert run.trainer.callback_metrics["train/acc"] == 1.0
 

@@ -28,7 +28,7 @@ from fer_lightning.models.heads import parameter_groups
 from fer_lightning.system.machine import Machine
 from fer_lightning.training import build
 from fer_lightning.training.predict_split import predict_split
-from fer_lightning.training.run import Run
+from fer_lightning.training.run import TrainingRun
 
 
 @dataclass
@@ -88,7 +88,7 @@ def train(tick: Tick, settings: str, count_flops: bool = False) -> None:
     """Our training run as `fer_lightning.train` does it; counts images, or FLOPs."""
     cfg = OmegaConf.load(settings)
     with _emptied(cfg.output_dir):
-        run = Run(cfg)
+        run = TrainingRun(cfg)
         unit = flops_per_image(run.model, run.data.channels, run.data.image_size) if count_flops else 1.0
         run.trainer.callbacks.append(TickAfterBatches(tick, unit))
         run.fit()
@@ -108,7 +108,7 @@ def train_steps(settings: str, steps: int, validated: int) -> dict[str, float]:
     cfg = OmegaConf.load(settings)
     cfg.trainer.max_steps, cfg.trainer.limit_val_batches = steps, validated
     with _emptied(cfg.output_dir):
-        Run(cfg).fit()
+        TrainingRun(cfg).fit()
     return {"memory": memory()["memory"]}
 
 

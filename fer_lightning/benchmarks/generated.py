@@ -24,7 +24,7 @@ from fer_lightning.data.cache.image_cache import open_cache
 from fer_lightning.data.cache.table_index import TableIndex
 from fer_lightning.data.layouts.file_state import State, state_of
 from fer_lightning.data.source import read_source
-from fer_lightning.data.table.columns import Paths, Words
+from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
 from fer_lightning.data.table.emotions import EMOTIONS
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts
 
@@ -87,10 +87,12 @@ def _list_images(root: Path, counts: Mapping[str, int]) -> ImageTable:
         for number, label in enumerate(own.tolist())
     ]
     codes = [np.full(count, SPLITS.index(split), dtype=np.uint8) for split, count in counts.items()]
-    splits = Words(np.concatenate(codes), (*SPLITS, ""))
+    splits = CategoricalColumn(np.concatenate(codes), (*SPLITS, ""))
     explanation = f"generated: {describe_counts(splits, EMOTIONS)}"
     rows = np.arange(len(paths))
-    return ImageTable(root, "folders", Paths.of(paths), np.concatenate(labels), splits, EMOTIONS, explanation, rows)
+    return ImageTable(
+        root, "folders", PathColumn.of(paths), np.concatenate(labels), splits, EMOTIONS, explanation, rows
+    )
 
 
 def _draw_images(table: ImageTable, shape: tuple[int, int, int, int], dest: Path, **_: Any) -> Loaded:

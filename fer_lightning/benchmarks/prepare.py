@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from torchvision.datasets import ImageFolder
 
 from fer_lightning.benchmarks.textbook import Textbook
-from fer_lightning.core.quiet_libraries import quieten
+from fer_lightning.core.quiet_libraries import silence_libraries
 from fer_lightning.data.augmentation.spec import Augmentation
 from fer_lightning.data.datamodule import ExpressionDataModule
 from fer_lightning.system.machine import Machine
@@ -37,7 +37,7 @@ def prepare(settings: str, folder: str) -> dict[str, Any]:
     Raises:
         UserError: settings or data cannot be used.
     """
-    quieten()
+    silence_libraries()
     cfg = OmegaConf.load(settings)
     build.try_settings(cfg)
     machine = build.settle_machine(cfg)
@@ -57,7 +57,7 @@ def prepare(settings: str, folder: str) -> dict[str, Any]:
         "machine": machine.as_dict(),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else machine.accelerator,
         "fingerprint": data.source.fingerprint,
-        "remarks": list(data.remarks),
+        "remarks": list(data.notes),
         "source": data.table.source,
         "faces": str(faces),
         "textbook": str(parts),

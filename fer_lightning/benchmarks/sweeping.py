@@ -77,7 +77,7 @@ def _rows(jobs: int) -> tuple[Row, Row]:
     """Return what is said of both rows without a measurement."""
     small = f"the typed training with {' '.join(SMALL[:2])} and seed=1…{jobs}"
     goal = Goal("ratio", "most", 1.0, needs=unmet((available_cores() >= 2, "2 cores")))
-    begun = "from the end of the first job to the end of the last, divided by the jobs between"
+    started = "from the end of the first job to the end of the last, divided by the jobs between"
     return (
         Row("sweep", f"{jobs} jobs, joblib 2 at once", "one after the other", "s", goal=goal, notes=(small,)),
         Row(
@@ -86,7 +86,7 @@ def _rows(jobs: int) -> tuple[Row, Row]:
             "its own seconds",
             "s",
             goal=Goal("difference", "most", 1.5),
-            notes=(begun,),
+            notes=(started,),
         ),
     )
 

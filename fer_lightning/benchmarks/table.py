@@ -43,7 +43,7 @@ def print_rows(rows: Sequence[Row], console: Console | None = None) -> None:
             if row.suite == suite:
                 table.add_row(*cells(row))
     screen.print(table)
-    for line in (*legend(rows), *remarks(rows)):
+    for line in (*legend(rows), *notes(rows)):
         screen.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -51,7 +51,7 @@ def markdown(rows: Sequence[Row], machine: str) -> str:
     """Return the table as Markdown, with a line on the machine above and the remarks below."""
     lines = [machine, "", f"| suite | {' | '.join(HEADINGS)} |", "|---" * (1 + len(HEADINGS)) + "|"]
     lines += [f"| {row.suite} | {' | '.join(cells(row))} |" for row in rows]
-    return "\n".join([*lines, "", *(f"- {line}" for line in (*legend(rows), *remarks(rows))), ""])
+    return "\n".join([*lines, "", *(f"- {line}" for line in (*legend(rows), *notes(rows))), ""])
 
 
 def write_rows(rows: Sequence[Row], folder: Path, machine: str, **record: Any) -> None:
@@ -83,7 +83,7 @@ def legend(rows: Sequence[Row]) -> list[str]:
     return [f"{name}: {LEGEND[name]}" for name in used if name in LEGEND]
 
 
-def remarks(rows: Sequence[Row]) -> list[str]:
+def notes(rows: Sequence[Row]) -> list[str]:
     """Return a line for each row that needs one."""
     said = [(row, [*row.notes, *([f"skipped: {row.skipped}"] if row.skipped is not None else [])]) for row in rows]
     said = [(row, [*notes, *([f"failed: {row.failed}"] if row.failed is not None else [])]) for row, notes in said]

@@ -66,14 +66,14 @@ class ValidationPictures(pl.Callback):
             raise ValueError(f"share={share} must lie between 0 and 1")
         self.every_n_epochs, self.per_class, self.share = every_n_epochs, per_class, share
         self._outputs: list[dict[str, torch.Tensor]] = []
-        self._begun, self._spent, self._wanted = time.monotonic(), 0.0, False
+        self._started, self._spent, self._wanted = time.monotonic(), 0.0, False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._begun = time.monotonic()
+        self._started = time.monotonic()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        affordable = self._spent <= self.share * (time.monotonic() - self._begun)
+        affordable = self._spent <= self.share * (time.monotonic() - self._started)
         due = epoch == trainer.max_epochs or (epoch % self.every_n_epochs == 0 and affordable)
         self._wanted = trainer.strategy.broadcast(due and not trainer.sanity_checking and _writer(trainer) is not None)
 
@@ -84,7 +84,7 @@ class ValidationPictures(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._wanted:
             return
-        begun = time.monotonic()
+        started = time.monotonic()
         index, probabilities = gather_outputs(self._outputs)
         self._outputs.clear()
         if trainer.is_global_zero:
@@ -96,7 +96,7 @@ class ValidationPictures(pl.Callback):
             add_figure(trainer, "validation/confusion", plot_confusion(table))
             examples = plot_gallery(table, trainer.datamodule.image_rows(index), columns=self.per_class)
             add_figure(trainer, "validation/examples", examples)
-        self._spent += time.monotonic() - begun
+        self._spent += time.monotonic() - started
 
 
 def _writer(trainer: pl.Trainer) -> Any:

@@ -93,7 +93,7 @@ class _Verb:
     def __init__(self, name: str, task: Callable[[DictConfig], Any]) -> None:
         self.name, self.task = name, task
         self.full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
-        self.begun = time.time()
+        self.started = time.time()
         self.result: Any = None
         self.settings: dict[Path, bytes] = {}
 
@@ -154,7 +154,7 @@ class _Verb:
     def _remove_untouched(self, folder: Path) -> bool:
         """Remove an output folder that holds only what Hydra put there now, and the date above it if empty then."""
         hydras = {".hydra", "status.json", f"{self.name}.log"}
-        older = any(path.stat().st_mtime < self.begun for path in folder.rglob("*") if path.is_file())
+        older = any(path.stat().st_mtime < self.started for path in folder.rglob("*") if path.is_file())
         in_use = Path.cwd().is_relative_to(folder.resolve())
         if older or in_use or not folder.is_dir() or {path.name for path in folder.iterdir()} - hydras:
             return False

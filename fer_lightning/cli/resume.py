@@ -1,4 +1,4 @@
-"""Going on with what was begun, in its own folder and with its own settings.
+"""Going on with what was started, in its own folder and with its own settings.
 
 `ckpt_path=outputs/…/checkpoints/last.ckpt` continues a run, `sweep.resume=outputs/multirun/…` a sweep.
 """

@@ -16,7 +16,7 @@ from fer_lightning.comparison.rerun_command import repeating_command
 from fer_lightning.comparison.seeds import Repeats, average_seeds
 from fer_lightning.runs.find import find_runs
 from fer_lightning.runs.objectives import PARAMETERS
-from fer_lightning.runs.read import Run, read_runs
+from fer_lightning.runs.read import RecordedRun, read_runs
 from fer_lightning.runs.settings import differing, identity, short_names, show
 from fer_lightning.runs.status import FINISHED
 
@@ -37,14 +37,14 @@ class Comparison:
     """
 
     groups: tuple[Group, ...]
-    unranked: tuple[Run, ...]
+    unranked: tuple[RecordedRun, ...]
     keys: dict[str, str]
     repeats: tuple[Repeats, ...]
     importance: Importance | str
     notes: tuple[str, ...]
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RecordedRun]:
         """All of them, ranked ones first."""
         return [*(run for group in self.groups for run in group.runs), *self.unranked]
 
@@ -86,7 +86,7 @@ def describe(comparison: Comparison) -> str:
     return f"{len(states)} run{'s' * (len(states) != 1)}: {listed}" if states else "no training run"
 
 
-def label(run: Run, columns: Mapping[str, str]) -> str:
+def label(run: RecordedRun, columns: Mapping[str, str]) -> str:
     """Return what tells a run from the others: its settings that differ, or else its name."""
     values = run.settings.values
     words = [f"{name}={show(key, values[key])}" for key, name in columns.items() if key in values]
@@ -116,7 +116,7 @@ def tabulate(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*head, *comparison.keys])
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _row(run: RecordedRun) -> dict[str, Any]:
     low, high = run.metrics.get("accuracy_interval", (None, None))
     return {
         "run": run.name,
@@ -158,7 +158,7 @@ def _warnings(groups: Sequence[Group], repeats: Sequence[Repeats], keys: Sequenc
     return found
 
 
-def _gaps(runs: Sequence[Run], others: Sequence[Path]) -> list[str]:
+def _gaps(runs: Sequence[RecordedRun], others: Sequence[Path]) -> list[str]:
     """What was found and is no run, and what runs lack."""
     found = []
     if others:

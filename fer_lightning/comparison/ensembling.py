@@ -20,10 +20,10 @@ from fer_lightning.comparison.paired_test import Difference, paired_difference
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.evaluation import console
 from fer_lightning.evaluation.metrics import wilson_interval
-from fer_lightning.evaluation.write_results import write_verdict
+from fer_lightning.evaluation.write_results import write_results
 from fer_lightning.runs.environment import write_environment
 from fer_lightning.runs.find import find_runs
-from fer_lightning.runs.read import Run, read_runs
+from fer_lightning.runs.read import RecordedRun, read_runs
 from fer_lightning.system.resources import listed_devices
 
 SPLITS = {"val": "validation", "train": "train"}
@@ -52,7 +52,7 @@ def ensemble_runs(cfg: DictConfig) -> Difference:
     folder = Path(cfg.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     write_environment(folder, data={"fingerprint": members.runs[0].fingerprint})
-    metrics = write_verdict(table, members.images(), folder, **_facts(members, gain))
+    metrics = write_results(table, members.images(), folder, **_facts(members, gain))
     _print_members(members.runs, members.tables, metrics, gain)
     console.print_results(metrics, folder)
     return gain
@@ -85,7 +85,7 @@ def _facts(members: Members, gain: Difference) -> dict[str, Any]:
 
 
 def _print_members(
-    runs: tuple[Run, ...], tables: Mapping[str, pd.DataFrame], metrics: Mapping[str, Any], gain: Difference
+    runs: tuple[RecordedRun, ...], tables: Mapping[str, pd.DataFrame], metrics: Mapping[str, Any], gain: Difference
 ) -> None:
     screen, split, monitor = Console(), metrics["split"], str(runs[0].monitor)
     table = Table(show_edge=False, pad_edge=False)

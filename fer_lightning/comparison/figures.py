@@ -24,7 +24,7 @@ from fer_lightning.evaluation.figures import (
     VERMILLION,
     new_figure,
 )
-from fer_lightning.runs.read import Run
+from fer_lightning.runs.read import RecordedRun
 
 # Okabe and Ito's, and dashes besides: nothing is told by colour alone
 STYLES = ((VERMILLION, "-"), (BLUE, "--"), ("#009E73", "-."), (ORANGE, ":"), ("#CC79A7", (0, (6, 1, 1, 1, 1, 1))))
@@ -33,7 +33,7 @@ WIDTH = 10.0  # inches of every figure, so that a page shows their letters alike
 MOST = 150  # faint curves; more of them only blacken the page
 
 
-def plot_overlaid(runs: Sequence[Run], labels: Sequence[str]) -> Figure | None:
+def plot_overlaid(runs: Sequence[RecordedRun], labels: Sequence[str]) -> Figure | None:
     """Draw validation accuracy and training loss over epochs, the first few runs in colour and the others faint.
 
     Args:
@@ -91,7 +91,7 @@ def _dress(axes: Axes, title: str) -> None:
     axes.set_xlabel("epoch", fontsize=BODY, fontfamily=FONT, color=MUTED)
 
 
-def _draw_curve(axes: Axes, run: Run, column: str, style: tuple[str, object] | None = None) -> bool:
+def _draw_curve(axes: Axes, run: RecordedRun, column: str, style: tuple[str, object] | None = None) -> bool:
     """Draw one curve, faint without a style; return whether there was anything to draw."""
     if run.history is None or column not in run.history:
         return False

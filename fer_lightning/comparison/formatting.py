@@ -10,7 +10,7 @@ from fer_lightning.comparison.paired_test import Difference
 from fer_lightning.comparison.ranking import Group
 from fer_lightning.comparison.seeds import Repeats
 from fer_lightning.runs.objectives import LATENCY, PARAMETERS
-from fer_lightning.runs.read import Run
+from fer_lightning.runs.read import RecordedRun
 from fer_lightning.runs.settings import SEEDS, identity, told
 
 NONE = "–"
@@ -84,13 +84,13 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def epochs(run: Run) -> str:
+def epochs(run: RecordedRun) -> str:
     """The best one of how many: `11/12`."""
     best, last = run.metrics.get("epoch"), run.epochs
     return "/".join(str(number) for number in (best, last) if number is not None) or NONE
 
 
-def outcome(run: Run) -> str:
+def outcome(run: RecordedRun) -> str:
     """How a run ended, and why: `failed: out of memory`."""
     status = run.status
     if status.status == "finished":
@@ -98,7 +98,7 @@ def outcome(run: Run) -> str:
     return status.status if status.reason is None else f"{status.status}: {status.reason}"
 
 
-def called(run: Run, columns: Mapping[str, str]) -> str:
+def called(run: RecordedRun, columns: Mapping[str, str]) -> str:
     """A job's name where its settings stand beside: `12` for `12_model=vgg16,seed=2`."""
     return JOB.sub(r"\1\2", run.name) if columns and run.settings.values else run.name
 

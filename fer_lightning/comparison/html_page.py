@@ -57,7 +57,7 @@ def _summary(comparison: Comparison) -> str:
     group = comparison.groups[0]
     best = group.best
     kind = "Best run" if len(comparison.groups) == 1 else "Best run of the largest group"
-    remarks = "".join(f"<p>{escape(remark)}</p>" for remark in group.remarks)
+    remarks = "".join(f"<p>{escape(remark)}</p>" for remark in group.notes)
     accuracy = formatting.percent(best.metrics.get("accuracy"), best.metrics.get("accuracy_interval"))
     scored = f"accuracy on the {group.split} images {accuracy}" if group.split else "not scored"
     return f"""<section class="card hero">
@@ -73,7 +73,7 @@ def _ranking(comparison: Comparison, group: Group, rows: int) -> str:
     columns = comparison.columns(group)
     lines = [_line(cells, ' class="total"' if cells[0] == "1" else "") for cells in formatting.rows(group, columns)]
     apart = group is not comparison.groups[0]
-    remarks = "".join(f'<p class="quiet">{escape(remark)}</p>' for remark in group.remarks) if apart else ""
+    remarks = "".join(f'<p class="quiet">{escape(remark)}</p>' for remark in group.notes) if apart else ""
     about = f'<p class="quiet">By {escape(group.title)}.</p>'
     return f"{title}{about}{_folding(formatting.heading(group, columns), lines, rows, 'ranking')}{remarks}"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fer_lightning.runs.read import Run
+from fer_lightning.runs.read import RecordedRun
 from fer_lightning.runs.settings import SEEDS
 
 LEAST = 8  # runs; with fewer, a forest finds patterns in noise
@@ -35,7 +35,7 @@ class Importance:
         return Importance(self.keys[:count], self.loss[:count], self.deviation[:count], self.explained)
 
 
-def weigh_settings(runs: Sequence[Run], keys: Sequence[str]) -> Importance | str:
+def weigh_settings(runs: Sequence[RecordedRun], keys: Sequence[str]) -> Importance | str:
     """Fit a forest from settings to the monitored value, and shuffle one setting after the other.
 
     Args:

@@ -15,7 +15,7 @@ from fer_lightning.comparison.ranking import by_value, chosen_by
 from fer_lightning.config.check import check_config
 from fer_lightning.core.errors import DataError, UserError
 from fer_lightning.data.source import ImageRows
-from fer_lightning.runs.read import Run
+from fer_lightning.runs.read import RecordedRun
 from fer_lightning.training import build
 from fer_lightning.training.evaluate_checkpoint import Rescored, complete, predict_checkpoint
 
@@ -23,7 +23,7 @@ OF_THE_RUN = ("root", "layout", "limit", "on_error")  # of its data, what the ch
 log = logging.getLogger(__name__)
 
 
-def choose_members(runs: Sequence[Run], top: int) -> list[Run]:
+def choose_members(runs: Sequence[RecordedRun], top: int) -> list[RecordedRun]:
     """Return the best runs by the value that chose their checkpoints, best first.
 
     Args:
@@ -64,7 +64,7 @@ class Members:
         UserError: a run neither has its predictions nor can make them.
     """
 
-    def __init__(self, runs: Sequence[Run], cfg: DictConfig) -> None:
+    def __init__(self, runs: Sequence[RecordedRun], cfg: DictConfig) -> None:
         self.runs, self.cfg = tuple(runs), cfg
         scored = (run.metrics["split"] for run in runs if run.metrics.get("split"))
         self.split = next(scored, "auto") if cfg.split == "auto" else cfg.split
@@ -77,7 +77,7 @@ class Members:
                 table = self._predict(run)
             self.tables[run.name] = table
 
-    def _predict(self, run: Run) -> pd.DataFrame:
+    def _predict(self, run: RecordedRun) -> pd.DataFrame:
         log.info(f"{run.name} predicts the {self.split} images")
         try:
             done: Rescored = predict_checkpoint(self.config_of(run, self.split), announce=run is self.runs[0])
@@ -109,7 +109,7 @@ class Members:
             return None
         return data.image_rows(order)
 
-    def config_of(self, run: Run, split: str) -> DictConfig:
+    def config_of(self, run: RecordedRun, split: str) -> DictConfig:
         """Return the configuration by which `evaluate` would score a run's best checkpoint on the data it had.
 
         Raises:
@@ -129,7 +129,7 @@ class Members:
         return cfg
 
 
-def stored_predictions(run: Run, split: str) -> pd.DataFrame | None:
+def stored_predictions(run: RecordedRun, split: str) -> pd.DataFrame | None:
     """Return a run's predictions table, if it is of this split.
 
     Raises:

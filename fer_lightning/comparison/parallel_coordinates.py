@@ -14,7 +14,7 @@ from fer_lightning.comparison import formatting
 from fer_lightning.comparison.figures import WIDTH
 from fer_lightning.comparison.importance import is_numeric
 from fer_lightning.evaluation.figures import BODY, FONT, INK, MUTED, SHADES, SMALL, TITLE, VERMILLION, new_figure
-from fer_lightning.runs.read import Run
+from fer_lightning.runs.read import RecordedRun
 from fer_lightning.runs.settings import show
 
 DECADES = 10  # a positive number whose largest value is so many times its smallest gets a logarithmic axis
@@ -24,7 +24,7 @@ ROOM = 0.045  # of an axis, that a line of text takes
 PALEST = 0.25  # of the colour map, below which lines vanish on white
 
 
-def plot_parallel(runs: Sequence[Run], names: dict[str, str], title: str) -> Figure:
+def plot_parallel(runs: Sequence[RecordedRun], names: dict[str, str], title: str) -> Figure:
     """Draw runs as lines across one axis a setting and one for the monitored value.
 
     Args:

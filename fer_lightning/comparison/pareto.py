@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from fer_lightning.runs.objectives import MODES
-from fer_lightning.runs.read import Run
+from fer_lightning.runs.read import RecordedRun
 
 
-def find_unbeaten(runs: Sequence[Run], objectives: Sequence[str]) -> list[Run]:
+def find_unbeaten(runs: Sequence[RecordedRun], objectives: Sequence[str]) -> list[RecordedRun]:
     """Return the runs that no other is as good as in everything and better than in something (Pareto's front).
 
     Args:

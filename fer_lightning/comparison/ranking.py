@@ -14,7 +14,7 @@ from fer_lightning.comparison.paired_test import Difference, paired_difference
 from fer_lightning.comparison.pareto import find_unbeaten
 from fer_lightning.config.overrides import quoted
 from fer_lightning.evaluation.report import name_score
-from fer_lightning.runs.read import Run
+from fer_lightning.runs.read import RecordedRun
 
 OPTIMISTIC = "The best of {count} runs on the images that chose it is optimistic: do not report its {monitor}"
 CURE = "but score it once on images that chose nothing: python -m fer_lightning.evaluate {told} split=test"
@@ -35,11 +35,11 @@ class Group:
     """
 
     letter: str
-    runs: tuple[Run, ...]
+    runs: tuple[RecordedRun, ...]
     differences: tuple[Difference | None, ...]
 
     @property
-    def best(self) -> Run:
+    def best(self) -> RecordedRun:
         return self.runs[0]
 
     @property
@@ -48,7 +48,7 @@ class Group:
         return [*dict.fromkeys(name for run in self.runs for name in run.objectives)]
 
     @property
-    def unbeaten(self) -> list[Run]:
+    def unbeaten(self) -> list[RecordedRun]:
         """Where the sweep had several objectives, the runs that no other run beats in all of them."""
         return find_unbeaten(self.runs, self.objectives) if self.objectives else []
 
@@ -67,7 +67,7 @@ class Group:
         return f"{self.best.monitor}, {order} first; {about}"
 
     @property
-    def remarks(self) -> list[str]:
+    def notes(self) -> list[str]:
         """What a reader must know to believe neither too much nor too little."""
         found = []
         if len(self.runs) > 1:
@@ -102,7 +102,7 @@ class Group:
         return TRADE_OFF.format(others=" and ".join(self.objectives), monitor=self.best.monitor, named=named)
 
 
-def rank(runs: Sequence[Run]) -> tuple[list[Group], list[Run]]:
+def rank(runs: Sequence[RecordedRun]) -> tuple[list[Group], list[RecordedRun]]:
     """Sort runs into groups that may be ranked, largest first.
 
     Two runs are in one group if the same value chose their checkpoints and the same images were scored. A run whose
@@ -111,7 +111,7 @@ def rank(runs: Sequence[Run]) -> tuple[list[Group], list[Run]]:
     Returns:
         groups, and the runs without a value to be ranked by.
     """
-    members: dict[tuple[str, ...], list[Run]] = {}
+    members: dict[tuple[str, ...], list[RecordedRun]] = {}
     unsure = []
     for run in (run for run in runs if run.ranked):
         if run.scored is None:
@@ -126,31 +126,31 @@ def rank(runs: Sequence[Run]) -> tuple[list[Group], list[Run]]:
     return groups, [run for run in runs if not run.ranked]
 
 
-def _held_out(run: Run) -> str:
+def _held_out(run: RecordedRun) -> str:
     """Which validation images there were, where others were scored: a seed may have cut them from training images."""
     return "" if run.metrics.get("split") == "validation" or run.splits is None else run.splits
 
 
-def chosen_by(run: Run) -> tuple[str, ...]:
+def chosen_by(run: RecordedRun) -> tuple[str, ...]:
     """The monitored value, its direction, and how much of the validation images it was taken on."""
     limit = run.settings.values.get("trainer.limit_val_batches")
     return str(run.monitor), run.mode, "all" if limit in (None, 1.0) and not isinstance(limit, int) else str(limit)
 
 
-def _may_join(run: Run, other: Run) -> bool:
+def _may_join(run: RecordedRun, other: RecordedRun) -> bool:
     facts = [(run.fingerprint, other.fingerprint), (run.splits, other.splits)]
     facts += [(run.metrics.get(key), other.metrics.get(key)) for key in ("split", "count")]
     known = [(own, theirs) for own, theirs in facts if own is not None and theirs is not None]
     return chosen_by(run) == chosen_by(other) and bool(known) and all(own == theirs for own, theirs in known)
 
 
-def by_value(runs: Sequence[Run]) -> list[Run]:
+def by_value(runs: Sequence[RecordedRun]) -> list[RecordedRun]:
     """Best first; equal values keep their order."""
     sign = -1 if runs[0].mode == "max" else 1
     return sorted(runs, key=lambda run: sign * float(run.value if run.value is not None else np.nan))
 
 
-def _differences(runs: Sequence[Run]) -> tuple[Difference | None, ...]:
+def _differences(runs: Sequence[RecordedRun]) -> tuple[Difference | None, ...]:
     best = runs[0].scored
     if best is None:
         return (None,) * len(runs)
@@ -161,7 +161,7 @@ def _differences(runs: Sequence[Run]) -> tuple[Difference | None, ...]:
     )
 
 
-def _other_pixels(runs: Sequence[Run]) -> bool:
+def _other_pixels(runs: Sequence[RecordedRun]) -> bool:
     """Whether runs that were given pictures of one size were given different ones."""
     seen: dict[tuple[object, ...], set[str]] = {}
     for run in runs:

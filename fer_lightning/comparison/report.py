@@ -13,7 +13,7 @@ from fer_lightning.comparison.html_page import render
 from fer_lightning.comparison.importance import Importance
 from fer_lightning.comparison.parallel_coordinates import plot_parallel
 from fer_lightning.comparison.terminal import print_comparison
-from fer_lightning.core.atomic_write import replacing
+from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.core.errors import UserError
 from fer_lightning.evaluation.figures import save
 
@@ -38,7 +38,7 @@ def compare_runs(cfg: DictConfig) -> Comparison:
     folder.mkdir(parents=True, exist_ok=True)
     figures = draw(comparison, folder)
     name = _name([Path(place).expanduser().resolve().name for place in cfg.runs])
-    with replacing(folder / "compare.html") as new:
+    with atomic_write(folder / "compare.html") as new:
         new.write_text(render(comparison, name, figures, cfg.rows), encoding="utf-8")
     tabulate(comparison).to_csv(folder / "compare.csv", index=False)
     print_comparison(comparison, folder, cfg.rows)

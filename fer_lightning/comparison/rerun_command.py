@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from fer_lightning.config.overrides import override_key
-from fer_lightning.runs.read import Run
+from fer_lightning.runs.read import RecordedRun
 
 OWN = (
     "hydra.run.dir",
@@ -18,7 +18,7 @@ SWEEPING = {"-m", "--multirun"}
 FLAGS = ("--config-dir", "-cd", "--config-name", "-cn")  # each before its value
 
 
-def repeating_command(run: Run) -> str | None:
+def repeating_command(run: RecordedRun) -> str | None:
     """Return what to type to run it again in a new folder; None where the run does not say how it was started."""
     command = run.environment.get("command")
     if not isinstance(command, str):

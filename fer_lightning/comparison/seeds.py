@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from fer_lightning.comparison.ranking import Group, chosen_by
-from fer_lightning.runs.read import Run
+from fer_lightning.runs.read import RecordedRun
 from fer_lightning.runs.settings import SEEDS, identity, told
 
 
@@ -28,7 +28,7 @@ class Repeats:
     """
 
     told: tuple[str, ...]
-    runs: tuple[Run, ...]
+    runs: tuple[RecordedRun, ...]
     mean: float
     deviation: float | None
     interval: tuple[float, float] | None
@@ -43,7 +43,7 @@ def average_seeds(groups: Sequence[Group], keys: Sequence[str]) -> list[Repeats]
         keys: of the settings that differ between the runs.
     """
     others = [key for key in keys if key not in SEEDS]
-    repeats: dict[tuple[object, ...], list[tuple[str, Run]]] = {}
+    repeats: dict[tuple[object, ...], list[tuple[str, RecordedRun]]] = {}
     for group in groups:
         for run in group.runs:
             alike = (*chosen_by(run), run.metrics.get("split"), identity(run.settings, others))
@@ -56,7 +56,7 @@ def average_seeds(groups: Sequence[Group], keys: Sequence[str]) -> list[Repeats]
     return sorted(found, key=lambda item: (str(item.runs[0].monitor), sign.get(item.runs[0].mode, 1) * item.mean))
 
 
-def _summarise(values_told: tuple[str, ...], runs: Sequence[Run], images: int) -> Repeats:
+def _summarise(values_told: tuple[str, ...], runs: Sequence[RecordedRun], images: int) -> Repeats:
     values = np.array([run.value for run in runs], dtype=float)
     mean = float(values.mean())
     if len(values) < 2:

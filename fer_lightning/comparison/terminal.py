@@ -32,9 +32,9 @@ def print_comparison(comparison: Comparison, folder: Path, rows: int, console: C
         _print_table(console, _ranking(comparison, rows))
         for group in comparison.groups:
             mark = f"{group.letter}: " if len(comparison.groups) > 1 else ""
-            for remark in group.remarks:
+            for remark in group.notes:
                 _say(console, f"{mark}{remark}")
-        if any(group.remarks for group in comparison.groups):
+        if any(group.notes for group in comparison.groups):
             console.print()
     if comparison.repeated:
         console.print("[bold]Over seeds[/bold] (deviation between runs; interval by Student's t)\n", highlight=False)

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fer_lightning.config.compose import conf_dir
 from fer_lightning.config.overrides import override_key
-from fer_lightning.core.suggestions import near_names
+from fer_lightning.core.suggestions import close_matches
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:
@@ -55,7 +55,7 @@ def _missing_option(error: MissingConfigException) -> str:
         return 'sweep=optuna and the search spaces need Optuna: type pip install "fer_lightning[sweep]"'
     if not error.options or not group:
         return f"there is no {error.missing_cfg_file}.yaml among the configs: see --info searchpath"
-    near = near_names(option, error.options)
+    near = close_matches(option, error.options)
     guess = f"did you mean {group}={near[0]}? " if near else ""
     return f"{group} has no option '{option}'; {guess}There are {', '.join(sorted(error.options))}"
 
@@ -98,13 +98,13 @@ def _near_keys(key: str, valid: list[str]) -> list[str]:
     """Return the three likeliest: misspelt beside its siblings, given without its group, or with a misspelt group."""
     parent, _, leaf = key.rpartition(".")
     beside, leaves = _beside(key, valid), [path.rpartition(".")[2] for path in valid]
-    found = [beside[name] for name in near_names(leaf, beside)]
+    found = [beside[name] for name in close_matches(leaf, beside)]
     found += [path for path, name in zip(valid, leaves, strict=True) if name == leaf]
     if not found:
-        near = near_names(leaf, dict.fromkeys(leaves))
+        near = close_matches(leaf, dict.fromkeys(leaves))
         found = [path for wanted in near for path, name in zip(valid, leaves, strict=True) if name == wanted]
     if not found and parent not in valid:
-        found = near_names(key, valid)
+        found = close_matches(key, valid)
     return list(dict.fromkeys(found))[:3]
 
 

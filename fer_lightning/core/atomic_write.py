@@ -10,7 +10,7 @@ from uuid import uuid4
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a file beside `path`, ending in `.new`, to write to; it takes the place of `path` at the end.
 
     Raises:

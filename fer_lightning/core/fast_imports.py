@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def importing() -> Iterator[None]:
+def fast_imports() -> Iterator[None]:
     """Hold Python's garbage collection back while PyTorch and Lightning are imported, if they are not yet.
 
     The collector starts after every few hundred new objects and goes through all there are; modules make millions and

@@ -14,7 +14,7 @@ NOTICES = (
 )
 
 
-def quieten() -> None:
+def silence_libraries() -> None:
     """Silence tips and notices that do not concern this run; warnings that do are still shown."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 
-def near_names(name: str, options: Iterable[str], most: int = 3, cutoff: float = 0.6) -> list[str]:
+def close_matches(name: str, options: Iterable[str], most: int = 3, cutoff: float = 0.6) -> list[str]:
     """Return the options that look like `name`, nearest first; case does not count.
 
     Args:
@@ -28,5 +28,5 @@ def did_you_mean(name: str, options: Iterable[str], prefix: str = "") -> str:
     >>> did_you_mean("hapy", ["happy", "sad"])
     '; did you mean happy?'
     """
-    near = [f"{prefix}{found}" for found in near_names(name, options)]
+    near = [f"{prefix}{found}" for found in close_matches(name, options)]
     return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -20,7 +20,7 @@ from fer_lightning.data.loading.loaders import BatchSampler, TrainLoader
 from fer_lightning.data.loading.sampler import EvaluationBatchSampler, TrainBatchSampler
 from fer_lightning.data.source import ImageRows, Source, draw_source, read_source
 from fer_lightning.data.split_policy import resolve_splits
-from fer_lightning.data.stratified_split import describe_twins
+from fer_lightning.data.stratified_split import describe_duplicates
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, digest_table, keep_first, select_classes
 
 DEFAULT_CACHE = Path.home() / ".cache" / "fer_lightning"
@@ -140,11 +140,11 @@ class ExpressionDataModule(pl.LightningDataModule):
         splits, cuts = resolve_splits(table, digests, holdout=self.holdout, split=self.split, seed=self.seed)
         table = replace(table, splits=splits)
         self._splits_digest = digest_table(table)
-        twins = () if self.layout == "synthetic" else describe_twins(digests, splits)
+        twins = () if self.layout == "synthetic" else describe_duplicates(digests, splits)
         if self.limit is not None:
             table = keep_first(table, self.limit)
             cuts = (*cuts, f"kept the first {self.limit} images of each class and split (data.limit)")
-        self._source = replace(source, table=table, remarks=(*source.remarks, *cuts, *twins))
+        self._source = replace(source, table=table, notes=(*source.notes, *cuts, *twins))
 
     def _read(self) -> Source:
         pixels = {"image_size": self.image_size, "channels": self.channels}
@@ -178,9 +178,9 @@ class ExpressionDataModule(pl.LightningDataModule):
         return self.table.classes
 
     @property
-    def remarks(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """What was found and done, a line each."""
-        return (self.table.explanation, *self.table.notes, *self.source.remarks)
+        return (self.table.explanation, *self.table.notes, *self.source.notes)
 
     @property
     def class_counts(self) -> list[int]:

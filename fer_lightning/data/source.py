@@ -30,7 +30,7 @@ class Source:
         digests: uint64 `(N,)`, equal for pixel-identical images.
         fingerprint: of the contents, to be stored with what is trained on them.
         skipped: path → reason, of unreadable images that were left out.
-        remarks: what the user should know, a line each.
+        notes: what the user should know, a line each.
     """
 
     table: ImageTable
@@ -38,7 +38,7 @@ class Source:
     digests: np.ndarray
     fingerprint: str
     skipped: dict[str, str] = field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class ImageRows:

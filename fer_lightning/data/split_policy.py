@@ -8,7 +8,7 @@ import numpy as np
 
 from fer_lightning.core.errors import DataError
 from fer_lightning.data.stratified_split import stratified_split
-from fer_lightning.data.table.columns import Words
+from fer_lightning.data.table.columns import CategoricalColumn
 from fer_lightning.data.table.image_table import SPLITS, ImageTable
 
 DEFAULT_HOLDOUT = 0.1
@@ -16,7 +16,7 @@ DEFAULT_HOLDOUT = 0.1
 
 def resolve_splits(
     table: ImageTable, digests: np.ndarray, *, holdout: float | str, split: Sequence[float], seed: int
-) -> tuple[Words, tuple[str, ...]]:
+) -> tuple[CategoricalColumn, tuple[str, ...]]:
     """Put every image into `train`, `validation` or `test`.
 
     A download without splits is divided by `split`. One with a training and one other split keeps them, unless
@@ -54,7 +54,7 @@ def resolve_splits(
     codes[splits == "validation"] = SPLITS.index("test")
     shares = {"train": 1.0 - float(share), "validation": float(share)}
     cut = stratified_split(table.labels[train], shares, groups=digests[train], seed=seed, classes=table.classes)
-    codes[train] = Words.of(cut, splits.words).codes
+    codes[train] = CategoricalColumn.of(cut, splits.words).codes
     held = (cut == "validation").sum()
     remark = f"held out {held:,} of the training images to choose the checkpoint (data.holdout={share})"
-    return Words(codes, splits.words), (remark,)
+    return CategoricalColumn(codes, splits.words), (remark,)

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from fer_lightning.core.errors import ConfigError, DataError
-from fer_lightning.data.table.columns import Words
+from fer_lightning.data.table.columns import CategoricalColumn
 from fer_lightning.data.table.image_table import SPLITS
 
 
@@ -19,7 +19,7 @@ def stratified_split(
     groups: np.ndarray | None,
     seed: int,
     classes: Sequence[str] | None = None,
-) -> Words:
+) -> CategoricalColumn:
     """Put every image into a split, each class in the same proportions, each group on one side.
 
     Within a class whole groups are drawn, so a class of n groups is off by less than one group from its share; a class
@@ -45,7 +45,7 @@ def stratified_split(
     if not names or (shares <= 0).any() or abs(shares.sum() - 1) > 1e-6:
         raise ConfigError(f"shares of a split must be above 0 and sum to 1: {dict(fractions)}")
     if len(labels) == 0:
-        return Words(np.array([], dtype=np.uint8), names)
+        return CategoricalColumn(np.array([], dtype=np.uint8), names)
     group, label_of_group = _group_labels(np.asarray(labels), groups)
     split_of_group = np.zeros(len(label_of_group), dtype=np.uint8)
     for label in np.unique(label_of_group).tolist():
@@ -63,10 +63,10 @@ def stratified_split(
             mixed = members[np.random.RandomState(state).permutation(len(members))]
             drawn, members = np.split(mixed, [sizes[split]])
             split_of_group[drawn] = split
-    return Words(split_of_group[group], names)
+    return CategoricalColumn(split_of_group[group], names)
 
 
-def duplicates_across(digests: np.ndarray, splits: Words | np.ndarray) -> dict[tuple[str, str], int]:
+def duplicates_across(digests: np.ndarray, splits: CategoricalColumn | np.ndarray) -> dict[tuple[str, str], int]:
     """Count the images of a later split that have an identical twin in an earlier one.
 
     Args:
@@ -79,11 +79,11 @@ def duplicates_across(digests: np.ndarray, splits: Words | np.ndarray) -> dict[t
     """
     present = [split for split in SPLITS if (splits == split).any()]
     parts = {split: digests[splits == split] for split in present}
-    counts = {pair: _count_twins(*(parts[split] for split in pair)) for pair in combinations(present, 2)}
+    counts = {pair: _count_duplicates(*(parts[split] for split in pair)) for pair in combinations(present, 2)}
     return {pair: count for pair, count in counts.items() if count}
 
 
-def _count_twins(earlier: np.ndarray, later: np.ndarray) -> int:
+def _count_duplicates(earlier: np.ndarray, later: np.ndarray) -> int:
     """Return how many of `later` are in `earlier`, both (n,) uint64, well mixed in their low bits."""
     # Most of `earlier` is soon ruled out by its low bits, so that only a few have to be sorted.
     mask = np.uint64(2 ** int(np.ceil(np.log2(8 * max(len(later), 1)))) - 1)
@@ -118,7 +118,7 @@ def _apportion(total: int, shares: np.ndarray) -> np.ndarray:
     return sizes
 
 
-def describe_twins(digests: np.ndarray, splits: Words | np.ndarray) -> tuple[str, ...]:
+def describe_duplicates(digests: np.ndarray, splits: CategoricalColumn | np.ndarray) -> tuple[str, ...]:
     """Return a line for each pair of splits that share pixel-identical images; arguments as for `duplicates_across`."""
     twins = duplicates_across(digests, splits)
     return tuple(

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from fer_lightning.core.errors import DataError
-from fer_lightning.evaluation.report_page import Run, render
+from fer_lightning.evaluation.report_page import ScoredRun, render
 
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
@@ -78,7 +78,7 @@ def _these(split: str) -> str:
     return "all images" if split == "all" else f"{split} images"
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> ScoredRun:
     """Everything in a run folder that a report shows; what is missing or damaged becomes a note."""
     notes: list[str] = []
 
@@ -94,7 +94,7 @@ def read_run(folder: Path) -> Run:
 
     metrics, environment = read("metrics.json", _read_object), read("environment.json", _read_object)
     pictures = ((path.stem, read(path.name, _read_png)) for path in sorted(folder.glob("*.png")))
-    return Run(
+    return ScoredRun(
         name=folder.resolve().name,
         metrics={} if metrics is None else metrics,
         environment={} if environment is None else environment,

@@ -35,7 +35,7 @@ SHOWN = {"accuracy", "accuracy_interval", "f1_macro_interval", "per_class", "int
 
 
 @dataclass(frozen=True)
-class Run:
+class ScoredRun:
     """What a report shows of a run; `figures` are (stem, PNG bytes), `notes` name what is missing or damaged."""
 
     name: str
@@ -48,7 +48,7 @@ class Run:
     notes: list[str]
 
 
-def render(run: Run, verdict: tuple[str, str]) -> str:
+def render(run: ScoredRun, verdict: tuple[str, str]) -> str:
     """The whole page; `verdict` is what the score may be called and a sentence that says why."""
     known = SHOWN | {key for key, *_ in TILES}
     rest = {key: value for key, value in run.metrics.items() if key not in known}
@@ -140,7 +140,7 @@ def _figures(figures: Iterable[tuple[str, bytes]]) -> str:
     return "<h2>Figures</h2>\n" + "\n".join(html for *_, html in sorted(found)) if found else ""
 
 
-def _per_class(run: Run) -> str:
+def _per_class(run: ScoredRun) -> str:
     report = run.per_class
     if report is None and isinstance(run.metrics.get("per_class"), dict):
         report = pd.DataFrame.from_dict(run.metrics["per_class"], orient="index").rename_axis("class").reset_index()
@@ -161,7 +161,7 @@ def _score_cell(column: str, value: Any) -> str:
     return f"<td>{bar}{f'{value:,.0f}' if column in ('support', 'predicted') else f'{value:.3f}'}</td>"
 
 
-def _details(run: Run) -> str:
+def _details(run: ScoredRun) -> str:
     parts = []
     if run.history is not None and not run.history.empty:
         rows = run.history.itertuples(index=False)

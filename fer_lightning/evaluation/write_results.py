@@ -15,7 +15,7 @@ from fer_lightning.evaluation.metrics import classification_report, compute_metr
 from fer_lightning.evaluation.report import write_report
 
 
-def write_verdict(table: pd.DataFrame, images: np.ndarray | None, folder: Path, **facts: Any) -> dict[str, Any]:
+def write_results(table: pd.DataFrame, images: np.ndarray | None, folder: Path, **facts: Any) -> dict[str, Any]:
     """Write the predictions, metrics, figures and report of a table.
 
     Args:

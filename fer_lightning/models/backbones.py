@@ -79,7 +79,7 @@ def build_backbone(
         from fer_lightning.models.pretrained import load_weights
 
         load_weights(backbone, weights, in_channels, getattr(backbone, "unused_weights", ()))
-    try_out(backbone, name, (1, in_channels, image_size, image_size), num_classes)
+    check_forward(backbone, name, (1, in_channels, image_size, image_size), num_classes)
     return backbone
 
 
@@ -91,7 +91,7 @@ def check_name(name: str) -> None:
         check_timm_name(name, others=OWN)
 
 
-def try_out(backbone: nn.Module, name: str, shape: tuple[int, int, int, int], num_classes: int) -> None:
+def check_forward(backbone: nn.Module, name: str, shape: tuple[int, int, int, int], num_classes: int) -> None:
     """Send one image of `shape` through, in evaluation mode, and raise a ConfigError if logits do not come out."""
     training, device = backbone.training, next(backbone.parameters()).device
     try:

@@ -13,7 +13,7 @@ from fer_lightning.core.errors import ConfigError, DivergedError, first_lines
 from fer_lightning.models.backbones import build_backbone
 from fer_lightning.models.heads import freeze, head_logits, parameter_groups
 from fer_lightning.models.mixup import build_mix, main_labels
-from fer_lightning.models.normalize import Pixels
+from fer_lightning.models.normalize import Normalize
 from fer_lightning.models.optimized_module import OptimizedModule
 from fer_lightning.models.running_mean import RunningMean
 from fer_lightning.models.split_metrics import SplitScores
@@ -97,7 +97,7 @@ class ExpressionClassifier(OptimizedModule):
         self.save_hyperparameters(ignore=["loss", "optimizer", "scheduler"], logger=False)
         self.hparams.update(classes=classes, mean=list(mean), std=list(std))
         self.classes = classes
-        self.pixels = Pixels(mean, std, input_size)
+        self.pixels = Normalize(mean, std, input_size)
         side = image_size if input_size is None else input_size
         self.backbone = build_backbone(
             backbone,
@@ -166,7 +166,7 @@ class ExpressionClassifier(OptimizedModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels, _ = batch
-        loss, hits = self.take_step(images, labels)
+        loss, hits = self.forward_backward(images, labels)
         self.train_loss.update(loss.detach() * len(labels), len(labels))
         self.train_acc.update(hits, len(labels))
         if self._epoch_begins or self._logs_now():  # it takes its time
@@ -182,7 +182,7 @@ class ExpressionClassifier(OptimizedModule):
         every = self.trainer.log_every_n_steps
         return every > 0 and (self.global_step + 1) % every == 0
 
-    def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def loss_and_hits(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss `()`, and how many were right `()`."""
         pixels, targets = self.pixels(images), labels
         if self.mix is not None:

@@ -67,7 +67,7 @@ class StepGraph:
         return images.shape == self._inputs[0].shape
 
     def __call__(self, images: Tensor, labels: Tensor) -> Outputs:
-        """Return what `learn` returns, detached, and leave the gradients with the parameters.
+        """Return what `loss_and_hits` returns, detached, and leave the gradients with the parameters.
 
         The tensors returned are overwritten by the next call.
         """

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class Pixels(nn.Module):
+class Normalize(nn.Module):
     """Scales to 0…1, normalises and, where asked for, upsamples; inside the network so that nobody can forget it.
 
     Args:

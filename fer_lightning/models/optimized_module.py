@@ -45,17 +45,17 @@ class OptimizedModule(pl.LightningModule):
         self.graph: StepGraph | None = None
 
     @abstractmethod
-    def learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    def loss_and_hits(self, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         """Return the loss `()`, and further tensors, of images uint8 `(B, C, H, W)` and labels int64 `(B,)`."""
 
     @abstractmethod
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return what the optimizer is made from."""
 
-    def take_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        """Return what `learn` returns, from the recording where there is one for this batch."""
+    def forward_backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        """Return what `loss_and_hits` returns, from the recording where there is one for this batch."""
         self._replayed = self.graph is not None and self.graph.takes(images, labels)
-        return (self.graph if self._replayed else self.learn)(images, labels)  # type: ignore[misc]
+        return (self.graph if self._replayed else self.loss_and_hits)(images, labels)  # type: ignore[misc]
 
     def on_fit_start(self) -> None:
         if not self._recorded:
@@ -65,7 +65,7 @@ class OptimizedModule(pl.LightningModule):
                 f"model.cuda_graph=true needs an NVIDIA GPU, not {self.device}: type model.cuda_graph=false"
             )
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        self.graph = StepGraph(self.learn, learning)
+        self.graph = StepGraph(self.loss_and_hits, learning)
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         if not self._replayed:  # else the gradients are there

@@ -14,7 +14,7 @@ from timm.models.vgg import cfgs as VGG_LAYERS
 from torch import Tensor, nn
 
 from fer_lightning.core.errors import ConfigError, first_lines
-from fer_lightning.core.suggestions import did_you_mean, near_names
+from fer_lightning.core.suggestions import close_matches, did_you_mean
 from fer_lightning.models.pretrained import pretrained_source, unreachable
 
 
@@ -121,6 +121,6 @@ def check_timm_name(name: str, others: tuple[str, ...]) -> None:
     if tag:
         names = timm.list_models(f"{architecture}.*", pretrained=True)
         if name not in names:
-            near = near_names(name, names, cutoff=0.0)  # of one network: any is worth naming
+            near = close_matches(name, names, cutoff=0.0)  # of one network: any is worth naming
             hint = f"did you mean {' or '.join(near)}?" if near else f"type model.backbone={architecture}"
             raise ConfigError(f"model.backbone={name}: {architecture} has no weights of that tag; {hint}")

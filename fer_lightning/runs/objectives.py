@@ -76,7 +76,7 @@ def _latency(trainer: pl.Trainer, model: pl.LightningModule, image: torch.Tensor
     batch, times = image[None].to(device), []
     with torch.inference_mode(), trainer.precision_plugin.forward_context():
         for _ in range(_WARM_UP + _TIMED):
-            begun = time.perf_counter()
+            started = time.perf_counter()
             model(batch).cpu()  # waits for the device
-            times.append(time.perf_counter() - begun)
+            times.append(time.perf_counter() - started)
     return 1000 * sorted(times[_WARM_UP:])[_TIMED // 2]

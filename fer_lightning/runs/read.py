@@ -39,7 +39,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Run:
+class RecordedRun:
     """What a folder says of its run.
 
     Attributes:
@@ -117,7 +117,7 @@ class Run:
         return data.get(key) if isinstance(data, dict) else None
 
 
-def read_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Path]]:
+def read_runs(folders: Sequence[Path]) -> tuple[list[RecordedRun], list[Path]]:
     """Read run folders.
 
     Returns:
@@ -130,7 +130,7 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Path]]:
     return runs, [run.folder for run, is_run in zip(found, trained, strict=True) if not is_run]
 
 
-def read_run(folder: Path, name: str) -> Run:
+def read_run(folder: Path, name: str) -> RecordedRun:
     """Read what there is of a run."""
     notes: list[str] = []
 
@@ -146,18 +146,18 @@ def read_run(folder: Path, name: str) -> Run:
     status = read_status(folder)
     if status is None and (folder / FILE).is_file():
         notes.append(f"{FILE} cannot be read")
-    begun = status is None or (folder / ".hydra").is_dir()  # else it could not even be composed
-    run = Run(
+    started = status is None or (folder / ".hydra").is_dir()  # else it could not even be composed
+    run = RecordedRun(
         folder,
         name,
-        metrics=read("metrics.json", _read_metrics, {}) if begun else {},
-        environment=read("environment.json", _read_object, {}) if begun else {},
-        settings=read(".hydra/config.yaml", read_settings, Settings()) if begun else Settings(),
+        metrics=read("metrics.json", _read_metrics, {}) if started else {},
+        environment=read("environment.json", _read_object, {}) if started else {},
+        settings=read(".hydra/config.yaml", read_settings, Settings()) if started else Settings(),
         overrides=tuple(status.overrides) if status is not None and status.overrides else _typed(folder),
-        history=read("history.csv", pd.read_csv, None) if begun else None,
+        history=read("history.csv", pd.read_csv, None) if started else None,
     )
     run = replace(run, status=_settle(folder, status, run.metrics))
-    scored = read("predictions.csv", lambda path: read_scored(path, run.fingerprint), None) if begun else None
+    scored = read("predictions.csv", lambda path: read_scored(path, run.fingerprint), None) if started else None
     ended = run.status.status == FINISHED or run.metrics
     return replace(run, scored=scored, notes=tuple(notes) if ended else tuple(n for n in notes if "cannot" in n))
 
@@ -180,7 +180,7 @@ def read_scored(path: Path, fingerprint: str | None) -> Scored:
     return Scored(digest.hexdigest()[:16], (table["label"] == table["predicted"]).to_numpy(dtype=bool))
 
 
-def _is_training(run: Run) -> bool:
+def _is_training(run: RecordedRun) -> bool:
     """Whether a folder is that of a training, which a job of an `evaluate` sweep, with its own status, is not."""
     known = run.settings.values
     told = any(key.startswith("optimizer.") for key in known) if known else (run.folder / FILE).is_file()

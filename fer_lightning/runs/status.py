@@ -12,8 +12,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from fer_lightning.core.atomic_write import replacing
+from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.core.errors import DataError, DivergedError, StorageError, UserError, first_lines
+from fer_lightning.core.former_names import renamed
 
 FILE = "status.json"
 RUNNING, FINISHED, PRUNED, FAILED, INTERRUPTED = "running", "finished", "pruned", "failed", "interrupted"
@@ -39,7 +40,7 @@ class Status:
         overrides: what it was started with.
         values: what a sweep compares it by, name → value.
         attempts: how often it was started.
-        begun: when the last attempt was, in ISO 8601.
+        started: when the last attempt was, in ISO 8601.
         ended: when that ended.
         seconds: that the attempt took.
     """
@@ -52,7 +53,7 @@ class Status:
     overrides: list[str] = field(default_factory=list)
     values: dict[str, float] = field(default_factory=dict)
     attempts: int = 1
-    begun: str | None = None
+    started: str | None = None
     ended: str | None = None
     seconds: float | None = None
 
@@ -65,10 +66,10 @@ class Status:
 def read_status(folder: Path) -> Status | None:
     """Return what a run folder says of itself; None where it says nothing that can be read."""
     try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        content = renamed(json.loads((folder / FILE).read_text(encoding="utf-8")))
         known = {item.name: content[item.name] for item in fields(Status) if item.name in content}
         status = Status(**{"status": content["status"], **known})
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     kinds = {"values": dict, "overrides": list, "attempts": int, "seconds": (int, float, type(None))}
     sound = status.status in STATES and all(isinstance(getattr(status, name), kind) for name, kind in kinds.items())
@@ -82,7 +83,7 @@ def write_status(folder: Path, status: Status) -> None:
         OSError: it cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / FILE) as new:
+    with atomic_write(folder / FILE) as new:
         new.write_text(json.dumps(asdict(status), indent=2) + "\n", encoding="utf-8")
 
 
@@ -92,11 +93,11 @@ def write_failure(folder: Path, identity: str, overrides: Sequence[str], reason:
     Raises:
         OSError: it cannot be written.
     """
-    about = {"identity": identity, "overrides": [*overrides], "begun": now(), "ended": now()}
+    about = {"identity": identity, "overrides": [*overrides], "started": now(), "ended": now()}
     write_status(folder, Status(status=FAILED, reason=reason, message=message, **about))
 
 
-def note(folder: Path, **facts: Any) -> None:
+def update_status(folder: Path, **facts: Any) -> None:
     """Add facts to the account of a run, if it keeps one: one that is driven from a notebook does not."""
     status = read_status(folder)
     if status is not None:
@@ -112,10 +113,10 @@ def recorded(folder: Path, identity: str, overrides: Sequence[str]) -> Iterator[
     """
     before, clock = read_status(folder), time.monotonic()
     attempts = 1 if before is None else before.attempts + 1
-    write_status(folder, Status(identity=identity, overrides=[*overrides], attempts=attempts, begun=now()))
+    write_status(folder, Status(identity=identity, overrides=[*overrides], attempts=attempts, started=now()))
 
     def end(status: str, **facts: Any) -> None:
-        note(folder, status=status, ended=now(), seconds=round(time.monotonic() - clock, 2), **facts)
+        update_status(folder, status=status, ended=now(), seconds=round(time.monotonic() - clock, 2), **facts)
 
     try:
         yield

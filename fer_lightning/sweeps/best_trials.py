@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial
 
-from fer_lightning.core.atomic_write import replacing
+from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.sweeps.study import JOB, Study
 
 FILE = "optimization_results.yaml"
@@ -32,7 +32,7 @@ def report_solutions(study: Study, folder: Path, names: Sequence[str]) -> None:
     else:
         best = solutions[0]
         result = {"name": "optuna", "best_params": best["params"], "best_value": found[0].value, **best}
-    with replacing(folder / FILE) as new:
+    with atomic_write(folder / FILE) as new:
         OmegaConf.save(OmegaConf.create(result), new)
     _print(found, names)
 

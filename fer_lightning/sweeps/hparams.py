@@ -22,7 +22,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from fer_lightning.core.atomic_write import replacing
+from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.evaluation.metrics import SCORES, final_scores
 from fer_lightning.runs.settings import TARGET, Settings, differing, read_settings, show
 from fer_lightning.runs.status import FAILED, FINISHED, RUNNING, Status
@@ -47,7 +47,7 @@ class Row:
         settings: that it was started with, and its state under `STATUS`.
         scores: tag → value; what the sweep compares, and what was reported at the end.
         status: one of TensorBoard's.
-        begun: seconds since 1970, None if it is not known.
+        started: seconds since 1970, None if it is not known.
         ended: likewise.
     """
 
@@ -55,7 +55,7 @@ class Row:
     settings: dict[str, Value]
     scores: dict[str, float]
     status: int
-    begun: float | None
+    started: float | None
     ended: float | None
 
 
@@ -113,7 +113,7 @@ def _row(job: Job, told: Mapping[str, Any], varied: Sequence[str]) -> Row:
         | {STATUS: f"{state}: {status.reason}" if state == FAILED else state},
         scores={tag: value for tag, value in (compared | scores).items() if math.isfinite(value)},
         status=api_pb2.STATUS_SUCCESS if state == FINISHED else api_pb2.STATUS_FAILURE,
-        begun=_seconds(status.begun),
+        started=_seconds(status.started),
         ended=_seconds(status.ended),
     )
 
@@ -147,7 +147,7 @@ def _experiment(rows: Sequence[Row], varied: Collection[str]) -> Summary.Value:
     tags = dict.fromkeys(tag for row in rows for tag in row.scores)
     experiment = api_pb2.Experiment(
         description="the jobs of a sweep",
-        time_created_secs=min((row.begun for row in rows if row.begun is not None), default=time.time()),
+        time_created_secs=min((row.started for row in rows if row.started is not None), default=time.time()),
         hparam_infos=[_column(name, rows, name in varied) for name in names],
         metric_infos=[api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in sorted(tags, key=_rank)],
     )
@@ -181,7 +181,7 @@ def _column(name: str, rows: Sequence[Row], differs: bool) -> api_pb2.HParamInfo
 
 def _session(row: Row) -> Iterator[Summary.Value]:
     """Yield what makes a run a row."""
-    begin = SessionStartInfo(group_name=row.folder.name, start_time_secs=row.begun)
+    begin = SessionStartInfo(group_name=row.folder.name, start_time_secs=row.started)
     for name, value in row.settings.items():
         cell = begin.hparams[name]
         if isinstance(value, bool):
@@ -206,7 +206,7 @@ def _write(row: Row, values: Sequence[Summary.Value]) -> None:
     folder = row.folder / "tensorboard"
     folder.mkdir(exist_ok=True)
     moment = time.time() if row.ended is None else row.ended
-    with replacing(folder / FILE) as new, new.open("wb") as file:
+    with atomic_write(folder / FILE) as new, new.open("wb") as file:
         records = RecordWriter(file)
         records.write(Event(wall_time=moment, file_version="brain.Event:2").SerializeToString())
         for value in values:

@@ -34,7 +34,7 @@ class Job:
 
     @property
     def status(self) -> Status | None:
-        """What the job says of itself; None where it has not begun."""
+        """What the job says of itself; None where it has not started."""
         return read_status(self.folder)
 
     @property

@@ -20,7 +20,7 @@ from optuna.trial import Trial, TrialState
 
 from fer_lightning.config.hydra_errors import explain
 from fer_lightning.config.overrides import override_key, quoted
-from fer_lightning.core.atomic_write import replacing
+from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.core.errors import ConfigError, StorageError, SweepError, first_lines
 from fer_lightning.runs.objectives import directions, objectives
 from fer_lightning.runs.status import FAILED, FINISHED, PRUNED
@@ -218,6 +218,6 @@ def _owner(folder: Path) -> str:
     """Return the name of the sweep of a folder, wherever that is moved: a study may have trials of several sweeps."""
     file = folder / "study.owner"
     if not file.is_file():
-        with replacing(file) as new:
+        with atomic_write(file) as new:
             new.write_text(uuid4().hex, encoding="utf-8")
     return file.read_text(encoding="utf-8")

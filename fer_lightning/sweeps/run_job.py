@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from fer_lightning.config.overrides import quoted
-from fer_lightning.core.fast_imports import importing
+from fer_lightning.core.fast_imports import fast_imports
 from fer_lightning.runs.config_hash import identify
 from fer_lightning.runs.lock import LOCK, locked
 from fer_lightning.runs.status import FAILED, INTERRUPTED, RUNNING, Status, now, read_status, write_status
@@ -114,7 +114,7 @@ def settle(folder: Path, cfg: DictConfig, code: int, *, short_of_memory: bool) -
     """
     status = read_status(folder)
     if status is None:
-        status = Status(identity=identify(cfg), overrides=[*HydraConfig.get().overrides.task], begun=now())
+        status = Status(identity=identify(cfg), overrides=[*HydraConfig.get().overrides.task], started=now())
     if status.status == RUNNING and code in ASKED_TO_END:
         status = replace(status, status=INTERRUPTED, message=_death(code, short_of_memory), ended=now())
         write_status(folder, status)
@@ -148,7 +148,7 @@ def _clear(folder: Path) -> None:
 
 def import_ahead(verb: str) -> None:
     """Import once, before the first fork, what every run of a verb needs."""
-    with importing():
+    with fast_imports():
         if verb == "train":
             from fer_lightning.evaluation import (
                 write_results,  # noqa: F401

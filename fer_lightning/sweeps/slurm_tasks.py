@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_lightning.core.atomic_write import replacing
+from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.runs.lock import at_work
 from fer_lightning.sweeps.process import run_anew
 from fer_lightning.system.resources import is_task
@@ -30,7 +30,7 @@ def tell_tasks(folder: Path, arguments: Sequence[str] | None) -> None:
         arguments: command line of the run; None where there is none, because the job is done.
     """
     if task() == 0:
-        with replacing(folder / PLAN) as new:
+        with atomic_write(folder / PLAN) as new:
             new.write_text(json.dumps({"attempt": _attempt(), "arguments": arguments and [*arguments]}) + "\n")
 
 

@@ -19,7 +19,7 @@ def describe_end(job: Job) -> str:
     """Return one line on what came of a job."""
     title, status = f"#{job.number} {job.label}".rstrip(), job.status
     if status is None:
-        return f"{title}: not begun"
+        return f"{title}: not started"
     values = ", ".join(f"{name} {value:.4g}" for name, value in status.values.items())
     took = "" if status.seconds is None else f", {status.seconds:.0f} s"
     reason = "" if status.status != FAILED else f" ({status.reason}): {first_lines(Exception(status.message))}"
@@ -28,10 +28,10 @@ def describe_end(job: Job) -> str:
 
 
 def name_state(job: Job) -> str:
-    """Return the job's own word, or `not begun`, or `unfinished` of one that began and whose process is gone."""
+    """Return the job's own word, or `not started`, or `unfinished` of one that began and whose process is gone."""
     status = job.status
     if status is None:
-        return "not begun"
+        return "not started"
     if status.status == "running" and not at_work(job.folder):
         return "unfinished"
     return status.status
@@ -66,7 +66,7 @@ def print_summary(folder: Path, jobs: Sequence[Job], verb: str = "train") -> Non
         + ", ".join(f"{count} {state}" for state, count in counts.items())
     )
     console.print(f"\npython -m fer_lightning.compare {shlex.quote(str(folder))}", highlight=False, soft_wrap=True)
-    open_states = {"unfinished", "interrupted", "not begun"} & set(counts)
+    open_states = {"unfinished", "interrupted", "not started"} & set(counts)
     # what is mistyped fails again, until something else is typed
     failed = any(status.status == FAILED and status.reason != "configuration" for status in statuses.values() if status)
     if open_states or failed:

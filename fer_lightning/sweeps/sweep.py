@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fer_lightning.config.hydra_errors import explain
 from fer_lightning.config.overrides import override_key, quoted
-from fer_lightning.core.atomic_write import replacing
+from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.core.errors import ConfigError, DataError, SweepError, UserError, first_lines
 from fer_lightning.runs.config_hash import identify, identify_overrides
 from fer_lightning.runs.status import FAILED, message_of, now, reason_of, write_failure
@@ -63,7 +63,7 @@ class Sweep:
             SweepError: the folder holds another sweep, or cannot be written.
         """
         most_at_once(self.config.hydra.launcher, 1)
-        plan = {"verb": self.config.hydra.job.name, "arguments": sys.argv[1:], "sweeper": sweeper, "begun": now()}
+        plan = {"verb": self.config.hydra.job.name, "arguments": sys.argv[1:], "sweeper": sweeper, "started": now()}
         file = self.folder / PLAN
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ class Sweep:
                 with file.open("x", encoding="utf-8") as new:  # of two that begin in one second, one gets the folder
                     new.write(json.dumps(plan, indent=2) + "\n")
             else:
-                with replacing(file) as new_file:
+                with atomic_write(file) as new_file:
                     new_file.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
         except FileExistsError as error:
             raise SweepError(
@@ -153,7 +153,7 @@ class Sweep:
             if idle and kind(settings) != JOBLIB:  # it cannot run any; of joblib, a worker died as it began
                 raise SweepError(f"{name} does not run the jobs: {error}") from error
             log.error(f"{name} ended early ({type(error).__name__}: {first_lines(error)})")
-            # one that has not begun says what it said before
+            # one that has not started says what it said before
             left = [(job, own) for job, own in left if job.status in (None, before[job]) or died(job)]
             if not left:
                 return

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fer_lightning.core.atomic_write import replacing
+from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.system.resources import available_cores
 
@@ -93,12 +93,12 @@ def _try(device: torch.device) -> float:
     pixels = pixels.to(device, memory_format=torch.channels_last)
     times: dict[bool, list[float]] = {False: [], True: []}
     for bf16 in (False, True) * 4:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             network(pixels).float().square().mean().backward()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        times[bf16].append(time.perf_counter() - begun)
+        times[bf16].append(time.perf_counter() - started)
     return min(times[False][1:]) / min(times[True][1:])  # the first of each makes the kernels
 
 
@@ -116,5 +116,5 @@ def _write(memory: Path | None, known: dict[str, float]) -> None:
         return
     with contextlib.suppress(OSError):  # a folder that cannot be written costs a trial at each start, no more
         memory.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(memory) as new:
+        with atomic_write(memory) as new:
             new.write_text(json.dumps(known, indent=1))

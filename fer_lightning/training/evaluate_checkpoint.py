@@ -12,15 +12,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from fer_lightning.callbacks.progress import ProgressBar
 from fer_lightning.core.errors import CheckpointError, ConfigError
-from fer_lightning.core.quiet_libraries import quieten
+from fer_lightning.core.quiet_libraries import silence_libraries
 from fer_lightning.data.datamodule import ExpressionDataModule
 from fer_lightning.data.source import ImageRows
 from fer_lightning.evaluation import console
-from fer_lightning.evaluation.write_results import write_verdict
+from fer_lightning.evaluation.write_results import write_results
 from fer_lightning.models.checkpoint import data_facts, load_classifier, read_checkpoint, selection
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.runs.environment import write_environment
-from fer_lightning.runs.status import note
+from fer_lightning.runs.status import update_status
 from fer_lightning.system.machine import Machine
 from fer_lightning.training import build
 from fer_lightning.training.predict_split import predict_split
@@ -84,7 +84,7 @@ def predict_checkpoint(cfg: DictConfig, *, announce: bool = True) -> Rescored:
     Raises:
         UserError: checkpoint or data cannot be used.
     """
-    quieten()
+    silence_libraries()
     model = load_classifier(cfg.ckpt_path)
     machine = build.settle_machine(cfg)
     machine.apply()
@@ -97,7 +97,7 @@ def predict_checkpoint(cfg: DictConfig, *, announce: bool = True) -> Rescored:
     data.require(split)
     trainer = build.build_trainer(cfg, machine, [ProgressBar()], [])
     delivery = data.explain_delivery(trainer.strategy.root_device)
-    for remark in (*data.remarks, machine.why, delivery) if announce else ():
+    for remark in (*data.notes, machine.why, delivery) if announce else ():
         log.info(remark)
     table, images = predict_split(trainer, model, data, split)
     return Rescored(table, images, split, model, data, machine, delivery, trainer.is_global_zero)
@@ -115,8 +115,8 @@ def evaluate_checkpoint(cfg: DictConfig) -> float:
         facts = {"fingerprint": done.data.source.fingerprint, "delivery": done.delivery}
         write_environment(folder, machine=done.machine.as_dict(), data=facts)
         about = describe(cfg, done.model, done.data, done.split, len(done.table))
-        metrics = write_verdict(done.table, done.images, folder, **about)
-        note(folder, values={f"{done.split}/acc": metrics["accuracy"]})
+        metrics = write_results(done.table, done.images, folder, **about)
+        update_status(folder, values={f"{done.split}/acc": metrics["accuracy"]})
         console.print_results(metrics, folder)
     return float((done.table["label"] == done.table["predicted"]).mean())
 
@@ -158,5 +158,5 @@ def describe(
         "partial": scored < len(data.rows(split)) or data.limit is not None,
         "checkpoint": str(cfg.ckpt_path),
         "model": model.hparams.backbone,
-        "data": data.remarks[0],
+        "data": data.notes[0],
     }

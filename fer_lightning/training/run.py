@@ -16,11 +16,11 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from fer_lightning.callbacks.history import History
 from fer_lightning.callbacks.interrupt import Interrupted
 from fer_lightning.core.errors import CheckpointError, ConfigError
-from fer_lightning.core.quiet_libraries import quieten
+from fer_lightning.core.quiet_libraries import silence_libraries
 from fer_lightning.models.checkpoint import build_classifier, data_facts, read_checkpoint, selection
 from fer_lightning.runs.environment import write_environment
 from fer_lightning.runs.objectives import measure, objectives
-from fer_lightning.runs.status import Pruned, note
+from fer_lightning.runs.status import Pruned, update_status
 from fer_lightning.system.resources import is_job
 from fer_lightning.training import build
 from fer_lightning.training.predict_split import predict_split
@@ -28,7 +28,7 @@ from fer_lightning.training.predict_split import predict_split
 log = logging.getLogger(__name__)
 
 
-class Run:
+class TrainingRun:
     """Builds everything from a configuration, fits, and scores the best checkpoint.
 
     Args:
@@ -39,7 +39,7 @@ class Run:
     """
 
     def __init__(self, cfg: DictConfig) -> None:
-        quieten()
+        silence_libraries()
         self.cfg, self.folder = cfg, Path(cfg.output_dir)
         self._check_folder()
         build.try_settings(cfg)
@@ -83,7 +83,7 @@ class Run:
         from fer_lightning.evaluation import (
             console,  # these two bring pandas and scikit-learn, for which training need not wait
         )
-        from fer_lightning.evaluation.write_results import write_verdict
+        from fer_lightning.evaluation.write_results import write_results
 
         facts = self._load_best()
         split = self.data.report_split if self.cfg.split == "auto" else self.cfg.split
@@ -98,9 +98,9 @@ class Run:
             "interrupted": self.interrupted,
             "model": self.cfg.model.backbone,
             "parameters": self.parameters,
-            "data": self.data.remarks[0],
+            "data": self.data.notes[0],
         }
-        metrics = write_verdict(table, images, self.folder, **facts)
+        metrics = write_results(table, images, self.folder, **facts)
         self._note_objectives(facts["epoch"], images[0])
         self._log_final(metrics)
         if is_job():  # its sweep has many of them, and a table of its own
@@ -132,8 +132,8 @@ class Run:
                 raise CheckpointError(f"{self.cfg.ckpt_path} cannot be continued: {what} was {old} and is {new} now")
 
     def _announce(self) -> None:
-        note(self.folder, fingerprint=self.data.source.fingerprint)
-        for remark in self.data.remarks:
+        update_status(self.folder, fingerprint=self.data.source.fingerprint)
+        for remark in self.data.notes:
             log.info(remark)
         trained = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
         log.info(f"{self.cfg.model.backbone}: {trained:,} parameters to train")
@@ -142,7 +142,7 @@ class Run:
         data = {
             "fingerprint": self.data.source.fingerprint,
             "splits": self.data.facts()["splits"],
-            "remarks": self.data.remarks,
+            "remarks": self.data.notes,
             "delivery": self.delivery,
         }
         write_environment(self.folder, machine=self.machine.as_dict(), data=data)
@@ -196,7 +196,7 @@ class Run:
     def _note_best(self) -> None:
         self.monitored = self._best_value()  # now, because prediction clears what was logged
         if self.trainer.is_global_zero and self.monitored is not None:
-            note(self.folder, values={self._monitor(): self.monitored})
+            update_status(self.folder, values={self._monitor(): self.monitored})
 
     def _note_objectives(self, epoch: int, image: Any) -> None:
         """Complete what a sweep compares this run by, if that is more than the monitor."""
@@ -206,7 +206,7 @@ class Run:
         rows = [row for callback in self.trainer.callbacks if isinstance(callback, History) for row in callback.rows]
         scores = next((row for row in reversed(rows) if row["epoch"] == epoch), {})
         known = {} if self.monitored is None else {self._monitor(): self.monitored}
-        note(self.folder, values=known | measure(names, self.trainer, self.model, image, scores))
+        update_status(self.folder, values=known | measure(names, self.trainer, self.model, image, scores))
 
     def _log_final(self, metrics: dict[str, Any]) -> None:
         """Fill the HParams tab: the settings that runs differ in, beside the final scores."""

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from fer_lightning.benchmarks.rows import Goal, Row, Spread, number, paired, unmet
-from fer_lightning.benchmarks.table import HEADINGS, cells, markdown, print_rows, remarks, write_rows
+from fer_lightning.benchmarks.table import HEADINGS, cells, markdown, notes, print_rows, write_rows
 
 MEASURED = Row(
     "train",
@@ -102,7 +102,7 @@ def test_cells_say_figure_range_goal_and_memory() -> None:
 
 
 def test_reasons_are_told_below() -> None:
-    assert remarks([MEASURED, SKIPPED, FAILED]) == [
+    assert notes([MEASURED, SKIPPED, FAILED]) == [
         "train: small_cnn, batch 128: loud machine",
         "train: keras_cnn: skipped: needs TensorFlow",
         "inference: evaluate: failed: ours: out of memory",

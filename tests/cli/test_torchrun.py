@@ -73,7 +73,7 @@ def commands(launcher: str) -> list[tuple[list[str], dict[str, str]]]:
 
 
 def run_all(started: Sequence[tuple[list[str], dict[str, str]]], place: Path, *, apart: float) -> str:
-    """Run processes beside each other, each begun so many seconds after the one before, and return what they said."""
+    """Run processes beside each other, each started so many seconds after the one before, and return what they said."""
     running = []
     for command, variables in started:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}

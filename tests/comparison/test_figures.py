@@ -12,14 +12,14 @@ from fer_lightning.comparison.figures import MOST, STYLES, plot_importance, plot
 from fer_lightning.comparison.importance import Importance
 from fer_lightning.comparison.parallel_coordinates import plot_parallel
 from fer_lightning.evaluation.figures import save
-from fer_lightning.runs.read import Run
+from fer_lightning.runs.read import RecordedRun
 from fer_lightning.runs.settings import Settings
 
 
-def run(value: float, history: pd.DataFrame | None = None, mode: str = "max", **told: object) -> Run:
+def run(value: float, history: pd.DataFrame | None = None, mode: str = "max", **told: object) -> RecordedRun:
     settings = {"mode": mode, **{key.replace("__", "."): item for key, item in told.items()}}
     metrics = {"monitor": "val/acc" if mode == "max" else "val/loss", "monitored": value}
-    return Run(Path("x"), "x", metrics=metrics, settings=Settings(settings), history=history)
+    return RecordedRun(Path("x"), "x", metrics=metrics, settings=Settings(settings), history=history)
 
 
 def curves(epochs: int) -> pd.DataFrame:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from fer_lightning.comparison.importance import LEAST, Importance, encode, weigh_settings
-from fer_lightning.runs.read import Run
+from fer_lightning.runs.read import RecordedRun
 from fer_lightning.runs.settings import Settings
 
 
-def runs(count: int, *, noise: float = 0.0, flat: bool = False) -> list[Run]:
+def runs(count: int, *, noise: float = 0.0, flat: bool = False) -> list[RecordedRun]:
     """Runs whose score hangs on the learning rate a lot, on the network a little, and on nothing else."""
     random = np.random.default_rng(0)
     found = []
@@ -27,7 +27,7 @@ def runs(count: int, *, noise: float = 0.0, flat: bool = False) -> list[Run]:
         )
         told = {"optimizer.lr": rate, "model.backbone": str(network), "model.drop_rate": drop, "seed": at % 3}
         metrics = {"monitor": "val/acc", "monitored": 0.5 if flat else value}
-        found.append(Run(Path(str(at)), str(at), metrics=metrics, settings=Settings(told)))
+        found.append(RecordedRun(Path(str(at)), str(at), metrics=metrics, settings=Settings(told)))
     return found
 
 

@@ -14,10 +14,10 @@ from fer_lightning.comparison import formatting
 from fer_lightning.comparison.pareto import find_unbeaten
 from fer_lightning.comparison.ranking import Group, rank
 from fer_lightning.comparison.seeds import average_seeds
-from fer_lightning.runs.read import Run, read_run
+from fer_lightning.runs.read import RecordedRun, read_run
 
 WriteRun = Callable[..., Path]
-MakeRun = Callable[..., Run]
+MakeRun = Callable[..., RecordedRun]
 RIGHT = [True] * 6 + [False] * 4
 
 
@@ -25,7 +25,7 @@ RIGHT = [True] * 6 + [False] * 4
 def make_run(tmp_path: Path, write_run: WriteRun) -> MakeRun:
     """Return a function that writes a run and reads it: make_run("a", value=0.6)."""
 
-    def make(name: str, right: list[bool] | None = RIGHT, **options: object) -> Run:  # type: ignore[assignment]
+    def make(name: str, right: list[bool] | None = RIGHT, **options: object) -> RecordedRun:  # type: ignore[assignment]
         return read_run(write_run(tmp_path / name, right, **options), name)
 
     return make
@@ -40,8 +40,8 @@ def test_the_value_that_chose_the_checkpoint_ranks_and_the_test_score_never(make
     lucky = make_run("lucky", [True] * 10, value=0.6, split="test")
     (group,), unranked = rank([lucky, chosen])
     assert (names(group), unranked) == (["chosen", "lucky"], [])
-    assert any("ranks nothing" in remark for remark in group.remarks)
-    assert any("the test images had no part in it" in remark for remark in group.remarks)
+    assert any("ranks nothing" in remark for remark in group.notes)
+    assert any("the test images had no part in it" in remark for remark in group.notes)
 
 
 def test_a_loss_is_better_the_lower(make_run: MakeRun) -> None:
@@ -67,12 +67,12 @@ def test_other_monitors_images_splits_and_limits_are_other_groups(make_run: Make
 
 
 def test_validation_images_that_a_seed_cut_off_are_not_the_same_though_the_test_images_are(make_run: MakeRun) -> None:
-    def runs(splits: list[str | None]) -> list[Run]:
+    def runs(splits: list[str | None]) -> list[RecordedRun]:
         told = ({"split": "test", "settings": {"seed": at}, "splits": cut} for at, cut in enumerate(splits))
         return [make_run(f"{splits}{at}", **options) for at, options in enumerate(told)]
 
     def unknown(group: Group) -> bool:
-        return any("is not known: their data.seed differs" in remark for remark in group.remarks)
+        return any("is not known: their data.seed differs" in remark for remark in group.notes)
 
     assert len(rank(runs(["one", "two"]))[0]) == 2
     (same,), _ = rank(runs(["one", "one"]))
@@ -103,15 +103,15 @@ def test_a_run_without_predictions_joins_where_nothing_speaks_against_it(make_ru
     groups, _ = rank(runs)
     assert [names(group) for group in groups] == [["bare", "whole"], ["elsewhere"]]
     assert groups[0].differences == (None, None)
-    assert any("on trust of what else is known: bare" in remark for remark in groups[0].remarks)
+    assert any("on trust of what else is known: bare" in remark for remark in groups[0].notes)
 
 
 def test_replaced_pixels_are_noticed_and_other_sizes_are_not(make_run: MakeRun) -> None:
     first = make_run("first")
     (group,), _ = rank([first, make_run("larger", fingerprint="other", settings={"data.image_size": 96})])
-    assert not any("replaced?" in remark for remark in group.remarks)
+    assert not any("replaced?" in remark for remark in group.notes)
     (group,), _ = rank([first, make_run("replaced", fingerprint="other")])
-    assert any("were files replaced?" in remark for remark in group.remarks)
+    assert any("were files replaced?" in remark for remark in group.notes)
 
 
 def test_the_best_of_many_is_called_optimistic_with_a_command_that_can_be_pasted(
@@ -119,13 +119,13 @@ def test_the_best_of_many_is_called_optimistic_with_a_command_that_can_be_pasted
 ) -> None:
     folder = "1_model=vgg16,seed=2"
     (group,), _ = rank([make_run(folder, value=0.9), make_run("other", value=0.8)])
-    (remark,) = group.remarks
+    (remark,) = group.notes
     assert "best of 2 runs on the images that chose it is optimistic" in remark
     words = shlex.split(remark.partition(": python ")[2])
     assert words[2] == f"ckpt_path='{tmp_path}/{folder}/checkpoints/best.ckpt'"  # in quotes for Hydra too
     assert words[3:] == ["data.root=/faces", "split=test"]
     (alone,), _ = rank([make_run("alone")])
-    assert alone.remarks == []
+    assert alone.notes == []
 
 
 def test_seeds_are_averaged_as_scipy_does(make_run: MakeRun) -> None:
@@ -149,7 +149,7 @@ def test_runs_that_agree_do_not_make_an_interval_of_no_width(make_run: MakeRun) 
 
 
 def test_what_else_a_sweep_optimised_is_weighed(make_run: MakeRun) -> None:
-    def run(name: str, value: float, **costs: float) -> Run:
+    def run(name: str, value: float, **costs: float) -> RecordedRun:
         values = {"val/acc": value, **costs}
         return make_run(name, value=value, status={"status": "finished", "values": values})
 
@@ -165,9 +165,7 @@ def test_what_else_a_sweep_optimised_is_weighed(make_run: MakeRun) -> None:
     )
     assert group.objectives == ["latency", "parameters"]
     assert [run.name for run in group.unbeaten] == ["accurate", "small", "fast", "twin"]
-    assert any(
-        "optimise latency and parameters too" in said and said.endswith(": 1, 3, 4, 5.") for said in group.remarks
-    )
+    assert any("optimise latency and parameters too" in said and said.endswith(": 1, 3, 4, 5.") for said in group.notes)
     assert "latency" in formatting.heading(group, {})
     assert [cells[3] for cells in formatting.rows(group, {})] == ["9 ms", "9.5 ms", "9.5 ms", "1 ms", "1 ms", "–"]
     (plain,), _ = rank([make_run("a"), make_run("b")])

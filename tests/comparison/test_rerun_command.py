@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from fer_lightning.comparison.rerun_command import repeating_command
-from fer_lightning.runs.read import Run
+from fer_lightning.runs.read import RecordedRun
 
 
-def run(command: str | None, *overrides: str) -> Run:
-    return Run(Path("x"), "x", environment={} if command is None else {"command": command}, overrides=overrides)
+def run(command: str | None, *overrides: str) -> RecordedRun:
+    return RecordedRun(Path("x"), "x", environment={} if command is None else {"command": command}, overrides=overrides)
 
 
 TRAIN = "python -m fer_lightning.train"

@@ -10,20 +10,20 @@ import pytest
 
 PROGRAM = """
 import gc, sys
-from fer_lightning.core.fast_imports import importing
+from fer_lightning.core.fast_imports import fast_imports
 
 def state():
     return [gc.isenabled(), gc.get_freeze_count() > 0]
 
 found = [state()]
 try:
-    with importing():
+    with fast_imports():
         found.append(state())
         BODY
 except ImportError:
     pass
 found.append(state())
-with importing():
+with fast_imports():
     found.append(state())
 print(found)
 """

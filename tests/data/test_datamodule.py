@@ -49,7 +49,7 @@ def test_every_layout_gives_batches_of_bytes(tmp_path: Path, layout: str, splits
     assert labels.dtype == index.dtype == torch.int64
     np.testing.assert_array_equal(labels, data.table.labels[index])
     np.testing.assert_array_equal(images, data.images(index.numpy()))
-    assert all("\n" not in remark for remark in data.remarks)
+    assert all("\n" not in remark for remark in data.notes)
 
 
 def test_the_draws_have_a_seed_of_their_own(tmp_path: Path) -> None:

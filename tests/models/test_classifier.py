@@ -25,7 +25,7 @@ from fer_lightning.data.table.emotions import EMOTIONS
 from fer_lightning.models.checkpoint import load_classifier, read_checkpoint
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.losses import CrossEntropy
-from fer_lightning.models.normalize import Pixels
+from fer_lightning.models.normalize import Normalize
 
 MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
 
@@ -75,10 +75,10 @@ def test_every_model_takes_bytes_and_learns_in_every_layer(name: str, channels: 
 def test_pixels_are_scaled_once_and_exactly() -> None:
     images = torch.tensor([[[[0, 51], [204, 255]]]], dtype=torch.uint8)
     expected = torch.tensor([[[[-2.0, -1.2], [1.2, 2.0]]]])
-    torch.testing.assert_close(Pixels([0.5], [0.25])(images), expected)
-    assert Pixels([0.5], [0.25], size=8)(images).shape == (1, 1, 8, 8)
+    torch.testing.assert_close(Normalize([0.5], [0.25])(images), expected)
+    assert Normalize([0.5], [0.25], size=8)(images).shape == (1, 1, 8, 8)
     with pytest.raises(ValueError, match="std positive"):
-        Pixels([0.5], [0.0])
+        Normalize([0.5], [0.0])
 
 
 def test_validation_scores_equal_scikit_learn_over_uneven_batches() -> None:

@@ -37,7 +37,7 @@ class Recorded(ExpressionClassifier):
 
             return replay
 
-        self.graph = StepGraph(self.learn, list(self.parameters()), record)
+        self.graph = StepGraph(self.loss_and_hits, list(self.parameters()), record)
 
 
 def fit(kind: type[ExpressionClassifier], tmp_path: Path, **options: Any) -> tuple[ExpressionClassifier, pl.Trainer]:
@@ -76,7 +76,7 @@ def test_a_recorded_step_learns_what_a_plain_one_learns(tmp_path: Path, options:
 
 def test_gradients_keep_the_layout_of_their_weights() -> None:
     model = ExpressionClassifier("small_cnn", ["a", "b"], image_size=16).train()
-    graph = StepGraph(model.learn, list(model.parameters()), lambda compute: compute)
+    graph = StepGraph(model.loss_and_hits, list(model.parameters()), lambda compute: compute)
     while not graph.takes(IMAGES[:4], LABELS[:4] % 2):
         pass
     graph(IMAGES[:4], LABELS[:4] % 2)
@@ -156,10 +156,10 @@ def test_a_cuda_graph_learns_what_a_plain_step_learns(precision: str, tolerance:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_cuda_graph_draws_by_the_seed_of_each_replay() -> None:
     model = ExpressionClassifier("small_cnn", ["a", "b", "c"], image_size=16, drop_rate=0.5).cuda().train()
-    graph = StepGraph(model.learn, list(model.parameters()))
+    graph = StepGraph(model.loss_and_hits, list(model.parameters()))
     images, labels = IMAGES[:8].cuda(), LABELS[:8].cuda()
     while not graph.takes(images, labels):
-        model.learn(images, labels)[0].backward()
+        model.loss_and_hits(images, labels)[0].backward()
     losses = []
     for seed in (1, 2, 1):
         torch.manual_seed(seed)

@@ -9,7 +9,16 @@ import pytest
 import torch
 
 from fer_lightning.core.errors import CheckpointError, ConfigError, DataError, DivergedError, StorageError, UserError
-from fer_lightning.runs.status import Pruned, Status, message_of, note, read_status, reason_of, recorded, write_status
+from fer_lightning.runs.status import (
+    Pruned,
+    Status,
+    message_of,
+    read_status,
+    reason_of,
+    recorded,
+    update_status,
+    write_status,
+)
 
 
 def caused(error: Exception, cause: Exception) -> Exception:
@@ -65,7 +74,7 @@ def test_an_account_from_begin_to_end(ending: BaseException | None, expected: tu
     def run() -> None:
         with recorded(tmp_path / "run", "abc", ["seed=1"]):
             assert read_status(tmp_path / "run").status == "running"
-            note(tmp_path / "run", values={"val/acc": 0.5}, fingerprint="f")
+            update_status(tmp_path / "run", values={"val/acc": 0.5}, fingerprint="f")
             if ending is not None:
                 raise ending
 
@@ -78,7 +87,7 @@ def test_an_account_from_begin_to_end(ending: BaseException | None, expected: tu
     assert (status.status, status.reason, status.message) == expected
     assert (status.identity, status.overrides, status.fingerprint) == ("abc", ["seed=1"], "f")
     assert status.values == {"val/acc": 0.5}
-    assert status.begun <= status.ended
+    assert status.started <= status.ended
     assert status.seconds >= 0
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["status.json"]
 
@@ -102,7 +111,7 @@ def test_an_account_of_a_newer_version_is_read(tmp_path: Path) -> None:
 
 
 def test_a_run_without_an_account_gets_none(tmp_path: Path) -> None:
-    note(tmp_path, values={})
+    update_status(tmp_path, values={})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -186,7 +186,7 @@ def test_ctrl_c_ends_a_sweep_that_can_be_continued_and_extended(tmp_path: Path) 
     assert sweep.returncode == 130, said
     assert {name: status.status for name, status in jobs_of(folder).items()} == {"0_seed=1": "interrupted"}
     assert f"sweep.resume={folder}" in said
-    assert "not begun" in said
+    assert "not started" in said
 
     # other epochs make other jobs: both seeds are new, and the interrupted one stays as it is
     code, said = run_sweep(folder, f"sweep.resume={folder}", "trainer.max_epochs=1")

@@ -59,7 +59,7 @@ def add_job(sweep: Path, name: str, **facts: Any) -> Path:
     """Write what a job leaves that failed or was stopped; one whose configuration did so leaves no settings."""
     told: dict[str, Any] = {
         "identity": name,
-        "begun": "2026-01-01T10:00:00+00:00",
+        "started": "2026-01-01T10:00:00+00:00",
         "ended": "2026-01-01T11:00:00+00:00",
     }
     write_status(sweep / name, Status(**(told | facts)))

@@ -99,12 +99,12 @@ def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
 
 def test_one_line_on_what_came_of_a_job(tmp_path: Path) -> None:
     job = Job(tmp_path / "2_seed=1", (), "a")
-    assert describe_end(job) == "#2 seed=1: not begun"
+    assert describe_end(job) == "#2 seed=1: not started"
     write_status(job.folder, Status(status="finished", identity="a", values={"val/acc": 0.61}, seconds=12.3))
     assert describe_end(job) == "#2 seed=1: finished, val/acc 0.61, 12 s"
     write_status(job.folder, Status(status="failed", reason="data", message="a\nb", identity="a", seconds=1.0))
     assert describe_end(job) == "#2 seed=1: failed (data): a b, 1 s"
-    assert describe_end(Job(tmp_path / "0", (), "b")) == "#0: not begun"
+    assert describe_end(Job(tmp_path / "0", (), "b")) == "#0: not started"
 
 
 @pytest.mark.parametrize(

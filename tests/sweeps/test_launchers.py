@@ -60,7 +60,7 @@ def await_(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.05)
 
 
-def epochs_begun(folder: Path) -> list[Path]:
+def epochs_started(folder: Path) -> list[Path]:
     """Return the folders of jobs at work that have trained an epoch."""
     logs = [path / "output.log" for path in folder.glob("[0-9]*") if (path / "job.pid").is_file()]
     return [log.parent for log in logs if log.is_file() and "epoch 1/" in log.read_text()]
@@ -80,7 +80,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("joblib") / "sweep"
     sweep = start_sweep(folder, *JOBLIB, "trainer.max_epochs=100,1,2")
     first = folder / "0_max_epochs=100"
-    await_(lambda: first in epochs_begun(folder), "first epoch")
+    await_(lambda: first in epochs_started(folder), "first epoch")
     os.kill(int((first / "job.pid").read_text()), signal.SIGKILL)
     said = sweep.communicate(timeout=PATIENCE)[0]
     assert sweep.returncode == 0, said
@@ -132,7 +132,7 @@ def test_jobs_share_the_cores(together: tuple[Path, str]) -> None:
 def test_ctrl_c_stops_every_job_after_a_batch_and_the_sweep_outlives_even_its_workers(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     sweep = start_sweep(folder, *JOBLIB, "trainer.max_epochs=40,50,1")
-    await_(lambda: len(epochs_begun(folder)) == 2, "two jobs at work")
+    await_(lambda: len(epochs_started(folder)) == 2, "two jobs at work")
     os.killpg(sweep.pid, signal.SIGINT)
     said = sweep.communicate(timeout=PATIENCE)[0]
     assert sweep.returncode == 130, said
@@ -144,7 +144,7 @@ def test_ctrl_c_stops_every_job_after_a_batch_and_the_sweep_outlives_even_its_wo
 
     # continued, and one of the workers killed meanwhile, which ends the others, too
     resumed = start_sweep(folder, f"sweep.resume={folder}")
-    await_(lambda: len(epochs_begun(folder)) == 2, "two jobs at work")
+    await_(lambda: len(epochs_started(folder)) == 2, "two jobs at work")
     job = psutil.Process(int((folder / "0_max_epochs=40" / "job.pid").read_text()))
     os.kill(job.ppid(), signal.SIGKILL)
     said = resumed.communicate(timeout=PATIENCE)[0]
@@ -165,7 +165,7 @@ def test_nothing_outlives_a_killed_sweep(tmp_path: Path) -> None:
     ranks = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
     loaders = ("data.num_workers=1", "data.persistent_workers=true", "data.resident=false")
     sweep = start_sweep(folder, *JOBLIB, LONG, *ranks, *loaders, "seed=1,2")
-    await_(lambda: len(epochs_begun(folder)) == 2, "two jobs at work")
+    await_(lambda: len(epochs_started(folder)) == 2, "two jobs at work")
     family = psutil.Process(sweep.pid).children(recursive=True)
     assert len(family) >= 2 + 2 * (2 + 2), "two workers, and of each job two ranks with a loader each"
     sweep.kill()

@@ -128,12 +128,12 @@ def test_a_journal_is_a_storage_too(tmp_path: Path) -> None:
     assert [found.state for found in study.trials()] == [TrialState.PRUNED]
 
 
-def write_for_a_while(url: str, begun: multiprocessing.synchronize.Event) -> None:
+def write_for_a_while(url: str, started: multiprocessing.synchronize.Event) -> None:
     import sqlite3
 
     connection = sqlite3.connect(url.removeprefix("sqlite:///"))
     connection.execute("BEGIN EXCLUSIVE")
-    begun.set()
+    started.set()
     time.sleep(7)  # longer than SQLite's own patience
     connection.rollback()
 
@@ -141,10 +141,10 @@ def write_for_a_while(url: str, begun: multiprocessing.synchronize.Event) -> Non
 def test_a_locked_file_is_waited_for(tmp_path: Path) -> None:
     study = opened(tmp_path)
     start = multiprocessing.get_context("spawn")
-    begun = start.Event()
-    process = start.Process(target=write_for_a_while, args=(study.url, begun))
+    started = start.Event()
+    process = start.Process(target=write_for_a_while, args=(study.url, started))
     process.start()
-    assert begun.wait(60)
+    assert started.wait(60)
     assert study.ask().number == 0
     process.join()
 

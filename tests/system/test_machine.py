@@ -195,10 +195,10 @@ class Look(pl.Callback):
             file.write(str(torch.get_num_threads()))
 
 if __name__ == "__main__":
-    from fer_lightning.training.run import Run
+    from fer_lightning.training.run import TrainingRun
     with hydra.initialize_config_dir(str(conf_dir()), **hydra_options(hydra.initialize_config_dir)):
         cfg = hydra.compose("train", sys.argv[2:])
-    run = Run(cfg)
+    run = TrainingRun(cfg)
     run.trainer.callbacks.append(Look())
     run.fit()
 """

@@ -20,7 +20,7 @@ import pytest
 from omegaconf import DictConfig
 
 from fer_lightning.evaluate import evaluate
-from fer_lightning.training.run import Run
+from fer_lightning.training.run import TrainingRun
 
 Compose = Callable[..., DictConfig]
 CURVES = ("train/loss", "train/acc", "val/loss", "val/acc", "val/f1_macro")
@@ -54,7 +54,7 @@ def run_together(verb: str, folder: Path, *overrides: str) -> Path:
 
 def fit_alone(compose: Compose, folder: Path, *overrides: str) -> pd.DataFrame:
     """Train in this process, without a verdict, and return the curves."""
-    Run(compose("train", *TINY, *ALONE, *overrides, f"output_dir={folder}")).fit()
+    TrainingRun(compose("train", *TINY, *ALONE, *overrides, f"output_dir={folder}")).fit()
     return curves(folder)
 
 

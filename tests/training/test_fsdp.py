@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.evaluate import evaluate
 from fer_lightning.training.fsdp import ShardedStrategy
-from fer_lightning.training.run import Run
+from fer_lightning.training.run import TrainingRun
 
 Compose = Callable[..., DictConfig]
 JUDGED = ("trainer.precision=32-true", "trainer.enable_progress_bar=false", "machine.threads=1")
@@ -33,10 +33,10 @@ SHARDED = ("trainer=fsdp", "trainer.accelerator=cpu", "trainer.strategy.unit=200
 PROGRAM = """
 import sys, torch
 from fer_lightning.cli.command import run_verb
-from fer_lightning.training.run import Run
+from fer_lightning.training.run import TrainingRun
 
 def train(cfg):
-    run = Run(cfg)
+    run = TrainingRun(cfg)
     run.fit()
     held = sum(parameter.numel() for parameter in run.model.parameters())
     print(f"rank {run.trainer.global_rank} holds {held} of {run.parameters}", flush=True)
@@ -77,7 +77,7 @@ def test_each_rank_holds_a_part(sharded: tuple[Path, str]) -> None:
 def test_parts_are_trained_clipped_and_resumed_as_the_whole_is(
     sharded: tuple[Path, str], compose: Compose, tmp_path: Path
 ) -> None:
-    Run(compose("train", *TINY, *ALONE, "trainer.max_epochs=2", f"output_dir={tmp_path}")).fit()
+    TrainingRun(compose("train", *TINY, *ALONE, "trainer.max_epochs=2", f"output_dir={tmp_path}")).fit()
     alone, parts = (pd.read_csv(folder / "history.csv") for folder in (tmp_path, sharded[0]))
     assert len(alone) == 2
     np.testing.assert_allclose(parts[alone.columns], alone, rtol=1e-4)
@@ -110,6 +110,6 @@ def test_a_unit_has_parameters() -> None:
 def test_what_sharding_cannot_do_is_said_before_training(
     compose: Compose, tmp_path: Path, override: str, text: str
 ) -> None:
-    run = Run(compose("train", *TINY, *SHARDED, "trainer.devices=1", override, f"output_dir={tmp_path}"))
+    run = TrainingRun(compose("train", *TINY, *SHARDED, "trainer.devices=1", override, f"output_dir={tmp_path}"))
     with mock.patch.dict(os.environ), pytest.raises(ConfigError, match=text):  # where Lightning says who is which rank
         run.fit()

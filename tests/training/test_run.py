@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fer_lightning.training.run import Run
+from fer_lightning.training.run import TrainingRun
 
 TINY = (
     "data.synthetic={train: 70, validation: 14, test: 14}",
@@ -83,7 +83,7 @@ def waits_of(cfg: DictConfig, monkeypatch: pytest.MonkeyPatch, first: int, last:
             return plain(self, *args, **options)
 
         monkeypatch.setattr(torch.Tensor, name, noted)
-    run = Run(cfg)
+    run = TrainingRun(cfg)
     run.trainer.callbacks.append(watch)
     run.fit()
     assert watch.steps == last - first + 1

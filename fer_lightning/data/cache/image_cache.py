@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from fer_lightning.core.atomic_write import replacing
+from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.core.errors import DataError
 from fer_lightning.data.cache.file_snapshot import file_of, take_snapshot
 from fer_lightning.data.cache.read_rows import FILE_NAME, map_images
@@ -186,7 +186,7 @@ def _build(
         shutil.rmtree(building, ignore_errors=True)
     # a file that could not be opened may open the next time and look the same, so this state leads nowhere
     if not loaded.unopened:
-        with replacing(cache_dir / "keys" / key) as new:
+        with atomic_write(cache_dir / "keys" / key) as new:
             new.write_text(fingerprint)
     log.info("decoded %s images in %.1f s into %s", f"{len(table):,}", time.perf_counter() - start, cache.path)
     return cache

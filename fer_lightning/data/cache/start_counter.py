@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fer_lightning.core.atomic_write import replacing
+from fer_lightning.core.atomic_write import atomic_write
 
 _RANKS = ("LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID")  # one of these is set in a process of several
 
@@ -45,5 +45,5 @@ def set_turn(counter: Path, turn: int) -> None:
     Raises:
         OSError: `counter` cannot be written.
     """
-    with replacing(counter) as new:
+    with atomic_write(counter) as new:
         new.write_text(str(turn))

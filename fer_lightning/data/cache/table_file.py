@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from fer_lightning.data.table.columns import Paths, Words, starts_in
+from fer_lightning.data.table.columns import CategoricalColumn, PathColumn, starts_in
 from fer_lightning.data.table.image_table import SPLITS, ImageTable
 
 _END = b"fer_lightning image table 2\n"
@@ -83,15 +83,15 @@ def read_table(path: Path) -> tuple[ImageTable, np.ndarray, dict[str, Any]]:
     facts = {name: _as_tuples(value) for name, value in header["table"].items()}
     table = ImageTable(
         **facts | {"root": Path(facts["root"])},
-        paths=Paths(content, columns["starts"]),
+        paths=PathColumn(content, columns["starts"]),
         labels=columns["labels"],
-        splits=Words(columns["splits"], (*SPLITS, "")),
+        splits=CategoricalColumn(columns["splits"], (*SPLITS, "")),
         rows=np.arange(len(columns["starts"])),
     )
     return table, columns["files"].reshape(-1, 2), header["record"]
 
 
-def _write_paths(file: BinaryIO, paths: Paths) -> np.ndarray:
+def _write_paths(file: BinaryIO, paths: PathColumn) -> np.ndarray:
     """Write the paths, each ended by a zero byte, and return where they begin."""
     starts = []
     for piece in paths.joined(b"\0"):

@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_lightning import __version__
-from fer_lightning.core.atomic_write import replacing
+from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.data.cache.file_snapshot import Snapshot, states_of, watched_rows
 from fer_lightning.data.cache.start_counter import set_turn, take_turn
 from fer_lightning.data.cache.table_file import read_table, write_table
@@ -95,7 +95,7 @@ class TableIndex:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             for left_over in self.file.parent.glob("*.new"):  # by a process that was killed; one at work merely fails
                 left_over.unlink(missing_ok=True)
-            with replacing(self.file) as new:
+            with atomic_write(self.file) as new:
                 write_table(new, table, snapshot.files, {"seen": seen, "key": snapshot.key})
 
     def _same(self, table: ImageTable, files: np.ndarray) -> bool:

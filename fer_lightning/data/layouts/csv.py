@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fer_lightning.core.errors import DataError
-from fer_lightning.data.table.columns import Paths, Words
+from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
 from fer_lightning.data.table.emotions import CODE_ORDERS, fold
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts, order_classes
 
@@ -45,11 +45,11 @@ def read_csv_table(path: Path, code_order: str | None = None) -> ImageTable:
     names = CODE_ORDERS["fer2013" if code_order is None else code_order]
     meanings = {str(code): code for code in range(len(names))}
     codes = _look_up(path, frame[columns["emotion"]], meanings, f"a number from 0 ({names[0]}) to 6 ({names[6]})")
-    splits = Words(np.zeros(len(frame), dtype=np.uint8), ("",))
+    splits = CategoricalColumn(np.zeros(len(frame), dtype=np.uint8), ("",))
     if "usage" in columns:
         meanings = USAGES | {split: split for split in SPLITS}
         found = _look_up(path, frame[columns["usage"]], meanings, "Training, PublicTest or PrivateTest")
-        splits = Words.of(found, SPLITS)
+        splits = CategoricalColumn.of(found, SPLITS)
     classes = order_classes(names[code] for code in np.unique(codes))
     labels = np.array([classes.index(name) if name in classes else -1 for name in names])[codes.astype(np.int64)]
     order = np.lexsort((labels, splits.codes))
@@ -57,7 +57,7 @@ def read_csv_table(path: Path, code_order: str | None = None) -> ImageTable:
     return ImageTable(
         root=path.parent,
         source="csv",
-        paths=Paths.of(f"{path.name}#{row}" for row in order),
+        paths=PathColumn.of(f"{path.name}#{row}" for row in order),
         labels=labels[order],
         splits=splits[order],
         classes=classes,

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from fer_lightning.core.errors import DataError
-from fer_lightning.core.suggestions import near_names
+from fer_lightning.core.suggestions import close_matches
 from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, Explorer, split_folders, split_of, survey
-from fer_lightning.data.table.columns import Paths, Words
+from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
 from fer_lightning.data.table.emotions import ALIASES, CODE_ORDERS, canonical, fold
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts, order_classes
 
@@ -48,11 +48,11 @@ def read_folder_table(
     order = [(split, name) for split in (*SPLITS, "") for name in classes if files.get((split, name))]
     sizes = [len(files[key]) for key in order]
     codes = np.array([(*SPLITS, "").index(split) for split, _ in order], dtype=np.uint8)
-    splits = Words(np.repeat(codes, sizes), (*SPLITS, ""))
+    splits = CategoricalColumn(np.repeat(codes, sizes), (*SPLITS, ""))
     return ImageTable(
         root=tree,
         source="folders",
-        paths=Paths.of(path for key in order for path in sorted(files[key], key=_natural)),
+        paths=PathColumn.of(path for key in order for path in sorted(files[key], key=_natural)),
         labels=np.repeat(np.array([classes.index(name) for _, name in order]), sizes),
         splits=splits,
         classes=classes,
@@ -68,7 +68,7 @@ def alias_setting(names: Sequence[str]) -> str:
     words = [spelling for spelling in ALIASES if len(spelling) > 2]  # two letters look like too much
     pairs = []
     for name in names[:8]:
-        near = near_names(fold(name), words, cutoff=0.7)
+        near = close_matches(fold(name), words, cutoff=0.7)
         pairs.append(f"{fold(name)}: {ALIASES[near[0]] if near else 'CLASS'}")
     return f"'data.aliases={{{', '.join(pairs)}}}'"
 
@@ -113,7 +113,7 @@ class _Walk:
         for name in names:
             folder = self.tree / name
             listing = self.explorer.list(folder)
-            near = near_names(name, SPLITS, cutoff=0.8)
+            near = close_matches(name, SPLITS, cutoff=0.8)
             if split_of(name) is not None:
                 what = f"{len(listing.images):,} images without class folders" if listing.images else "no images"
                 self.notes.append(f"{name}/ left out: {what} in it")

@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     index: Tensor
 
 
-class Drawn(NamedTuple):
+class IndexedBatch(NamedTuple):
     """A batch, and which draws of augmentation belong to it.
 
     Attributes:
@@ -51,7 +51,7 @@ class Drawn(NamedTuple):
     epoch: int
 
 
-class SplitImages(Dataset[Drawn]):
+class SplitImages(Dataset[IndexedBatch]):
     """The images of one split, read a whole batch at a time: one call an image would cost more than the reading.
 
     Args:
@@ -75,11 +75,11 @@ class SplitImages(Dataset[Drawn]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitems__(self, draws: Draws) -> Drawn:
+    def __getitems__(self, draws: Draws) -> IndexedBatch:
         rows, repeats = torch.from_numpy(self.rows[draws.rows]), torch.from_numpy(draws.repeats)
         images = torch.from_numpy(read_rows(self.images, self.rows[draws.rows]))
         if self.engine is not None:
             images = self.engine(images, draws.epoch, rows, repeats)
         labels = torch.from_numpy(self.labels[draws.rows].astype(np.int64))
         batch = Batch(images, labels, torch.from_numpy(self.index[draws.rows]))
-        return Drawn(batch, rows, repeats, draws.epoch)
+        return IndexedBatch(batch, rows, repeats, draws.epoch)

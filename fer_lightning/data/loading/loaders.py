@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fer_lightning.data.cache.read_rows import read_rows
-from fer_lightning.data.loading.dataset import Batch, Drawn, Engine, SplitImages
+from fer_lightning.data.loading.dataset import Batch, Engine, IndexedBatch, SplitImages
 from fer_lightning.data.loading.sampler import Draws, TrainBatchSampler
 
 _BLOCK_BYTES = 16 << 20  # augmenting takes up to sixteen times as much for a moment
@@ -173,7 +173,7 @@ class TrainLoader(_EndsWorkers):
         self.batch_sampler.resume_at(state["epoch"], state["batch"])
 
 
-def gather(images: SplitImages, device: torch.device) -> Drawn:
+def gather(images: SplitImages, device: torch.device) -> IndexedBatch:
     """Return all images of a split in their order, on a device; the host holds a small part of them at a time."""
     count, shape = len(images), images.images.shape[1:]
     step = max(1, _BLOCK_BYTES // math.prod(shape))
@@ -183,17 +183,17 @@ def gather(images: SplitImages, device: torch.device) -> Drawn:
         pixels[begin : begin + step] = torch.from_numpy(read_rows(images.images, images.rows[rows])).to(device)
     columns = (images.labels, images.index, images.rows)
     labels, index, rows = (torch.from_numpy(column.astype(np.int64)).to(device) for column in columns)
-    return Drawn(Batch(pixels, labels, index), rows, torch.zeros_like(rows), epoch=0)
+    return IndexedBatch(Batch(pixels, labels, index), rows, torch.zeros_like(rows), epoch=0)
 
 
-def _to(drawn: Drawn, device: torch.device) -> Drawn:
+def _to(drawn: IndexedBatch, device: torch.device) -> IndexedBatch:
     if device.type == "cpu":
         return drawn
     batch = Batch(*(part.to(device, non_blocking=True) for part in drawn.batch))
     rows, repeats = (part.to(device, non_blocking=True) for part in (drawn.rows, drawn.repeats))
-    return Drawn(batch, rows, repeats, drawn.epoch)
+    return IndexedBatch(batch, rows, repeats, drawn.epoch)
 
 
-def _as_it_is(drawn: Drawn) -> Drawn:
+def _as_it_is(drawn: IndexedBatch) -> IndexedBatch:
     """The dataset gives whole batches; a named function, because spawned workers cannot pickle a lambda."""
     return drawn

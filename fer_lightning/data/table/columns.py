@@ -13,7 +13,7 @@ _PIECE = 4096  # rows that are turned into Python objects together
 _LONG = 512  # bytes; paths this long on average are taken for selected ones that do not lie side by side
 
 
-class Paths:
+class PathColumn:
     """The paths of many images, `(N,)`: indexed as an array of str, kept as bytes and where each begins.
 
     A selection shares the bytes of the whole.
@@ -27,13 +27,13 @@ class Paths:
         self._blob, self._starts = blob, starts
 
     @classmethod
-    def of(cls, paths: Paths | np.ndarray | Iterable[str]) -> Paths:
+    def of(cls, paths: PathColumn | np.ndarray | Iterable[str]) -> PathColumn:
         """Return a column of these paths, none of which has a zero byte in it.
 
-        >>> Paths.of(["train/happy/1.jpg", "train/sad/2.jpg"])[1]
+        >>> PathColumn.of(["train/happy/1.jpg", "train/sad/2.jpg"])[1]
         'train/sad/2.jpg'
         """
-        if isinstance(paths, Paths):
+        if isinstance(paths, PathColumn):
             return paths
         blob = "".join(f"{path}\0" for path in paths).encode("utf-8", "surrogateescape")
         return cls(blob, starts_in(blob))
@@ -42,10 +42,10 @@ class Paths:
         return len(self._starts)
 
     def __getitem__(self, index: Any) -> Any:
-        """Return one path, str, for an int, else the Paths of a slice, a mask or an array of rows."""
+        """Return one path, str, for an int, else the column of a slice, a mask or an array of rows."""
         if isinstance(index, (int, np.integer)):
             return self._bytes_at(operator.index(self._starts[index])).decode("utf-8", "surrogateescape")
-        return Paths(self._blob, self._starts[index])
+        return PathColumn(self._blob, self._starts[index])
 
     def __iter__(self) -> Iterator[str]:
         for piece in self._pieces():
@@ -73,7 +73,7 @@ class Paths:
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple:
-        return Paths.of, (self.tolist(),)  # a memory map cannot be sent
+        return PathColumn.of, (self.tolist(),)  # a memory map cannot be sent
 
     def _bytes_at(self, start: int) -> bytes:
         return self._blob[start : self._blob.find(b"\0", start)]
@@ -93,7 +93,7 @@ class Paths:
             self._blob.madvise(mmap.MADV_DONTNEED)  # pages of a map that were touched count as memory
 
 
-class Words:
+class CategoricalColumn:
     """A column of few distinct words, `(N,)`: compared and indexed as an array of str, kept as numbers.
 
     Args:
@@ -105,13 +105,13 @@ class Words:
         self.codes, self.words = codes, tuple(words)
 
     @classmethod
-    def of(cls, column: Words | np.ndarray | Iterable[str], words: Sequence[str]) -> Words:
+    def of(cls, column: CategoricalColumn | np.ndarray | Iterable[str], words: Sequence[str]) -> CategoricalColumn:
         """Return a column in terms of `words`.
 
         Raises:
             ValueError: a word in the column is none of them.
         """
-        if not isinstance(column, Words):
+        if not isinstance(column, CategoricalColumn):
             found, codes = np.unique(np.asarray(column, dtype=str), return_inverse=True)
             column = cls(codes.reshape(-1), found.tolist())
         if column.words == tuple(words):
@@ -126,10 +126,10 @@ class Words:
         return len(self.codes)
 
     def __getitem__(self, index: Any) -> Any:
-        """Return one word, str, for an int, else the Words of a slice, a mask or an array of rows."""
+        """Return one word, str, for an int, else the column of a slice, a mask or an array of rows."""
         if isinstance(index, (int, np.integer)):
             return self.words[self.codes[index]]
-        return Words(self.codes[index], self.words)
+        return CategoricalColumn(self.codes[index], self.words)
 
     def __iter__(self) -> Iterator[str]:
         return map(self.words.__getitem__, self.codes.tolist())

@@ -11,7 +11,7 @@ import numpy as np
 
 from fer_lightning.core.errors import ConfigError, DataError
 from fer_lightning.core.suggestions import did_you_mean
-from fer_lightning.data.table.columns import Paths, Words
+from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
 from fer_lightning.data.table.emotions import EMOTIONS, canonical
 
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
@@ -30,18 +30,18 @@ class ImageTable:
         classes: Class names, canonical ones first and in canonical order, then others alphabetically.
         explanation: One line that tells the user what was recognised.
         rows: (N,) int64, the row in the unselected table, which is the row in the cache.
-        notes: One-line remarks, such as a second copy that was left out.
+        notes: One-line notes, such as a second copy that was left out.
         empty: (split, class) pairs that have a folder without an image in it.
 
-    `paths` and `splits` may be given as any column of str; they are kept as `Paths` and `Words`, which take few bytes
-    a row and are indexed and compared as arrays of str are.
+    `paths` and `splits` may be given as any column of str. They are kept as `PathColumn` and `CategoricalColumn`, which
+    take few bytes a row and are indexed and compared like arrays of str.
     """
 
     root: Path
     source: str
-    paths: Paths
+    paths: PathColumn
     labels: np.ndarray
-    splits: Words
+    splits: CategoricalColumn
     classes: tuple[str, ...]
     explanation: str
     rows: np.ndarray
@@ -50,8 +50,8 @@ class ImageTable:
 
     def __post_init__(self) -> None:
         small = np.min_scalar_type(len(self.classes))
-        object.__setattr__(self, "paths", Paths.of(self.paths))
-        object.__setattr__(self, "splits", Words.of(self.splits, (*SPLITS, "")))
+        object.__setattr__(self, "paths", PathColumn.of(self.paths))
+        object.__setattr__(self, "splits", CategoricalColumn.of(self.splits, (*SPLITS, "")))
         object.__setattr__(self, "labels", np.asarray(self.labels).astype(small, copy=False))
         lengths = {len(column) for column in (self.paths, self.labels, self.splits, self.rows)}
         if len(lengths) != 1:
@@ -75,7 +75,7 @@ def order_classes(names: Iterable[str]) -> tuple[str, ...]:
     return (*(name for name in EMOTIONS if name in distinct), *sorted(distinct - set(EMOTIONS)))
 
 
-def describe_counts(splits: Words | np.ndarray, classes: Sequence[str]) -> str:
+def describe_counts(splits: CategoricalColumn | np.ndarray, classes: Sequence[str]) -> str:
     """Return "28,695 train, 3,589 validation images, 7 classes" for a column of splits, (N,) str."""
     counts = [f"{(splits == split).sum():,} {split}".rstrip() for split in (*SPLITS, "") if (splits == split).any()]
     return f"{', '.join(counts)} images, {len(classes)} classes"
@@ -133,7 +133,7 @@ def select_classes(
 def digest_table(table: ImageTable) -> str:
     """Return 16 hex digits, equal for tables that put the same images of the same labels into the same splits."""
     digest = hashlib.sha256()
-    numbers = Words(table.labels, [str(label) for label in range(len(table.classes))])
+    numbers = CategoricalColumn(table.labels, [str(label) for label in range(len(table.classes))])
     for column in (table.paths, table.splits, numbers):
         for piece in column.joined(b"\n"):
             digest.update(piece)

@@ -60,9 +60,9 @@ def test_nothing_heavy_is_imported_before_a_transform_is_asked_for() -> None:
     assert "albumentations" in _run(f"{make.format(extra=extra)}; print({heavy})").stdout
 
 
-@pytest.mark.parametrize("module", ["extra_transforms", "albumentations_engine"])
+@pytest.mark.parametrize("module", ["extra_transforms", "per_image"])
 def test_importing_does_not_ask_the_network(module: str) -> None:
-    run = _run(f"import fer_lightning.data.{module}, os; print(os.environ['NO_ALBUMENTATIONS_UPDATE'])")
+    run = _run(f"import fer_lightning.data.augmentation.{module}, os; print(os.environ['NO_ALBUMENTATIONS_UPDATE'])")
     assert run.stdout.strip() == "1"
     assert run.stderr == ""  # where Albumentations tells of a newer version, or that it could not ask
 

@@ -66,7 +66,7 @@ def folders_in(cache_dir: Path) -> list[str]:
 
 
 def wait_for_build(cache_dir: Path) -> Path:
-    """Return the file of a build that has begun."""
+    """Return the file of a build that has started."""
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         for path in cache_dir.glob("building-*/images.npy"):

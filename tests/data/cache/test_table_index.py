@@ -81,7 +81,7 @@ def test_second_start_lists_and_parses_nothing(tmp_path: Path, listed: list[str]
     second = read(root, cache_dir)
     assert [path for path in listed if path.startswith(str(root))] == []
     assert facts(second.table) == facts(first.table) == facts(read_layout(root))
-    assert (second.fingerprint, second.remarks) == (first.fingerprint, first.remarks)
+    assert (second.fingerprint, second.notes) == (first.fingerprint, first.notes)
     np.testing.assert_array_equal(second.images, first.images)
     np.testing.assert_array_equal(second.digests, first.digests)
     chosen = select_classes(second.table, ["happy", "sad"], None)
@@ -117,8 +117,8 @@ def test_every_change_is_noticed(tree: Path, tmp_path: Path, change: str) -> Non
     assert after.fingerprint == anew.fingerprint
     np.testing.assert_array_equal(after.images, anew.images)
     if change != "csv in a split":  # changes nothing, as reading anew has found out
-        assert (before.fingerprint, before.remarks, before.table.notes) != (
-            after.fingerprint, after.remarks, after.table.notes
+        assert (before.fingerprint, before.notes, before.table.notes) != (
+            after.fingerprint, after.notes, after.table.notes
         )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 
-from fer_lightning.data.table.columns import Paths, Words, starts_in
+from fer_lightning.data.table.columns import CategoricalColumn, PathColumn, starts_in
 
 ODD = ["a/ü/1.jpg", os.fsdecode(b"b/\xff.jpg"), "b/表情.jpg", "", "b/x y.jpg"]
 MANY = [f"{split}/{number}.jpg" for split in ("train", "test") for number in range(5000)]
@@ -17,10 +17,10 @@ SPLITS = ("train", "validation", "test", "")
 
 @pytest.mark.parametrize("paths", [ODD, MANY, []], ids=["odd", "many", "none"])
 def test_paths_are_what_they_were(paths: list[str]) -> None:
-    column = Paths.of(paths)
+    column = PathColumn.of(paths)
     assert len(column) == len(paths)
     assert column.tolist() == list(column) == [column[row] for row in range(len(column))] == paths
-    assert Paths.of(column) is column
+    assert PathColumn.of(column) is column
     assert pickle.loads(pickle.dumps(column)).tolist() == paths
     assert np.asarray(column).tolist() == paths
 
@@ -40,27 +40,27 @@ def test_paths_are_what_they_were(paths: list[str]) -> None:
 )
 def test_paths_are_selected_as_an_array_is(index: object) -> None:
     expected = np.array(MANY)[index].tolist()
-    chosen = Paths.of(MANY)[index]
+    chosen = PathColumn.of(MANY)[index]
     assert chosen.tolist() == expected
     assert b"".join(chosen.joined(b"\n")) == "\n".join(expected).encode()
     assert chosen[:5].tolist() == expected[:5]
 
 
 def test_paths_are_counted_from_the_end_too() -> None:
-    column = Paths.of(ODD)
+    column = PathColumn.of(ODD)
     assert (column[-1], column[np.int64(2)]) == (ODD[-1], ODD[2])
     with pytest.raises(IndexError):
         column[5]
 
 
 def test_paths_compare_as_an_array_does() -> None:
-    column = Paths.of(["a", "b", "a"])
+    column = PathColumn.of(["a", "b", "a"])
     assert (column == "a").tolist() == [True, False, True]
-    assert (column != Paths.of(["a", "a", "a"])).tolist() == [False, True, False]
+    assert (column != PathColumn.of(["a", "a", "a"])).tolist() == [False, True, False]
 
 
 def test_paths_share_the_bytes_of_the_whole() -> None:
-    column = Paths.of(MANY)
+    column = PathColumn.of(MANY)
     assert column[::2]._blob is column._blob
     assert column._starts.dtype == np.uint32
 
@@ -72,7 +72,7 @@ def test_starts_beyond_four_gigabytes() -> None:
 
 def test_words_behave_as_an_array_of_str() -> None:
     plain = np.array(SPLITS)[np.random.default_rng(0).integers(0, 4, 10_000)]
-    column = Words.of(plain, SPLITS)
+    column = CategoricalColumn.of(plain, SPLITS)
     assert column.codes.dtype == np.uint8
     assert column.tolist() == list(column) == np.asarray(column).tolist() == plain.tolist()
     assert column[3] == plain[3]
@@ -86,9 +86,9 @@ def test_words_behave_as_an_array_of_str() -> None:
 
 
 def test_words_change_their_list_of_words() -> None:
-    column = Words(np.array([1, 0, 1], dtype=np.uint8), ("test", "train", "dev"))
-    assert Words.of(column, SPLITS).tolist() == ["train", "test", "train"]
-    assert Words.of(column, SPLITS).codes.tolist() == [0, 2, 0]
+    column = CategoricalColumn(np.array([1, 0, 1], dtype=np.uint8), ("test", "train", "dev"))
+    assert CategoricalColumn.of(column, SPLITS).tolist() == ["train", "test", "train"]
+    assert CategoricalColumn.of(column, SPLITS).codes.tolist() == [0, 2, 0]
     with pytest.raises(ValueError, match="dev is none of train, validation"):
-        Words.of(["train", "dev"], SPLITS)
-    assert Words.of([], SPLITS).tolist() == []
+        CategoricalColumn.of(["train", "dev"], SPLITS)
+    assert CategoricalColumn.of([], SPLITS).tolist() == []
