@@ -16,6 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from fer_lightning.callbacks.history import History
 from fer_lightning.callbacks.interrupt import Interrupted
 from fer_lightning.core.errors import CheckpointError, ConfigError
+from fer_lightning.core.flatten import flatten
 from fer_lightning.core.quiet_libraries import silence_libraries
 from fer_lightning.models.checkpoint import build_classifier, data_facts, read_checkpoint, selection
 from fer_lightning.runs.environment import write_environment
@@ -218,17 +219,17 @@ class TrainingRun:
                 if is_job():  # its sweep describes all of them, with those that come to no score
                     logger.log_metrics(scores, 0)
                 else:
-                    logger.log_hyperparams(flatten(self.cfg), scores)
+                    logger.log_hyperparams(described_settings(self.cfg), scores)
             elif not isinstance(logger, CSVLogger):
                 logger.log_metrics(scores)
             logger.finalize("success")
 
 
-def flatten(cfg: DictConfig) -> dict[str, Any]:
-    """Return the settings that a run is described by, as `group.key` → plain value."""
+def described_settings(cfg: DictConfig) -> dict[str, int | float | str | bool]:
+    """Return the settings that the HParams tab shows, dotted key → plain value."""
     groups = ("data", "augmentation", "model", "loss", "optimizer", "scheduler")
-    flat = {"seed": cfg.seed, "trainer.max_epochs": cfg.trainer.max_epochs, "trainer.precision": cfg.trainer.precision}
-    for group in groups:
-        node = OmegaConf.to_container(cfg[group], resolve=True)
-        flat |= {f"{group}.{key}": value for key, value in node.items() if key not in ("_target_", "_partial_")}  # type: ignore[union-attr]
-    return {key: value if isinstance(value, (int, float, str, bool)) else str(value) for key, value in flat.items()}
+    tree: dict[str, Any] = {group: OmegaConf.to_container(cfg[group], resolve=True) for group in groups}
+    trainer = {key: cfg.trainer[key] for key in ("max_epochs", "precision")}
+    flat = flatten({"seed": cfg.seed, "trainer": trainer, **tree})
+    kept = {key: value for key, value in flat.items() if not key.endswith(("._target_", "._partial_"))}
+    return {key: value if isinstance(value, (int, float, str, bool)) else str(value) for key, value in kept.items()}
