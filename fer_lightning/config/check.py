@@ -9,12 +9,13 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from fer_lightning.config.rules import get, rules
-from fer_lightning.config.signatures import describe, fits, locate, read_signature
+from fer_lightning.config.signatures import choices_of, describe, fits, locate, read_signature
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.core.suggestions import did_you_mean
 
 # where a constructor of others knows no `auto`, or where ours is replaced by a choice before it sees it
 AUTO = ("trainer.precision", "trainer.accelerator", "model.channels_last")
+Suite = Literal["startup", "pipeline", "train", "inference", "memory", "sweep"]
 # the few values that no constructor takes, so that no signature says what they are
 SCALARS = {
     "seed": int,
@@ -22,7 +23,7 @@ SCALARS = {
     "mode": Literal["min", "max"],
     "ckpt_path": str | None,
     "split": Literal["train", "validation", "test", "all", "auto"],
-    "suite": list[str],
+    "suite": list[Suite],
     "runs": list[str],
     "rows": int,
     "top": int,
@@ -105,7 +106,11 @@ def _value_problem(node: DictConfig, key: str, here: str, hint: Any) -> Iterator
 
 
 def _cure(here: str, value: Any, hint: Any) -> str:
-    """Return what to type for a value that lacks quotes or brackets."""
+    """Return what to type for a value that lacks quotes or brackets, or is misspelt."""
     if isinstance(value, (int, float)) and fits(str(value), hint):
         return f"; type \"{here}='{value}'\""
-    return f"; type '{here}=[{value}]'" if isinstance(value, str) and fits([value], hint) else ""
+    if isinstance(value, str) and fits([value], hint):
+        return f"; type '{here}=[{value}]'"
+    if isinstance(value, list):
+        return "".join(did_you_mean(str(item), choices_of(hint)) for item in value if not fits([item], hint))
+    return did_you_mean(str(value), choices_of(hint), prefix=f"{here}=")

@@ -99,10 +99,11 @@ def describe(hint: Any) -> str:
     """Say in words what `hint` asks for."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, UnionType, Literal, Annotated):
-        choices = dict.fromkeys(map(str, _literals(hint)))
+        choices = choices_of(hint)
         others = {describe(argument) for argument in arguments if _is_plain(argument)}
         ordered = sorted(others, key=lambda word: (word == "null", "_target_" in word, word))
-        return " or ".join([f"one of {', '.join(choices)}", *ordered] if choices else ordered)
+        named = [f"one of {', '.join(choices)}"] if len(choices) > 1 else choices
+        return " or ".join([*named, *ordered])
     if hint in WORDS or hint is None:
         return WORDS[hint or NoneType]
     if origin is tuple and ... not in arguments:
@@ -115,18 +116,24 @@ def describe(hint: Any) -> str:
         plain = len(arguments) == 2 and {*arguments} <= {*PLURALS}
         return f"a mapping of {PLURALS[arguments[0]]} to {PLURALS[arguments[1]]}" if plain else "a mapping"
     if isinstance(kind, type) and (issubclass(list, kind) or kind in (tuple, set, frozenset)):
-        return "a list" + (f" of {PLURALS.get(arguments[0], describe(arguments[0]))}" if arguments else "")
+        return "a list" + (f" of {PLURALS.get(arguments[0], _describe_items(arguments[0]))}" if arguments else "")
     return f"a {getattr(kind, '__name__', kind)} (a mapping with its `_target_`)"
+
+
+def choices_of(hint: Any) -> list[str]:
+    """Return the values that the `Literal`s in `hint` list, as they are typed."""
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is Literal:
+        return [str(item) for item in arguments]
+    return list(dict.fromkeys(choice for argument in arguments for choice in choices_of(argument)))
 
 
 def _is_plain(hint: Any) -> bool:
     return typing.get_origin(hint) not in (Union, UnionType, Literal) and not isinstance(hint, str)
 
 
-def _literals(hint: Any) -> list[Any]:
-    if typing.get_origin(hint) is Literal:
-        return list(typing.get_args(hint))
-    return [choice for argument in typing.get_args(hint) for choice in _literals(argument)]
+def _describe_items(hint: Any) -> str:
+    return f"some of {', '.join(choices_of(hint))}" if typing.get_origin(hint) is Literal else describe(hint)
 
 
 def _names_in(found: Any) -> list[str]:

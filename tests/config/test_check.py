@@ -42,6 +42,9 @@ class Thing:
         name: str = "x",
         flag: bool = False,
         kind: Literal["shuffle", "balanced"] = "shuffle",
+        mode: Literal["min", "max"] | None = None,
+        modes: Sequence[Literal["min", "max"]] = (),
+        level: Literal[1, 2] | bool = 1,
         where: Optional[Path] = None,  # noqa: UP045
         pair: tuple[float, float] = (0.0, 1.0),
         names: Sequence[str] | None = None,
@@ -119,7 +122,7 @@ def test_every_option_passes(option: str) -> None:
         ("seed=null", "seed=null is not a whole number"),
         ("seed=-1", "seed=-1 must be at least 0"),
         ("data.num_workers=-1", "data.num_workers=-1 must be at least 0"),
-        ("data.num_workers=many", "data.num_workers=many is not one of auto or a whole number"),
+        ("data.num_workers=many", "data.num_workers=many is not auto or a whole number"),
         ("data.classes=happy", "data.classes=happy is not a list of text or null; type 'data.classes=[happy]'"),
         ("data.merge=[sad,fear]", "data.merge=['sad', 'fear'] is not a mapping or null"),
         ("data.split=[0.9,x]", "data.split=[0.9, 'x'] is not a list of numbers"),
@@ -161,7 +164,7 @@ def test_what_is_often_changed_needs_no_plus(options: str, typed: str) -> None:
 
 def test_the_split_to_evaluate_is_one_that_there_is() -> None:
     cfg = OmegaConf.create({"split": "tst"})
-    assert problems(cfg) == "split=tst is not one of train, validation, test, all, auto"
+    assert problems(cfg) == "split=tst is not one of train, validation, test, all, auto; did you mean split=test?"
 
 
 def test_every_auto_key_is_auto_in_its_yaml() -> None:
@@ -206,7 +209,13 @@ def test_a_run_that_ends_before_the_first_validation_has_nothing_to_stop(tmp_pat
         ({"rate": "fast"}, "thing.rate=fast is not a number"),
         ({"name": 2024}, "thing.name=2024 is not text; type \"thing.name='2024'\""),
         ({"flag": "yes"}, "thing.flag=yes is not true or false"),
-        ({"kind": "balance"}, "thing.kind=balance is not one of shuffle, balanced"),
+        ({"kind": "balance"}, "thing.kind=balance is not one of shuffle, balanced; did you mean thing.kind=balanced?"),
+        ({"kind": "Shuffle"}, "did you mean thing.kind=shuffle?"),
+        ({"mode": "maximum"}, "thing.mode=maximum is not one of min, max or null"),
+        ({"mode": True}, "thing.mode=True is not one of min, max or null"),
+        ({"modes": ["min", "mix"]}, "is not a list of some of min, max; did you mean min or max?"),
+        ({"modes": "min"}, "thing.modes=min is not a list of some of min, max; type 'thing.modes=[min]'"),
+        ({"level": 3}, "thing.level=3 is not one of 1, 2 or true or false"),
         ({"where": 3}, "thing.where=3 is not a path or null"),
         ({"pair": [1]}, "thing.pair=[1] is not a list of 2 numbers"),
         ({"pair": [1, "x"]}, "is not a list of 2"),
@@ -214,11 +223,11 @@ def test_a_run_that_ends_before_the_first_validation_has_nothing_to_stop(tmp_pat
         ({"names": [1]}, "thing.names=[1] is not a list of text"),
         ({"counts": {"a": "b"}}, "is not a mapping of text to whole numbers or null"),
         ({"groups": {"a": "b"}}, "is not a mapping or null"),
-        ({"workers": "many"}, "thing.workers=many is not one of auto or a whole number"),
-        ({"workers": 1.5}, "thing.workers=1.5 is not one of auto or a whole number"),
+        ({"workers": "many"}, "thing.workers=many is not auto or a whole number"),
+        ({"workers": 1.5}, "thing.workers=1.5 is not auto or a whole number"),
         ({"counts": [1]}, "is not a mapping"),
         ({"act": "relu"}, "thing.act=relu is not"),
-        ({"holdout": "most"}, "thing.holdout=most is not one of auto or a number"),
+        ({"holdout": "most"}, "thing.holdout=most is not auto or a number"),
         ({"size": "???"}, "thing.size has no value: type thing.size=VALUE"),
         ({"size": "${nowhere}"}, "thing.size is ${nowhere}: Interpolation key 'nowhere' not found"),
     ],
@@ -234,6 +243,8 @@ def test_a_mistake_is_named_with_its_key(values: dict[str, Any], said: str) -> N
         {"names": ["a"], "counts": {"a": 1}, "point": {"x": 1}, "odd": "anything", "plain": [1], "holdout": 0.1},
         {"act": {"_target_": "math.sqrt", "_partial_": True}, "where": None, "holdout": "auto", "_convert_": "all"},
         {"counts": {1: 2, 0.5: 3}, "workers": 4, "groups": {0: ["a"]}},
+        {"size": 1, "mode": "min", "modes": ["max", "min"], "level": 2},
+        {"size": 1, "mode": None, "modes": [], "level": True},
         {"workers": "auto", "_partial_": True, "rate": "${thing.pair.0}", "pair": [0.5, 1]},
     ],
 )
