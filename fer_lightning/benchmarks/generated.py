@@ -51,7 +51,7 @@ def generate(root: str, cache_dir: str, counts: Mapping[str, int], image_size: i
     sizes = {"image_size": image_size, "channels": channels, "cache_dir": Path(cache_dir)}
     open_cache(table, state=snapshot.key, load=_draw_images, **sizes)  # type: ignore[arg-type]
     index = TableIndex(Path(cache_dir), Path(root), "folders", aliases=None, code_order=None)
-    index.remember(table, snapshot, seen, began)
+    index.save(table, snapshot, seen, began)
 
 
 def open_once(settings: str) -> dict[str, float]:

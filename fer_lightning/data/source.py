@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fer_lightning.core.errors import DataError
-from fer_lightning.data.cache.file_snapshot import take_snapshot
+from fer_lightning.data.cache.file_snapshot import describe_watch, take_snapshot
 from fer_lightning.data.cache.image_cache import ImageCache, open_cache
 from fer_lightning.data.cache.read_rows import read_rows
 from fer_lightning.data.cache.table_index import TableIndex
@@ -91,21 +91,22 @@ def read_source(
     index = TableIndex(cache_dir, root, layout, aliases, code_order)
     known, sizes = index.find(), {"image_size": image_size, "channels": channels, "cache_dir": cache_dir}
     if known is None:
-        explorer, began = Explorer(), time.time_ns()
+        explorer, started = Explorer(), time.time_ns()
         table = read_layout(root, layout, aliases, code_order, explorer)
         snapshot = take_snapshot(table)
         cache = open_cache(table, state=snapshot.key, **sizes)
-        index.remember(table, snapshot, explorer.seen, began)
+        index.save(table, snapshot, explorer.seen, started)
     else:
         table, state = known
         cache = open_cache(table, state=state, **sizes)
+    notes = describe_watch(table)
     if not cache.failures:
-        return Source(table, cache.images, cache.digests, cache.fingerprint)
-    skipped, remark = _judge_failures(table, cache, on_error)
+        return Source(table, cache.images, cache.digests, cache.fingerprint, notes=notes)
+    skipped, note = _judge_failures(table, cache, on_error)
     readable = np.ones(len(table), dtype=bool)
     readable[list(cache.failures)] = False
     columns = {name: getattr(table, name)[readable] for name in ("paths", "labels", "splits", "rows")}
-    return Source(replace(table, **columns), cache.images, cache.digests, cache.fingerprint, skipped, (remark,))
+    return Source(replace(table, **columns), cache.images, cache.digests, cache.fingerprint, skipped, (*notes, note))
 
 
 def _judge_failures(table: ImageTable, cache: ImageCache, on_error: str) -> tuple[dict[str, str], str]:

@@ -1,4 +1,4 @@
-"""Whether files are as they were: their sizes and times of change, and never what is in them."""
+"""Whether files are unchanged, by their sizes and times of change; no file is opened."""
 
 from __future__ import annotations
 
@@ -6,47 +6,64 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from fer_lightning.data.layouts.file_state import state_of
 from fer_lightning.data.table.image_table import ImageTable
 
-MOST_FILES = 50_000  # asking for the state of so many takes about 0.1 s, on a network much longer
+MOST_FILES = 50_000  # checked at each start, which takes about 0.15 s on a local disk
 
 
-@dataclass(frozen=True, eq=False)
-class Snapshot:
+class Snapshot(NamedTuple):
     """The state of the files behind a table.
 
     Attributes:
-        key: hex; another one when a file is added, removed, renamed or written. Beyond `MOST_FILES` images: when that
-            happens to one of as many evenly spaced files, or the time of a folder of images changes, as it does
-            whenever a file in it is added, removed, renamed or replaced, though not when one is written in place.
-        files: (n, 2) int64, size in bytes and time of change in ns of the files of `watched_rows`; none for a CSV.
+        key: hex; changes when a file is added, removed, renamed or written. Beyond `MOST_FILES` images: when that
+            happens to a watched file (see `watched_states`), or when the time of a folder of images changes, as it does
+            whenever a file in it is added, removed, renamed or replaced, but not when one is written in place.
+        states: int64 (n, 2), see `watched_states`.
     """
 
     key: str
-    files: np.ndarray
+    states: np.ndarray
 
 
 def take_snapshot(table: ImageTable) -> Snapshot:
-    """Ask the file system, not the files, for their state."""
-    root = os.path.abspath(table.root)
+    """Ask the file system for the state of a table's files."""
+    root, states = os.path.abspath(table.root), watched_states(table)
     digest = hashlib.blake2b(json.dumps([root]).encode(), digest_size=16)
     for piece in table.paths.joined(b"\0"):
         digest.update(piece)
-    if table.source == "csv":
-        names = sorted({file_of(table, path) for path in table.paths})
-        digest.update(states_of(root, names).tobytes())
-        return Snapshot(digest.hexdigest(), np.empty((0, 2), dtype=np.int64))
-    files = states_of(root, table.paths[watched_rows(len(table))])
-    digest.update(files.tobytes())
-    if len(table) > MOST_FILES:
+    digest.update(states.tobytes())
+    if table.source != "csv" and len(table) > MOST_FILES:
         folders = sorted({path.rpartition("/")[0] for path in table.paths})
-        digest.update(states_of(root, folders).tobytes())
-    return Snapshot(digest.hexdigest(), files)
+        digest.update(_states_of(root, folders).tobytes())
+    return Snapshot(digest.hexdigest(), states)
+
+
+def watched_states(table: ImageTable) -> np.ndarray:
+    """Return int64 (n, 2), size in bytes and time of change in ns of the files that every start checks.
+
+    These are the CSV files of a table, or its images; of more than `MOST_FILES` images, as many evenly spaced ones.
+    """
+    root = os.path.abspath(table.root)
+    if table.source == "csv":
+        return _states_of(root, sorted({file_of(table, path) for path in table.paths}))
+    count = len(table)
+    rows = np.linspace(0, count - 1, MOST_FILES).astype(np.int64) if count > MOST_FILES else slice(None)
+    return _states_of(root, table.paths[rows])
+
+
+def describe_watch(table: ImageTable) -> tuple[str, ...]:
+    """Return a note for the user where not every image is checked at each start."""
+    if table.source == "csv" or len(table) <= MOST_FILES:
+        return ()
+    return (
+        f"of {len(table):,} images, each start checks the folders and {MOST_FILES:,} files: "
+        "after writing over a picture in place, touch its folder",
+    )
 
 
 def file_of(table: ImageTable, path: str) -> str:
@@ -54,16 +71,5 @@ def file_of(table: ImageTable, path: str) -> str:
     return path.rpartition("#")[0] if table.source == "csv" else path
 
 
-def watched_rows(count: int) -> np.ndarray:
-    """Return int64 `(n,)`: every row of `count`, or `MOST_FILES` evenly spaced ones of more."""
-    if count <= MOST_FILES:
-        return np.arange(count)
-    return np.linspace(0, count - 1, MOST_FILES).astype(np.int64)
-
-
-def states_of(root: str, names: Iterable[str]) -> np.ndarray:
-    """Return (n, 2) int64, `state_of` each of these files below a folder."""
-    facts: list[int] = []
-    for name in names:
-        facts += state_of(f"{root}/{name}")
-    return np.array(facts, dtype=np.int64).reshape(-1, 2)
+def _states_of(root: str, names: Iterable[str]) -> np.ndarray:
+    return np.array([state_of(f"{root}/{name}") for name in names], dtype=np.int64).reshape(-1, 2)

@@ -1,6 +1,6 @@
 """An image table as one file that is mapped into memory: opened at once, however long it is, and read where looked at.
 
-    paths | starts | labels | splits | states of the files | a record in JSON
+    paths | starts | labels | splits | a record in JSON
           | where the columns begin and the record does, 8 bytes each | checksum, 4 bytes | what file this is
 
 What was cut short lacks the end. The checksum is of all between the paths and itself. The paths have none: with
@@ -21,18 +21,17 @@ import numpy as np
 from fer_lightning.data.table.columns import CategoricalColumn, PathColumn, starts_in
 from fer_lightning.data.table.image_table import SPLITS, ImageTable
 
-_END = b"fer_lightning image table 2\n"
+_END = b"fer_lightning image table 3\n"
 _PLACES, _CHECKSUM = struct.Struct("<QQ"), struct.Struct("<I")
 _FACTS = ("source", "classes", "explanation", "notes", "empty")
 
 
-def write_table(path: Path, table: ImageTable, files: np.ndarray, record: dict[str, Any]) -> None:
+def write_table(path: Path, table: ImageTable, record: dict[str, Any]) -> None:
     """Write a table of one row or more, as it was read, before classes are selected.
 
     Args:
         path: the file.
         table: what to write.
-        files: (n, 2) int64, see `changes.Snapshot`.
         record: what else to keep, as JSON.
 
     Raises:
@@ -49,7 +48,7 @@ def write_table(path: Path, table: ImageTable, files: np.ndarray, record: dict[s
     with path.open("wb") as file:
         starts = _write_paths(file, table.paths)
         begin = file.tell()
-        known = {"starts": starts, "labels": table.labels, "splits": table.splits.codes, "files": files}
+        known = {"starts": starts, "labels": table.labels, "splits": table.splits.codes}
         for name, column in known.items():
             write(b"\0" * (-file.tell() % 64))  # so that no number lies across two lines of the processor's cache
             columns[name] = (column.dtype.str, file.tell(), column.size)
@@ -60,8 +59,8 @@ def write_table(path: Path, table: ImageTable, files: np.ndarray, record: dict[s
         file.write(_CHECKSUM.pack(checksum) + _END)
 
 
-def read_table(path: Path) -> tuple[ImageTable, np.ndarray, dict[str, Any]]:
-    """Return table, states of its files and record as they were written.
+def read_table(path: Path) -> tuple[ImageTable, dict[str, Any]]:
+    """Return table and record as they were written.
 
     Raises:
         OSError: there is no such file.
@@ -88,7 +87,7 @@ def read_table(path: Path) -> tuple[ImageTable, np.ndarray, dict[str, Any]]:
         splits=CategoricalColumn(columns["splits"], (*SPLITS, "")),
         rows=np.arange(len(columns["starts"])),
     )
-    return table, columns["files"].reshape(-1, 2), header["record"]
+    return table, header["record"]
 
 
 def _write_paths(file: BinaryIO, paths: PathColumn) -> np.ndarray:

@@ -7,11 +7,10 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from fer_lightning.data.cache import file_snapshot
-from fer_lightning.data.cache.file_snapshot import file_of, take_snapshot, watched_rows
+from fer_lightning.data.cache.file_snapshot import describe_watch, file_of, take_snapshot, watched_states
 from fer_lightning.data.layouts.recognize import read_layout
 
 Plant = Callable[[Path, Mapping[str, str]], Path]
@@ -71,16 +70,21 @@ def test_of_very_many_files_the_folders_tell(
     for folder in tree.iterdir():
         os.utime(folder, (1, 1))
     before = key(tree)
-    assert len(take_snapshot(read_layout(tree)).files) == 4
+    assert len(take_snapshot(read_layout(tree)).states) == 4
     CHANGES[change](tree / victim)
     assert (key(tree) != before) is noticed
 
 
-def test_rows_that_are_watched_reach_from_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_snapshot, "MOST_FILES", 5)
-    assert watched_rows(5).tolist() == [0, 1, 2, 3, 4]
-    rows = watched_rows(1001)
-    np.testing.assert_array_equal(rows, [0, 250, 500, 750, 1000])
+def test_files_that_are_watched_reach_from_end_to_end(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = read_layout(tree)
+    for row, path in enumerate(table.paths):
+        os.utime(tree / path, ns=(row, row))
+    assert watched_states(table)[:, 1].tolist() == list(range(20))
+    assert describe_watch(table) == ()
+    monkeypatch.setattr(file_snapshot, "MOST_FILES", 4)
+    assert watched_states(table)[:, 1].tolist() == [0, 6, 12, 19]
+    (note,) = describe_watch(table)
+    assert note.startswith("of 20 images, each start checks the folders and 4 files: after writing over a picture")
 
 
 def test_a_copy_elsewhere_has_another_key(tree: Path, tmp_path: Path) -> None:
@@ -90,7 +94,7 @@ def test_a_copy_elsewhere_has_another_key(tree: Path, tmp_path: Path) -> None:
 
 def test_state_of_a_csv_is_that_of_the_file(fer_csv: Path) -> None:
     before = key(fer_csv)
-    assert take_snapshot(read_layout(fer_csv)).files.shape == (0, 2)
+    assert len(take_snapshot(read_layout(fer_csv)).states) == 1
     os.utime(fer_csv, (1, 1))
     assert key(fer_csv) != before
 

@@ -11,7 +11,6 @@ import pytest
 from fer_lightning.data.cache.table_file import read_table, write_table
 from fer_lightning.data.table.image_table import ImageTable
 
-STATES = np.array([[1234, 10**18], [-1, -1], [0, 7]], dtype=np.int64)
 PATHS = ["train/happy/1.jpg", "train/sad/ü.jpg", "test/sad/3.jpg"]
 
 
@@ -22,20 +21,18 @@ def table(tmp_path: Path) -> ImageTable:
     return ImageTable(tmp_path, "folders", PATHS, labels, splits, ("happy", "sad"), "found", np.arange(3), ("note",))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("files", [STATES, np.empty((0, 2), dtype=np.int64)], ids=["folders", "csv"])
-def test_table_is_what_it_was(table: ImageTable, tmp_path: Path, files: np.ndarray) -> None:
-    write_table(tmp_path / "table", table, files, {"key": "abc", "seen": {"a": [1, 2]}})
-    again, states, record = read_table(tmp_path / "table")
+def test_table_is_what_it_was(table: ImageTable, tmp_path: Path) -> None:
+    write_table(tmp_path / "table", table, {"key": "abc", "seen": {"a": [1, 2]}})
+    again, record = read_table(tmp_path / "table")
     for name in ("root", "source", "classes", "explanation", "notes", "empty"):
         assert getattr(again, name) == getattr(table, name)
     for name in ("paths", "labels", "splits", "rows"):
         assert getattr(again, name).tolist() == getattr(table, name).tolist()
-    np.testing.assert_array_equal(states, files)
     assert record == {"key": "abc", "seen": {"a": [1, 2]}}
 
 
 def test_every_flipped_byte_behind_the_paths_is_noticed(table: ImageTable, tmp_path: Path) -> None:
-    write_table(tmp_path / "table", table, STATES, {"key": "abc"})
+    write_table(tmp_path / "table", table, {"key": "abc"})
     content = (tmp_path / "table").read_bytes()
     begin = content.index(b"3.jpg\0") + 6
     assert len(content) - begin > 500
@@ -49,7 +46,7 @@ def test_every_flipped_byte_behind_the_paths_is_noticed(table: ImageTable, tmp_p
 
 @pytest.mark.parametrize("kept", [0, 1, 30, -1])
 def test_a_file_that_was_cut_short_is_refused(table: ImageTable, tmp_path: Path, kept: int) -> None:
-    write_table(tmp_path / "table", table, STATES, {})
+    write_table(tmp_path / "table", table, {})
     content = (tmp_path / "table").read_bytes()
     (tmp_path / "cut").write_bytes(content[:kept])
     (tmp_path / "tail").write_bytes(content[len(content) - kept :] if kept > 0 else content[1:])
@@ -61,7 +58,7 @@ def test_a_file_that_was_cut_short_is_refused(table: ImageTable, tmp_path: Path,
 def test_paths_are_read_where_memory_cannot_be_handed_back(
     table: ImageTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_table(tmp_path / "table", table, STATES, {})
+    write_table(tmp_path / "table", table, {})
     monkeypatch.delattr(mmap, "MADV_DONTNEED", raising=False)
     paths = read_table(tmp_path / "table")[0].paths
     assert paths.tolist() == PATHS

@@ -45,7 +45,7 @@ def facts(table: ImageTable) -> tuple[object, ...]:
 
 
 def remembered(cache_dir: Path) -> list[Path]:
-    return sorted(path for path in (cache_dir / "tables").glob("*") if path.suffix != ".turn")
+    return sorted((cache_dir / "tables").glob("*"))
 
 
 def index(root: Path, cache_dir: Path) -> TableIndex:
@@ -197,6 +197,7 @@ STRANGE: dict[str, object] = {
     "a number for a state": {"seen": {"/": 5}, "key": "k"},
     "a list": ["seen", "key"],
     "nothing": None,
+    "no states": {"seen": {}, "key": "k"},
 }
 
 
@@ -204,8 +205,8 @@ STRANGE: dict[str, object] = {
 def test_strange_record_is_not_believed(tree: Path, tmp_path: Path, record: str) -> None:
     first = read(tree, tmp_path / "cache")
     (file,) = remembered(tmp_path / "cache")
-    table, files, _ = read_table(file)
-    write_table(file.with_name("other"), table, files, STRANGE[record])  # type: ignore[arg-type]
+    table, _ = read_table(file)
+    write_table(file.with_name("other"), table, STRANGE[record])  # type: ignore[arg-type]
     os.replace(file.with_name("other"), file)
     assert index(tree, tmp_path / "cache").find() is None
     assert facts(read(tree, tmp_path / "cache").table) == facts(first.table)
@@ -218,7 +219,7 @@ def test_nothing_fails_where_nothing_can_be_remembered(tree: Path, tmp_path: Pat
     assert facts(first.table) == facts(second.table)
 
 
-def test_mended_image_is_decoded_again_though_others_are_looked_at(
+def test_mended_image_is_decoded_again_though_others_are_watched(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     victim = tree / "train/happy/3.png"
@@ -228,10 +229,12 @@ def test_mended_image_is_decoded_again_though_others_are_looked_at(
     with pytest.raises(DataError, match=r"happy/3\.png"):
         read(tree, tmp_path / "cache")
     assert len(read(tree, tmp_path / "cache", on_error="skip").skipped) == 1
-    # as if none were asked after
-    monkeypatch.setattr("fer_lightning.data.cache.table_index.TableIndex._same", lambda self, table, files: True)
+    monkeypatch.setattr("fer_lightning.data.cache.file_snapshot.MOST_FILES", 2)  # the first and the last
+    with pytest.raises(DataError, match=r"happy/3\.png"):
+        read(tree, tmp_path / "cache")
     victim.write_bytes(whole)
     source = read(tree, tmp_path / "cache")
+    assert "28 images, each start checks the folders and 2 files" in source.notes[0]
     row = source.table.paths.tolist().index("train/happy/3.png")
     np.testing.assert_array_equal(source.images[row, 0], cv2.imread(str(victim), cv2.IMREAD_GRAYSCALE))
 
