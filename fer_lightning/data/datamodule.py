@@ -11,16 +11,19 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
+from fer_lightning.core.choices import check_choices
 from fer_lightning.core.errors import DataError
 from fer_lightning.data.augmentation.spec import Augmentation
 from fer_lightning.data.cache.read_rows import pixel_statistics, read_rows
+from fer_lightning.data.layouts.recognize import Layout
 from fer_lightning.data.loading.dataset import SplitImages
-from fer_lightning.data.loading.loader_factory import Delivery, Loader, build_engine
+from fer_lightning.data.loading.loader_factory import Delivery, EngineName, Loader, build_engine
 from fer_lightning.data.loading.loaders import BatchSampler, TrainLoader
 from fer_lightning.data.loading.sampler import EvaluationBatchSampler, TrainBatchSampler
 from fer_lightning.data.source import ImageRows, Source, draw_source, read_source
 from fer_lightning.data.split_policy import resolve_splits
 from fer_lightning.data.stratified_split import describe_duplicates
+from fer_lightning.data.table.emotions import CodeOrder
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, digest_table, keep_first, select_classes
 
 DEFAULT_CACHE = Path.home() / ".cache" / "fer_lightning"
@@ -68,23 +71,23 @@ class ExpressionDataModule(pl.LightningDataModule):
     def __init__(
         self,
         root: str | None = None,
-        layout: str = "auto",
+        layout: Layout | Literal["synthetic"] = "auto",
         classes: Sequence[str] | None = None,
         merge: Mapping[str, Sequence[str]] | None = None,
         aliases: Mapping[str, str] | None = None,
-        code_order: str | None = None,
+        code_order: CodeOrder | None = None,
         holdout: float | Literal["auto"] = "auto",
         split: Sequence[float] = (0.8, 0.1, 0.1),
         image_size: int = 48,
-        channels: int = 1,
+        channels: Literal[1, 3] = 1,
         batch_size: int = 64,
-        engine: str = "auto",
+        engine: EngineName = "auto",
         resident: bool | Literal["auto"] = "auto",
         num_workers: int | Literal["auto"] = "auto",
         pin_memory: bool | Literal["auto"] = "auto",
         persistent_workers: bool | Literal["auto"] = "auto",
-        sampler: str = "shuffle",
-        on_error: str = "raise",
+        sampler: Literal["shuffle", "balanced"] = "shuffle",
+        on_error: Literal["raise", "skip"] = "raise",
         cache_dir: str | None = None,
         limit: int | None = None,
         synthetic: Mapping[str, int] | None = None,
@@ -93,7 +96,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         augmentation: Augmentation | None = None,
     ) -> None:
         super().__init__()
-        check_choices(layout=layout, sampler=sampler, on_error=on_error, channels=channels, engine=engine)
+        check_choices(ExpressionDataModule.__init__, locals(), prefix="data.")
         check_numbers(batch_size, image_size, holdout, split, limit)
         self.root = None if root is None else Path(root).expanduser()
         self.layout = "synthetic" if layout == "auto" and root is None else layout
@@ -286,21 +289,6 @@ class ExpressionDataModule(pl.LightningDataModule):
         if self.trainer is None:
             raise RuntimeError("only a Trainer writes checkpoints")
         return self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
-
-
-def check_choices(**choices: object) -> None:
-    """Raise a ValueError that lists the options, unless each value is one of them."""
-    allowed: dict[str, tuple[object, ...]] = {
-        "layout": ("auto", "synthetic", "folders", "csv"),
-        "sampler": ("shuffle", "balanced"),
-        "on_error": ("raise", "skip"),
-        "channels": (1, 3),
-        "engine": ("auto", "albumentations", "batched"),
-    }
-    for name, value in choices.items():
-        if value not in allowed[name]:
-            options = ", ".join(str(option) for option in allowed[name])
-            raise ValueError(f"data.{name}={value}: choose one of {options}")
 
 
 def check_numbers(

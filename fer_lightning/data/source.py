@@ -16,7 +16,8 @@ from fer_lightning.data.cache.image_cache import ImageCache, open_cache
 from fer_lightning.data.cache.read_rows import read_rows
 from fer_lightning.data.cache.table_index import TableIndex
 from fer_lightning.data.layouts.folder_search import Explorer
-from fer_lightning.data.layouts.recognize import read_layout
+from fer_lightning.data.layouts.recognize import Layout, read_layout
+from fer_lightning.data.table.emotions import CodeOrder
 from fer_lightning.data.table.image_table import ImageTable
 
 
@@ -74,10 +75,10 @@ def draw_source(counts: Mapping[str, int], *, image_size: int, channels: int, se
 
 def read_source(
     root: Path,
-    layout: str,
+    layout: Layout,
     *,
     aliases: Mapping[str, str] | None,
-    code_order: str | None,
+    code_order: CodeOrder | None,
     image_size: int,
     channels: int,
     cache_dir: Path,

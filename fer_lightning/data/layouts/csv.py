@@ -12,7 +12,7 @@ import numpy as np
 
 from fer_lightning.core.errors import DataError
 from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
-from fer_lightning.data.table.emotions import CODE_ORDERS, fold
+from fer_lightning.data.table.emotions import CODE_ORDERS, CodeOrder, fold
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts, order_classes
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ USAGES: dict[str, str] = {"training": "train", "publictest": "validation", "priv
 CHUNK_ROWS = 1024  # 9 MB of text at 48 x 48
 
 
-def read_csv_table(path: Path, code_order: str | None = None) -> ImageTable:
+def read_csv_table(path: Path, code_order: CodeOrder | None = None) -> ImageTable:
     """Read labels and splits of a CSV with the columns emotion, pixels and, optionally, Usage.
 
     Header names may carry blanks and stand in any order. Pixels are not looked at here: see `read_csv_pixels`.

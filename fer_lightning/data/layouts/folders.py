@@ -13,7 +13,7 @@ from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import close_matches
 from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, Explorer, split_folders, split_of, survey
 from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
-from fer_lightning.data.table.emotions import ALIASES, CODE_ORDERS, canonical, fold
+from fer_lightning.data.table.emotions import ALIASES, CODE_ORDERS, CodeOrder, canonical, fold
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts, order_classes
 
 Files = dict[tuple[str, str], list[str]]
@@ -21,7 +21,7 @@ Files = dict[tuple[str, str], list[str]]
 
 
 def read_folder_table(
-    tree: Path, aliases: Mapping[str, str] | None, code_order: str | None, explorer: Explorer
+    tree: Path, aliases: Mapping[str, str] | None, code_order: CodeOrder | None, explorer: Explorer
 ) -> ImageTable:
     """Read the tree whose top level is splits or classes; no image is opened.
 
@@ -77,7 +77,7 @@ class _Walk:
     """One walk through a tree. It collects what it does not understand, so that one message can name all of it."""
 
     def __init__(
-        self, tree: Path, aliases: Mapping[str, str] | None, code_order: str | None, explorer: Explorer
+        self, tree: Path, aliases: Mapping[str, str] | None, code_order: CodeOrder | None, explorer: Explorer
     ) -> None:
         self.tree = tree
         self.aliases = aliases

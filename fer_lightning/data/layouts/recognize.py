@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
-from fer_lightning.core.errors import ConfigError, DataError
+from fer_lightning.core.choices import check_choices
+from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import did_you_mean
 from fer_lightning.data.layouts.csv import KNOWN_FILES, has_pixel_columns, read_csv_table
 from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, Explorer, Survey, split_folders, split_of, survey
 from fer_lightning.data.layouts.folders import alias_setting, read_folder_table
-from fer_lightning.data.table.emotions import CODE_ORDERS, canonical
+from fer_lightning.data.table.emotions import CodeOrder, canonical
 from fer_lightning.data.table.image_table import ImageTable
 
-LAYOUTS: tuple[str, ...] = ("auto", "folders", "csv")
+Layout = Literal["auto", "folders", "csv"]
 ARCHIVES: tuple[str, ...] = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
 def read_layout(
     root: Path,
-    layout: str = "auto",
+    layout: Layout = "auto",
     aliases: Mapping[str, str] | None = None,
-    code_order: str | None = None,
+    code_order: CodeOrder | None = None,
     explorer: Explorer | None = None,
 ) -> ImageTable:
     """Recognise what lies at `root` and list it; no image is opened.
@@ -33,21 +35,19 @@ def read_layout(
 
     Args:
         root: The folder of a download, a wrapper around it, or a CSV file. A leading ~ is the home folder.
-        layout: "auto", "folders" or "csv".
+        layout: What to look for.
         aliases: The user's own class spellings, for example {"bored": "neutral"}.
-        code_order: What class folders named 0 to 6 mean, "fer2013" or "alphabetical"; None where they are not expected.
+        code_order: What class folders named 0 to 6 mean; None where they are not expected.
         explorer: Lists the folders, and knows afterwards what was looked at; None for one of its own.
 
     Returns:
         The table, sorted by split, class and natural file name; `rows` counts from 0.
 
     Raises:
-        ConfigError: `layout` or `code_order` is none of the choices.
+        ValueError: `layout` or `code_order` is none of the choices.
         DataError: Nothing usable at `root`; the message says what to type instead.
     """
-    _check_choice("data.layout", layout, LAYOUTS)
-    if code_order is not None:
-        _check_choice("data.code_order", code_order, CODE_ORDERS)
+    check_choices(read_layout, locals(), prefix="data.")
     root, explorer = absolute(root), Explorer() if explorer is None else explorer
     if not os.path.exists(root):
         raise _missing(root)
@@ -74,12 +74,7 @@ def absolute(root: str | Path) -> Path:
     return Path(os.path.abspath(Path(root).expanduser()))
 
 
-def _check_choice(key: str, value: str, choices: Iterable[str]) -> None:
-    if value not in choices:
-        raise ConfigError(f"{key}={value}: choose one of {', '.join(choices)}")
-
-
-def _read_file(path: Path, layout: str, code_order: str | None) -> ImageTable:
+def _read_file(path: Path, layout: Layout, code_order: CodeOrder | None) -> ImageTable:
     name = path.name.lower()
     if name.endswith(ARCHIVES):
         raise DataError(f"{path} is an archive: unpack it, then type data.root=FOLDER")
@@ -90,7 +85,7 @@ def _read_file(path: Path, layout: str, code_order: str | None) -> ImageTable:
     return read_csv_table(path, code_order)
 
 
-def _read_one_csv(root: Path, files: list[Path], code_order: str | None) -> ImageTable:
+def _read_one_csv(root: Path, files: list[Path], code_order: CodeOrder | None) -> ImageTable:
     """Read the CSV that holds faces; of several with known names that lie side by side the first known one."""
     ranks = {path: KNOWN_FILES.index(name) if (name := path.name.lower()) in KNOWN_FILES else 99 for path in files}
     files = sorted(files, key=ranks.__getitem__)
@@ -117,7 +112,7 @@ def _the_tree(root: Path, found: Survey, aliases: Mapping[str, str] | None, expl
     return tree
 
 
-def _nothing(root: Path, found: Survey, layout: str) -> DataError:
+def _nothing(root: Path, found: Survey, layout: Layout) -> DataError:
     """Return the error for a root where nothing can be read, with what probably helps."""
     listing = Explorer().list(root)
     archives = [name for name in listing.others if name.lower().endswith(ARCHIVES)]

@@ -16,14 +16,17 @@ from fer_lightning.data.loading.loaders import BatchSampler, ResidentLoader, Str
 
 Loader = ResidentLoader | StreamedLoader
 Auto = Literal["auto"]
+EngineName = Literal["auto", "albumentations", "batched"]
 
 
-def build_engine(spec: Augmentation | None, name: str, seed: int, image_size: int, channels: int) -> Engine | None:
+def build_engine(
+    spec: Augmentation | None, name: EngineName, seed: int, image_size: int, channels: int
+) -> Engine | None:
     """Return what augments: whole batches on their device, unless only Albumentations can do what is asked for.
 
     Args:
         spec: what may happen to an image; None for nothing.
-        name: `auto`, `albumentations` or `batched`.
+        name: `auto` prefers `batched`.
         seed: of the draws.
         image_size: pixels a side of the images.
         channels: of the images.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 EMOTIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """Canonical names in canonical (alphabetical) order."""
@@ -11,10 +12,8 @@ EMOTIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "neutral", "sa
 FER2013_CODES: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """By code in the `emotion` column of fer2013.csv. Not alphabetical: 4 is sad here and neutral in sorted folders."""
 
-ALPHABETICAL_CODES: tuple[str, ...] = EMOTIONS
-"""By code when someone numbered the sorted class folders."""
-
-CODE_ORDERS: dict[str, tuple[str, ...]] = {"fer2013": FER2013_CODES, "alphabetical": ALPHABETICAL_CODES}
+CodeOrder = Literal["fer2013", "alphabetical"]
+CODE_ORDERS: dict[CodeOrder, tuple[str, ...]] = {"fer2013": FER2013_CODES, "alphabetical": EMOTIONS}
 """The values of `data.code_order` and what each number then means."""
 
 # Nothing that needs a guess belongs here: whoever has a folder `bored` says `data.aliases={bored: …}`.

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_lightning.core.errors import ConfigError, DataError
+from fer_lightning.core.errors import DataError
 from fer_lightning.data.layouts.recognize import read_layout
 from fer_lightning.data.table.image_table import ImageTable, select_classes
 
@@ -150,6 +150,6 @@ def test_forbidden_folder(plant: Plant) -> None:
 
 
 def test_wrong_settings(tmp_path: Path, plant: Plant) -> None:
-    refuse(tmp_path, "data.layout=tree", "auto, folders, csv", error=ConfigError, layout="tree")
-    refuse(tmp_path, "data.code_order=abc", "fer2013, alphabetical", error=ConfigError, code_order="abc")
+    refuse(tmp_path, "data.layout=tree", "auto, folders, csv", error=ValueError, layout="tree")
+    refuse(tmp_path, "data.code_order=abc", "fer2013, alphabetical", error=ValueError, code_order="abc")
     refuse(plant(tmp_path, classes("train")), "no CSV file", "data.layout=auto", layout="csv")
