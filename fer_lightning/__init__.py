@@ -1,3 +1,3 @@
 """Train, judge and use facial-expression recognisers."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -7,6 +7,12 @@ from typing import Any
 
 # keys of status.json and sweep.json before 0.2
 KEYS = {"begun": "started"}
+# `_target_`s of configurations before 0.2
+TARGETS = {
+    "fer_lightning.data.augmentation.Augmentation": "fer_lightning.data.augmentation.spec.Augmentation",
+    "fer_lightning.machine.settle": "fer_lightning.system.machine.settle",
+    "fer_lightning.sharding.ShardedStrategy": "fer_lightning.training.fsdp.ShardedStrategy",
+}
 
 
 def renamed(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from fer_lightning.core.former_names import TARGETS
 from fer_lightning.runs.config_hash import ELSEWHERE
 
 SEEDS = ("seed", "data.seed", "data.draw_seed")
@@ -59,6 +60,7 @@ def read_settings(path: Path) -> Settings:
     if not isinstance(tree, dict):
         raise ValueError("it holds no settings")
     raw = {key: value for key, value in _flatten(tree) if not _is_apart(key)}
+    raw |= {key: TARGETS.get(str(raw[key]), raw[key]) for key in raw if key.endswith(TARGET)}
     sources = {key: match[1] for key, value in raw.items() if (match := LINK.fullmatch(str(value)))}
     links = {key: source for key, source in sources.items() if source in raw}
     return Settings({key: raw[links.get(key, key)] for key in raw}, frozenset(links))

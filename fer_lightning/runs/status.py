@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from fer_lightning import __version__
 from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.core.errors import DataError, DivergedError, StorageError, UserError, first_lines
 from fer_lightning.core.former_names import renamed
@@ -43,6 +44,7 @@ class Status:
         started: when the last attempt was, in ISO 8601.
         ended: when that ended.
         seconds: that the attempt took.
+        version: of fer_lightning that ran the last attempt; None before 0.2.
     """
 
     status: str = RUNNING
@@ -56,6 +58,7 @@ class Status:
     started: str | None = None
     ended: str | None = None
     seconds: float | None = None
+    version: str | None = None
 
     @property
     def over(self) -> bool:
@@ -93,7 +96,7 @@ def write_failure(folder: Path, identity: str, overrides: Sequence[str], reason:
     Raises:
         OSError: it cannot be written.
     """
-    about = {"identity": identity, "overrides": [*overrides], "started": now(), "ended": now()}
+    about = {"identity": identity, "overrides": [*overrides], "started": now(), "ended": now(), "version": __version__}
     write_status(folder, Status(status=FAILED, reason=reason, message=message, **about))
 
 
@@ -113,7 +116,8 @@ def recorded(folder: Path, identity: str, overrides: Sequence[str]) -> Iterator[
     """
     before, clock = read_status(folder), time.monotonic()
     attempts = 1 if before is None else before.attempts + 1
-    write_status(folder, Status(identity=identity, overrides=[*overrides], attempts=attempts, started=now()))
+    about = {"identity": identity, "overrides": [*overrides], "version": __version__}
+    write_status(folder, Status(**about, attempts=attempts, started=now()))
 
     def end(status: str, **facts: Any) -> None:
         update_status(folder, status=status, ended=now(), seconds=round(time.monotonic() - clock, 2), **facts)

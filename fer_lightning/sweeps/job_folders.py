@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fer_lightning import __version__
+from fer_lightning.config.overrides import override_key
 from fer_lightning.runs.lock import at_work
 from fer_lightning.runs.status import FILE, RUNNING, Status, read_status
 
+ADDED = ("sweep.", "hydra.", "machine.jobs")  # overrides of a job that depend on how its sweep is run
 _LONGEST = 100  # characters of a folder's name, of which file systems take 255 bytes
 
 
@@ -26,7 +29,7 @@ class Job:
 
     folder: Path
     overrides: tuple[str, ...]
-    identity: str
+    identity: str = field(compare=False)
 
     @property
     def number(self) -> int:
@@ -53,13 +56,19 @@ class Jobs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.known: list[Job] = []
+        self._by_other_version: set[Job] = set()
         for place in sorted(folder.glob("[0-9]*"), key=_number):
             status = read_status(place)
             if status is not None and status.identity is not None and _number(place) >= 0:
                 self.known.append(Job(place, tuple(status.overrides), status.identity))
+                if status.version != __version__:
+                    self._by_other_version.add(self.known[-1])
 
     def place(self, overrides: Sequence[str], identity: str, label: str, fingerprint: Callable[[], str | None]) -> Job:
         """Return the job of these settings: the one that is there, or a new one, numbered next.
+
+        Another version may have other settings and defaults, and so another identity for the same job: what it recorded
+        is compared by overrides instead.
 
         Args:
             overrides: of the job.
@@ -68,13 +77,16 @@ class Jobs:
             fingerprint: returns that of today's images; asked for where a job was trained on some. Other images make
                 another job.
         """
-        for job in self.known:
-            if job.identity == identity:
+        for position, job in enumerate(self.known):
+            if job.identity == identity or (
+                job in self._by_other_version and _same_overrides(job.overrides, overrides)
+            ):
                 status = job.status
                 trained_on = None if status is None else status.fingerprint
-                # images that cannot be read today are no others
+                # images that cannot be read now are assumed to be the same
                 if trained_on is None or fingerprint() in (None, trained_on):
-                    return job
+                    self.known[position] = replace(job, identity=identity)
+                    return self.known[position]
         job = Job(self._blank(label) or self.folder / file_name(self._next(), label), tuple(overrides), identity)
         self.known.append(job)
         return job
@@ -110,6 +122,14 @@ def file_name(number: int, label: str) -> str:
     if len(plain) > _LONGEST and "," in plain[:_LONGEST]:
         plain = plain[: plain.rindex(",", 0, _LONGEST)]  # no setting without its value
     return f"{number}_{plain[:_LONGEST]}".rstrip("_.,-")
+
+
+def _same_overrides(recorded: Sequence[str], typed: Sequence[str]) -> bool:
+    """Whether a job was started with these overrides, apart from those that its sweep added at their end."""
+    old, new = ({override_key(text): text for text in reversed(texts)} for texts in (recorded, typed))
+    if "ckpt_path" not in new:
+        old.pop("ckpt_path", None)  # the last checkpoint of a job that was continued
+    return {key: text for key, text in old.items() if not key.startswith(ADDED)} == new
 
 
 def _number(folder: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from fer_lightning import __version__
 from fer_lightning.runs.lock import at_work, locked
 from fer_lightning.runs.status import Status, write_status
 from fer_lightning.sweeps.job_folders import Job, Jobs, died, file_name, label_of
@@ -30,6 +32,7 @@ def test_jobs_are_numbered_in_turn_and_found_again(tmp_path: Path) -> None:
         write_status(job.folder, Status(identity=job.identity, overrides=[*job.overrides]))
     again = Jobs(tmp_path)
     assert again.known == [first, second]
+    assert [job.identity for job in again.known] == ["a", "b"]
     assert again.place(["seed=3"], "c", "seed=3", never).number == 2
 
 
@@ -38,6 +41,25 @@ def test_other_images_make_another_job(today: str | None, same: bool, tmp_path: 
     write_status(tmp_path / "4_x", Status(identity="a", fingerprint="same images", status="finished"))
     job = Jobs(tmp_path).place([], "a", "x", lambda: today)
     assert job.folder.name == ("4_x" if same else "5_x")
+
+
+def test_a_job_of_another_version_is_known_by_its_overrides(tmp_path: Path) -> None:
+    typed = ["model=vgg16", "seed=1"]
+    added = ["sweep.at_once=2", "machine.jobs=2", "ckpt_path='/old/0_seed=1/checkpoints/last.ckpt'"]
+    status = Status(identity="old", overrides=[*typed, *added], status="finished", fingerprint="images", version=None)
+    write_status(tmp_path / "0_seed=1", status)
+
+    def place(*overrides: str, images: str | None = "images") -> str:
+        return Jobs(tmp_path).place(overrides, "new", "x", lambda: images).folder.name
+
+    assert place(*typed) == "0_seed=1"
+    assert place(*typed, images="others") == "1_x"
+    assert place("model=vgg16", "seed=2") == "1_x"
+    assert place(*typed, "trainer.max_epochs=3") == "1_x"
+    assert Jobs(tmp_path).place(typed, "new", "x", lambda: "images").identity == "new"
+
+    write_status(tmp_path / "0_seed=1", dataclasses.replace(status, version=__version__))
+    assert place(*typed) == "1_x", "of this version, the identity of all settings counts"
 
 
 def test_a_folder_whose_job_did_not_live_to_begin_is_taken_up_again(tmp_path: Path) -> None:
@@ -80,7 +102,7 @@ def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
     job = Job(tmp_path, (), "a")
     write_status(tmp_path, Status(identity="a"))
     program = (
-        "import sys, pathlib, fer_lightning.sweeps.job_folders as jobs\n"
+        "import sys, pathlib, fer_lightning.runs.lock as jobs\n"
         "with jobs.locked(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
     )
     holder = subprocess.Popen(
