@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from sklearn.metrics import accuracy_score
 
 from fer_lightning import ensemble, train
+from fer_lightning.cli.command import run_task
 from fer_lightning.core.errors import ConfigError
 
 TINY = (
@@ -195,7 +196,7 @@ def test_a_file_that_would_run_code_is_refused(
 )
 def test_bad_settings_are_told(compose: Callable[..., DictConfig], typed: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        ensemble.ensemble(compose("ensemble", "trainer=cpu", "output_dir=out", typed))
+        run_task("comparison.ensembling:ensemble_runs", compose("ensemble", "trainer=cpu", "output_dir=out", typed))
 
 
 @pytest.mark.parametrize(
@@ -207,4 +208,4 @@ def test_bad_settings_are_told(compose: Callable[..., DictConfig], typed: str, s
 )
 def test_what_is_missing_is_told(compose: Callable[..., DictConfig], typed: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        ensemble.ensemble(compose("ensemble", "trainer=cpu", "output_dir=out", typed))
+        run_task("comparison.ensembling:ensemble_runs", compose("ensemble", "trainer=cpu", "output_dir=out", typed))

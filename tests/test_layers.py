@@ -29,7 +29,7 @@ sweeps      <- core config system evaluation runs training
 comparison  <- core config system data evaluation runs training
 cli         <- core config system runs sweeps
 benchmarks  <- core config system models data callbacks runs training
-verbs       <- core config system cli training comparison benchmarks
+verbs       <- core cli
 """
 # The same inside data/; `datamodule` are the files that lie in data/ itself.
 ALLOWED_IN_DATA = """

@@ -10,7 +10,7 @@ import pytest
 from nbclient import NotebookClient
 from omegaconf import DictConfig
 
-from fer_lightning.train import train
+from fer_lightning.training.run import train
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 

@@ -19,11 +19,10 @@ from omegaconf import DictConfig
 from sklearn.metrics import accuracy_score, f1_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from fer_lightning.cli.command import run_task
 from fer_lightning.core.errors import CheckpointError, ConfigError, DataError
 from fer_lightning.data.synthetic.dataset import write_tree
-from fer_lightning.evaluate import evaluate
 from fer_lightning.models.checkpoint import read_checkpoint, selection
-from fer_lightning.train import train
 
 Compose = Callable[..., DictConfig]
 TINY = (
@@ -37,6 +36,15 @@ TINY = (
 )
 
 JUDGED = ("trainer=cpu", "trainer.precision=32-true", "trainer.enable_progress_bar=false")
+
+
+def train(cfg: DictConfig) -> float | None:
+    value: float | None = run_task("training.run:train", cfg)
+    return value
+
+
+def evaluate(cfg: DictConfig) -> None:
+    run_task("training.evaluate_checkpoint:evaluate", cfg)
 
 
 def run_program(folder: Path, *overrides: str, **options: object) -> subprocess.Popen[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from fer_lightning.benchmarks.bench import Bench
@@ -93,3 +94,10 @@ def _unwinding_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def benchmark(cfg: DictConfig) -> None:
+    """Run the suites with the overrides and folders of configs that Hydra was started with; see `run_suites`."""
+    hydra = HydraConfig.get()
+    own = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    run_suites(cfg, hydra.overrides.task, [word for place in own for word in ("--config-dir", place)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import logging
 import os
 import re
@@ -26,10 +27,12 @@ from yaml import YAMLError
 from fer_lightning.cli.arguments import complete
 from fer_lightning.cli.state import command_line, environment, silent_log
 from fer_lightning.cli.usage import usage
+from fer_lightning.config.check import check_config
 from fer_lightning.config.compose import conf_dir, hydra_options
 from fer_lightning.config.hydra_errors import explain
 from fer_lightning.config.overrides import unquoted
 from fer_lightning.core.errors import UserError
+from fer_lightning.core.fast_imports import fast_imports
 from fer_lightning.runs.config_hash import identify
 from fer_lightning.runs.status import Pruned, recorded
 from fer_lightning.sweeps.process import end_with_parent
@@ -37,21 +40,23 @@ from fer_lightning.system.resources import is_first_process, is_job
 
 FAILED, MISTYPED, INTERRUPTED = 1, 2, 130
 RECORDED = ("train", "evaluate")  # verbs whose runs are told apart and looked at later
+Task = Callable[[DictConfig], Any]
 log = logging.getLogger(__name__)
 
 
 def run_verb(
     name: str,
-    task: Callable[[DictConfig], Any],
+    task: str | Task,
     argv: Sequence[str] | None = None,
     *,
     positional: str | None = None,
 ) -> Any:
-    """Compose `conf/<name>.yaml` with the command line and run `task`, once or once for every job of a sweep.
+    """Compose `conf/<name>.yaml` with the command line, check it and run `task`, once or once for every job of a sweep.
 
     Args:
         name: of the verb and of its primary configuration.
-        task: gets the composed configuration.
+        task: the function that gets the composed configuration, or its address below `fer_lightning`,
+            `module:function`, which is imported when the configuration has been checked.
         argv: overrides and flags; those of the process by default.
         positional: setting, a list, that gets the words of the command line that are no settings; None for no such.
 
@@ -87,10 +92,24 @@ def run_verb(
     return verb.result
 
 
+def run_task(task: str | Task, cfg: DictConfig) -> Any:
+    """Check a composed configuration and run what `run_verb` calls a task with it.
+
+    Raises:
+        ConfigError: lists every problem of the configuration.
+    """
+    with fast_imports():  # torch and Lightning, which a mistyped key should not wait for
+        check_config(cfg)
+        if isinstance(task, str):
+            module, _, function = task.partition(":")
+            task = getattr(importlib.import_module(f"fer_lightning.{module}"), function)
+    return task(cfg)
+
+
 class _Verb:
     """One start of a program: what it returned, or failed with."""
 
-    def __init__(self, name: str, task: Callable[[DictConfig], Any]) -> None:
+    def __init__(self, name: str, task: str | Task) -> None:
         self.name, self.task = name, task
         self.full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
         self.started = time.time()
@@ -125,7 +144,7 @@ class _Verb:
                 if self.name in RECORDED and is_first_process():
                     account = recorded(Path(hydra.runtime.output_dir), identify(cfg), [*hydra.overrides.task])
                     kept.enter_context(account)
-                self.result = self.task(cfg)
+                self.result = run_task(self.task, cfg)
             return self.result
         except Pruned:
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Optional
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
@@ -38,21 +38,22 @@ HYDRA_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 def check_config(cfg: DictConfig) -> None:
     """Check names, types and targets against the constructors' signatures, then the rules between settings.
 
-    Ranges are the constructors' own affair. Arguments that are handed over in Python later may be absent.
+    Constructors check the ranges. Arguments that are passed in Python later may be absent. Where there is no model, it
+    comes from checkpoints, and so does what is null in `data`.
 
     Raises:
         ConfigError: lists every problem, each with its key.
     """
     scalars = [text for key, hint in SCALARS.items() if key in cfg for text in _value_problem(cfg, key, key, hint)]
-    problems = [*scalars, *_problems(cfg, ""), *rules(cfg)]
+    problems = [*scalars, *_problems(cfg, "", optional="" if "model" in cfg else "data"), *rules(cfg)]
     if problems:
         raise ConfigError.listing(problems)
 
 
-def _problems(node: DictConfig | ListConfig, path: str) -> Iterator[str]:
-    """Walk without resolving, so that one bad value hides no other."""
+def _problems(node: DictConfig | ListConfig, path: str, optional: str) -> Iterator[str]:
+    """Walk without resolving, so that one bad value hides no other; any value of the node `optional` may be null."""
     if isinstance(node, DictConfig) and "_target_" in node:
-        yield from _target_problems(node, path)
+        yield from _target_problems(node, path, optional=path == optional)
     for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
         here = f"{path}.{key}" if path else str(key)
         if OmegaConf.is_missing(node, key):
@@ -67,10 +68,10 @@ def _problems(node: DictConfig | ListConfig, path: str) -> Iterator[str]:
             yield f"{here} is {raw}: {str(error).splitlines()[0]}"
             continue
         if OmegaConf.is_config(child) and not OmegaConf.is_interpolation(node, key):
-            yield from _problems(child, here)
+            yield from _problems(child, here, optional)
 
 
-def _target_problems(node: DictConfig, path: str) -> Iterator[str]:
+def _target_problems(node: DictConfig, path: str, *, optional: bool) -> Iterator[str]:
     target = get(node, "_target_")
     if target is None:
         return
@@ -84,7 +85,8 @@ def _target_problems(node: DictConfig, path: str) -> Iterator[str]:
             continue
         here = f"{path}.{key}"
         if key in signature.hints:
-            yield from _value_problem(node, key, here, TOLD_LATER.get(here, signature.hints[key]))
+            hint = TOLD_LATER.get(here, signature.hints[key])
+            yield from _value_problem(node, key, here, Optional[hint] if optional else hint)  # noqa: UP045
         elif not signature.takes_any:
             yield f"{target} takes no {here}{did_you_mean(str(key), signature.hints, prefix=f'{path}.')}"
 

@@ -160,3 +160,15 @@ def describe(
         "model": model.hparams.backbone,
         "data": data.notes[0],
     }
+
+
+def evaluate(cfg: DictConfig) -> float:
+    """Score a checkpoint on one split, with what is null in `cfg.data` as in training; return the accuracy.
+
+    Args:
+        cfg: composed from `conf/evaluate.yaml`, checked.
+
+    Raises:
+        UserError: checkpoint or data cannot be used.
+    """
+    return evaluate_checkpoint(complete(cfg))

@@ -233,3 +233,26 @@ def described_settings(cfg: DictConfig) -> dict[str, int | float | str | bool]:
     flat = flatten({"seed": cfg.seed, "trainer": trainer, **tree})
     kept = {key: value for key, value in flat.items() if not key.endswith(("._target_", "._partial_"))}
     return {key: value if isinstance(value, (int, float, str, bool)) else str(value) for key, value in kept.items()}
+
+
+def train(cfg: DictConfig) -> float | None:
+    """Train, score and report one run.
+
+    Args:
+        cfg: composed from `conf/train.yaml`, checked.
+
+    Returns:
+        the value that the best checkpoint was chosen by, for a sweep to compare.
+
+    Raises:
+        UserError: settings, data, weights or checkpoint cannot be used.
+        KeyboardInterrupt: training was interrupted; the report of what it came to is written.
+    """
+    run = TrainingRun(cfg)
+    run.fit()
+    run.score()
+    # a sweep must not go on, and the shell must know. Rank zero alone raises, because Lightning kills it as soon as
+    # another rank ends with an error
+    if run.interrupted and run.trainer.is_global_zero:
+        raise KeyboardInterrupt
+    return run.monitored

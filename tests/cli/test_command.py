@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import shutil
@@ -360,6 +361,21 @@ def test_help_config_and_mistakes_do_not_wait_for_torch(typed: list[str], code: 
     assert done.returncode == code
     assert "fer_lightning.cli.command" in imported
     assert imported & {"torch", "lightning", "numpy", "pandas"} == set()
+
+
+@pytest.mark.parametrize("verb", verbs())
+def test_every_verb_runs_a_function_that_there_is(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(f"fer_lightning.{verb}")
+    monkeypatch.setattr(module, "run_verb", lambda name, task, argv, **_: (name, task, argv))
+    name, task, argv = module.main(["seed=1"])
+    place, _, function = task.partition(":")
+    assert (name, argv) == (verb, ["seed=1"])
+    assert callable(getattr(importlib.import_module(f"fer_lightning.{place}"), function))
+
+
+def test_settings_are_checked_before_anything_is_imported(capsys: pytest.CaptureFixture[str]) -> None:
+    code, message = fail(capsys, "seed=lucky", task="nowhere:nothing")
+    assert (code, message) == (2, "error: seed=lucky is not a whole number\n")
 
 
 def test_an_unknown_verb_names_the_near_one() -> None:

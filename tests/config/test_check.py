@@ -102,8 +102,6 @@ def test_every_primary_config_passes(primary: str) -> None:
     cfg = composed(primary)
     missing = [key for key in cfg if OmegaConf.is_missing(cfg, key)]
     cfg = composed(primary, *(f"{key}=x" for key in missing))
-    if primary in ("evaluate", "ensemble"):  # null means as in training, which the checkpoint tells
-        cfg.data = composed("train").data
     check_config(cfg)
 
 
@@ -278,6 +276,15 @@ def test_a_wrong_value_is_told_once_where_it_stands() -> None:
     assert problems(cfg) == "seed=lucky is not a whole number"
     cfg.seed = None
     assert problems(cfg) == "seed=null is not a whole number"
+
+
+def test_null_is_told_by_the_checkpoint_where_there_is_no_model() -> None:
+    data = {"_target_": f"{__name__}.Thing", "size": None, "rate": "fast"}
+    assert problems(OmegaConf.create({"data": data})) == "data.rate=fast is not a number or null"
+    assert (
+        problems(OmegaConf.create({"data": {**data, "rate": 1}, "model": {}})) == "data.size=null is not a whole number"
+    )
+    assert problems(OmegaConf.create({"thing": {**data, "rate": 1}})) == "thing.size=null is not a whole number"
 
 
 def test_unknown_names_pass_where_the_target_takes_any() -> None:

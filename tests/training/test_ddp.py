@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 from omegaconf import DictConfig
 
-from fer_lightning.evaluate import evaluate
+from fer_lightning.training.evaluate_checkpoint import evaluate
 from fer_lightning.training.run import TrainingRun
 
 Compose = Callable[..., DictConfig]

@@ -16,7 +16,7 @@ import torch
 from omegaconf import DictConfig
 
 from fer_lightning.core.errors import ConfigError
-from fer_lightning.evaluate import evaluate
+from fer_lightning.training.evaluate_checkpoint import evaluate
 from fer_lightning.training.fsdp import ShardedStrategy
 from fer_lightning.training.run import TrainingRun
 
