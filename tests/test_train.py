@@ -248,10 +248,10 @@ def test_evaluate_finds_the_splits_of_training_again(compose: Compose, tmp_path:
 
 
 def test_a_run_without_validation_checkpoint_says_whose_weights_it_scored(compose: Compose, tmp_path: Path) -> None:
-    options = ("callbacks=none", "logger=none", "trainer.limit_predict_batches=1")
+    options = ("callbacks=none", "logger=none", "+trainer.limit_test_batches=1")
     assert train(compose("train", *TINY, *options, f"output_dir={tmp_path}")) is not None
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert (metrics["selected_on"], metrics["partial"]) == (None, True)
+    assert (metrics["selected_on"], metrics["partial"], metrics["count"]) == (None, True, 16)
     assert "no checkpoint was kept" in metrics["checkpoint"]
 
 

@@ -9,11 +9,15 @@ from pathlib import Path
 from fer_lightning.cli.ranks import follow_first_rank
 from fer_lightning.cli.resume import MULTIRUN, continue_run, continue_sweep
 from fer_lightning.config.overrides import override_key, quoted
+from fer_lightning.config.trainer_arguments import unlisted_arguments
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.system.resources import is_task
 
 # flags of Hydra whose value is the next word
 VALUED = ("--config-dir", "--config-name", "--config-path", "--cfg", "--package", "-cd", "-cn", "-cp", "-c", "-p")
+
+# mappings whose keys are the user's
+ANY_KEYS = ("model.backbone_kwargs", "data.aliases", "data.merge")
 
 
 def complete(verb: str, typed: Sequence[str], positional: str | None, *, swept: bool) -> list[str]:
@@ -31,6 +35,7 @@ def complete(verb: str, typed: Sequence[str], positional: str | None, *, swept: 
     arguments = list(typed)
     if positional is not None:
         arguments = _name_words(arguments, positional)
+    arguments = _add_unlisted(arguments)
     if verb == "train":
         arguments = continue_run(arguments)
     if swept:
@@ -48,6 +53,20 @@ def complete(verb: str, typed: Sequence[str], positional: str | None, *, swept: 
 
         register()
     return _flags_first(follow_first_rank(arguments))
+
+
+def _add_unlisted(arguments: Sequence[str]) -> list[str]:
+    """Return the command line with `++`, add or override, before settings that are valid but in no YAML file.
+
+    These are arguments of Lightning's Trainer that `conf/` does not list, and keys of mappings that may hold any.
+    """
+
+    def is_unlisted(key: str) -> bool:
+        group, _, name = key.partition(".")
+        name = name.partition(".")[0]
+        return f"{group}.{name}" in ANY_KEYS or (group == "trainer" and name in unlisted_arguments())
+
+    return [f"++{item}" if item[:1] not in "+~-" and is_unlisted(override_key(item)) else item for item in arguments]
 
 
 def _flags_first(arguments: Sequence[str]) -> list[str]:

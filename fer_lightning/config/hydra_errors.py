@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fer_lightning.config.compose import conf_dir
 from fer_lightning.config.overrides import override_key
+from fer_lightning.config.trainer_arguments import unlisted_arguments
 from fer_lightning.core.suggestions import close_matches
 
 
@@ -36,7 +37,7 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
         if text.startswith("Could not override") and isinstance(cause, OmegaConfBaseException):
             return _unknown_keys(text, cause, overrides)
         if found := re.match("Ambiguous value for argument '(.+)'|Sweep parameters '(.+)' requires", text):
-            key, _, value = (found[1] or found[2]).partition("=")
+            key, _, value = (found[1] or found[2]).lstrip("+").partition("=")
             return f"{key} has several values: add -m to run each of them, or type '{key}=[{value}]' for one list"
         if found := re.match("You must specify '(.+?)'", text):
             options = re.findall(r"\t(\S+)", text)
@@ -71,6 +72,7 @@ def _unknown_keys(text: str, cause: OmegaConfBaseException, overrides: Sequence[
     first = re.findall("'(.+?)'", text)[0]
     root = cause.parent_node._get_root() if cause.parent_node is not None else OmegaConf.create()
     valid = list(_paths(OmegaConf.to_container(root, resolve=False)))
+    valid += [f"trainer.{name}" for name in unlisted_arguments() if "trainer" in valid]
     typed = {override_key(item): item.partition("=")[2] for item in overrides if item[:1] not in "+~-" and "=" in item}
     # Hydra stops at the first; a group such as `experiment` is no key of the composed configuration
     unknown = [key for key in typed if key not in valid and "/" not in key and not (conf_dir() / key).is_dir()]

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_lightning.config.signatures import locate, read_signature
+from fer_lightning.config.trainer_arguments import PASSED
 from fer_lightning.system.resources import launched_rank, listed_devices
 
 FP16 = ("16-mixed", "16")
@@ -33,7 +34,7 @@ def rules(cfg: DictConfig) -> list[str]:
     """Return what is wrong, one line a rule that is broken, each with what to type instead."""
     values = (_range_rules, _monitor_rules, _validation_rules, _schedule_rules)
     steps = (_frozen_rules, _graph_rules, _compile_rules, _clipping_rules)
-    runs = (_delivery_rules, _device_rules, _launcher_rules, _trial_rules, _benchmark_rules)
+    runs = (_trainer_rules, _delivery_rules, _device_rules, _launcher_rules, _trial_rules, _benchmark_rules)
     return [problem for family in (*values, *steps, *runs) for problem in family(cfg)]
 
 
@@ -76,8 +77,9 @@ def _validation_rules(cfg: DictConfig) -> Iterator[str]:
         asked = f"{place}monitor={get(node, 'monitor')}"
         cure = f"{place}monitor=train/loss {place}mode=min"
         yield f"trainer.limit_val_batches={limit} skips validation, so that {asked} is never logged: type {cure}"
-    if get(cfg, "trainer.limit_predict_batches") == 0:
-        yield "trainer.limit_predict_batches=0 leaves nothing to score: type null, for all, or a number of batches"
+    for key in ("trainer.limit_test_batches", "trainer.limit_predict_batches"):
+        if get(cfg, key) == 0:
+            yield f"{key}=0 leaves nothing to score: type null, for all, or a number of batches"
     if _is_plateau(cfg) and "scheduler" in dict(watched) and "trainer" in cfg and every != 1:
         yield (
             f"scheduler=plateau reads {get(cfg, 'scheduler.monitor')} after each epoch, and with"
@@ -199,6 +201,12 @@ def _launcher_rules(cfg: DictConfig) -> Iterator[str]:
             f"srun started {os.environ['SLURM_NTASKS']} tasks, and {asked} is one process: type trainer=ddp with as"
             " many trainer.devices as --ntasks-per-node and trainer.num_nodes as --nodes, or srun --ntasks=1"
         )
+
+
+def _trainer_rules(cfg: DictConfig) -> Iterator[str]:
+    for name, cure in PASSED.items():
+        if get(cfg, f"trainer.{name}") is not None:
+            yield f"trainer.{name} is set by the program; {cure}"
 
 
 def _trial_rules(cfg: DictConfig) -> Iterator[str]:

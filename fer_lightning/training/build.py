@@ -190,6 +190,8 @@ def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback
     bar = () if cfg.trainer.enable_progress_bar else (pl.callbacks.ProgressBar,)
     unwanted = (*bar, *(() if loggers else (pl.callbacks.LearningRateMonitor,)))
     callbacks = [callback for callback in callbacks if not isinstance(callback, unwanted)]
+    # scoring calls `predict`, for the probabilities, and is what others call the test
+    limits = (cfg.trainer.get(key) for key in ("limit_test_batches", "limit_predict_batches"))
     return _make(
         cfg.trainer,
         accelerator=machine.accelerator,
@@ -199,6 +201,7 @@ def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback
         logger=loggers or False,
         enable_checkpointing=any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks),
         default_root_dir=cfg.output_dir,
+        limit_predict_batches=next((limit for limit in limits if limit is not None), None),
     )
 
 

@@ -16,7 +16,7 @@ import hydra
 import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 import fer_lightning
 from fer_lightning.cli.command import run_verb
@@ -56,6 +56,8 @@ def fail(capsys: pytest.CaptureFixture[str], *argv: str, task: Any = nothing) ->
     ("typed", "said"),
     [
         ("optimizer.lrr=1", "did you mean optimizer.lr=1?"),
+        ("trainer.limit_tset_batches=5", "did you mean trainer.limit_test_batches=5"),
+        ("trainer.limit_test_batches=5,6", "error: trainer.limit_test_batches has several values: add -m"),
         ("trainer.max_epoch=3", "did you mean trainer.max_epochs=3"),
         ("optimiser.lr=3", "did you mean optimizer.lr=3?"),
         ("lr=3", "did you mean optimizer.lr=3?"),
@@ -88,6 +90,21 @@ def test_what_cannot_be_composed_is_one_message(
     assert list(elsewhere.iterdir()) == []
     if "did you mean" in message:
         assert "+" not in message
+
+
+@pytest.mark.parametrize(
+    ("typed", "key", "value"),
+    [
+        ("trainer.limit_test_batches=5", "trainer.limit_test_batches", 5),
+        ("trainer.reload_dataloaders_every_n_epochs=1", "trainer.reload_dataloaders_every_n_epochs", 1),
+        ("model.backbone_kwargs={channels: [4, 8]}", "model.backbone_kwargs.channels", [4, 8]),
+        ("model.backbone_kwargs.width=2", "model.backbone_kwargs", {"width": 2}),
+        ("data.aliases.cheerful=happy", "data.aliases", {"cheerful": "happy"}),
+        ("data.merge={bad: [angry, sad]}", "data.merge.bad", ["angry", "sad"]),
+    ],
+)
+def test_what_no_yaml_lists_can_be_typed_where_it_is_valid(typed: str, key: str, value: object) -> None:
+    assert run_verb("train", lambda cfg: OmegaConf.select(cfg, key), [typed]) == value
 
 
 def test_all_unknown_settings_are_told_together(capsys: pytest.CaptureFixture[str]) -> None:

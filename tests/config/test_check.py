@@ -453,6 +453,12 @@ THAWING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
             {"trainer": {"precision": "16-mixed", "gradient_clip_val": 1.0}, "optimizer": {"fused": True}},
             "type optimizer.fused=false",
         ),
+        (
+            {"trainer": {"logger": True}},
+            "trainer.logger is set by the program; loggers are a group",
+        ),
+        ({"trainer": {"default_root_dir": "x"}}, "type hydra.run.dir=FOLDER"),
+        ({"trainer": {"limit_test_batches": 0}}, "trainer.limit_test_batches=0 leaves nothing to score"),
         ({"data": {"resident": True, "num_workers": 4}}, "data.num_workers has no effect"),
         ({"data": {"resident": True, "pin_memory": True}}, "data.pin_memory has no effect"),
         ({"data": {"persistent_workers": True, "num_workers": 0}}, "needs data.num_workers of 1 or more"),
