@@ -23,7 +23,7 @@ models      <- core
 evaluation  <- core
 data        <- core system
 callbacks   <- core models evaluation
-runs        <- core config system
+runs        <- core config system evaluation
 training    <- core config system models evaluation data callbacks runs
 sweeps      <- core config system evaluation runs training
 comparison  <- core config system data evaluation runs training

@@ -45,12 +45,15 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_wheel_holds_the_package_with_its_yaml_files_and_nothing_beside(wheel: Path) -> None:
+def test_the_wheel_holds_the_package_with_its_templates_and_yaml_files_and_nothing_beside(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"fer_lightning"}
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "conf").rglob("*.yaml")}
     assert {f"fer_lightning/{name}" for name in files} <= names
+    templates = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("fer_lightning/evaluation/templates/*")}
+    assert {"page.html.j2", "style.css"} <= {Path(name).name for name in templates}
+    assert templates <= names
     assert {name for name in names if name.endswith(".yaml")} == {f"fer_lightning/{name}" for name in files}
 
 

@@ -15,7 +15,8 @@ from fer_lightning.benchmarks.bench import OWN_KEYS, Bench
 from fer_lightning.benchmarks.rows import Goal, Row, Spread, paired, unmet
 from fer_lightning.config.overrides import override_key, quoted
 from fer_lightning.runs.environment import installed_version
-from fer_lightning.runs.status import FILE, FINISHED, read_status
+from fer_lightning.runs.files import STATUS
+from fer_lightning.runs.status import FINISHED, read_status
 from fer_lightning.system.resources import available_cores
 
 JOBS, MOST_TURNS = 6, 3
@@ -109,7 +110,7 @@ def _time(bench: Bench, folder: Path, jobs: int, launcher: tuple[str, ...]) -> _
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     wall = time.perf_counter() - begin
     ends, own = [], []
-    for job in sorted(folder.glob(f"*/{FILE}"), key=lambda path: int(path.parent.name.partition("_")[0])):
+    for job in sorted(folder.glob(f"*/{STATUS}"), key=lambda path: int(path.parent.name.partition("_")[0])):
         status = read_status(job.parent)
         if status is not None and status.status == FINISHED and status.seconds is not None:
             ends.append(job.stat().st_mtime)

@@ -13,7 +13,7 @@ import pandas as pd
 from fer_lightning.comparison.importance import Importance, weigh_settings
 from fer_lightning.comparison.ranking import Group, rank
 from fer_lightning.comparison.rerun_command import repeating_command
-from fer_lightning.comparison.seeds import Repeats, average_seeds
+from fer_lightning.comparison.seeds import SeedGroup, average_seeds
 from fer_lightning.runs.find import find_runs
 from fer_lightning.runs.objectives import PARAMETERS
 from fer_lightning.runs.read import RecordedRun, read_runs
@@ -31,7 +31,7 @@ class Comparison:
         groups: of runs that may be ranked together, the largest first.
         unranked: runs that failed, were pruned, interrupted or still run, or have no score.
         keys: settings that differ between runs, with their short names.
-        repeats: runs of the same settings but for the seed.
+        seed_groups: ranked runs of the same settings but for the seed, best mean first.
         importance: of settings, in the first group, or why there is none.
         notes: what else a reader should know.
     """
@@ -39,7 +39,7 @@ class Comparison:
     groups: tuple[Group, ...]
     unranked: tuple[RecordedRun, ...]
     keys: dict[str, str]
-    repeats: tuple[Repeats, ...]
+    seed_groups: tuple[SeedGroup, ...]
     importance: Importance | str
     notes: tuple[str, ...]
 
@@ -55,9 +55,10 @@ class Comparison:
         return {key: self.keys[key] for key in islice(vary, COLUMNS)}
 
     @property
-    def repeated(self) -> bool:
-        """Whether any settings were run with more than one seed."""
-        return any(len(item.runs) > 1 for item in self.repeats)
+    def commands(self) -> list[tuple[Group, str]]:
+        """The command that repeats the best run of each group, where it is known."""
+        found = ((group, repeating_command(group.best)) for group in self.groups)
+        return [(group, command) for group, command in found if command is not None]
 
 
 def compare(places: Sequence[str | Path]) -> Comparison:
@@ -140,7 +141,7 @@ def _row(run: RecordedRun) -> dict[str, Any]:
     }
 
 
-def _warnings(groups: Sequence[Group], repeats: Sequence[Repeats], keys: Sequence[str]) -> list[str]:
+def _warnings(groups: Sequence[Group], repeats: Sequence[SeedGroup], keys: Sequence[str]) -> list[str]:
     """What keeps runs from being compared."""
     found = []
     if len(groups) > 1:
@@ -149,7 +150,7 @@ def _warnings(groups: Sequence[Group], repeats: Sequence[Repeats], keys: Sequenc
             f"These runs are {len(groups)} groups ({letters}) that are not ranked with each other: what chose their"
             " checkpoints, or the images they were scored on, are not the same."
         )
-    if any(item.images > 1 for item in repeats):
+    if any(item.image_sets > 1 for item in repeats):
         found.append(
             "Another data.seed drew or split the images of some runs; data.seed=42 would keep those the same for all."
         )

@@ -18,12 +18,12 @@ from fer_lightning.comparison.averaging import average_predictions
 from fer_lightning.comparison.members import Members, choose_members
 from fer_lightning.comparison.paired_test import Difference, paired_difference
 from fer_lightning.core.errors import ConfigError
-from fer_lightning.evaluation import console
 from fer_lightning.evaluation.metrics import wilson_interval
-from fer_lightning.evaluation.write_results import write_results
+from fer_lightning.runs import console
 from fer_lightning.runs.environment import write_environment
 from fer_lightning.runs.find import find_runs
 from fer_lightning.runs.read import RecordedRun, read_runs
+from fer_lightning.runs.results import write_results
 from fer_lightning.system.resources import listed_devices
 
 SPLITS = {"val": "validation", "train": "train"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from fer_lightning.comparison.ranking import by_value, chosen_by
 from fer_lightning.config.check import check_config
 from fer_lightning.core.errors import DataError, UserError
 from fer_lightning.data.source import ImageRows
+from fer_lightning.runs.files import BEST_CHECKPOINT, PREDICTIONS
 from fer_lightning.runs.read import RecordedRun
 from fer_lightning.training import build
 from fer_lightning.training.evaluate_checkpoint import Rescored, complete, predict_checkpoint
@@ -121,7 +121,7 @@ class Members:
         data = {key: value for key, value in defaults.items() if asked[key] is None} | own
         if own.get("layout") == "synthetic" and asked.root is not None:
             data["layout"] = "auto"
-        path = run.folder / "checkpoints" / "best.ckpt"
+        path = run.folder / BEST_CHECKPOINT
         open_ended = OmegaConf.create(OmegaConf.to_container(self.cfg, resolve=False))
         cfg = OmegaConf.merge(open_ended, {"ckpt_path": str(path), "split": split, "data": data})
         cfg = complete(cfg)  # type: ignore[arg-type]
@@ -135,7 +135,7 @@ def stored_predictions(run: RecordedRun, split: str) -> pd.DataFrame | None:
     Raises:
         DataError: the file is damaged.
     """
-    path = Path(run.folder) / "predictions.csv"
+    path = run.folder / PREDICTIONS
     if not path.is_file():
         return None
     try:

@@ -13,7 +13,8 @@ import numpy as np
 from fer_lightning.comparison.paired_test import Difference, paired_difference
 from fer_lightning.comparison.pareto import find_unbeaten
 from fer_lightning.config.overrides import quoted
-from fer_lightning.evaluation.report import name_score
+from fer_lightning.evaluation.score_name import name_score
+from fer_lightning.runs.files import BEST_CHECKPOINT
 from fer_lightning.runs.read import RecordedRun
 
 OPTIMISTIC = "The best of {count} runs on the images that chose it is optimistic: do not report its {monitor}"
@@ -73,7 +74,7 @@ class Group:
         if len(self.runs) > 1:
             words = OPTIMISTIC.format(count=len(self.runs), monitor=self.best.monitor)
             root = self.best.settings.values.get("data.root")
-            words_typed = [_typed("ckpt_path", self.best.folder / "checkpoints" / "best.ckpt")]
+            words_typed = [_typed("ckpt_path", self.best.folder / BEST_CHECKPOINT)]
             words_typed += [] if root is None else [_typed("data.root", root)]
             cure = CURE.format(told=" ".join(words_typed))
             found.append(f"{words}; the test images had no part in it." if self.split == "test" else f"{words}, {cure}")

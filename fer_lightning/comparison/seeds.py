@@ -10,59 +10,64 @@ from scipy import stats
 
 from fer_lightning.comparison.ranking import Group, chosen_by
 from fer_lightning.runs.read import RecordedRun
-from fer_lightning.runs.settings import SEEDS, identity, told
+from fer_lightning.runs.settings import SEEDS, identity
 
 
 @dataclass(frozen=True)
-class Repeats:
+class SeedGroup:
     """Runs of the same settings but for the seed.
 
     Attributes:
-        told: the values of the settings that differ between groups of runs, as text.
         runs: at least one.
-        mean: of the monitored values.
-        deviation: of the sample; None for one run.
-        interval: of the mean at 95 % by Student's t, which thinks of the seeds as drawn from all seeds; None for one
-            run, and for runs that agree to the last digit, which would say that all seeds do.
-        images: how many sets of images they were scored on; more than one where the seed also chose the images.
+        image_sets: how many sets of images they were scored on; more than one where the seed also chose the images.
     """
 
-    told: tuple[str, ...]
     runs: tuple[RecordedRun, ...]
-    mean: float
-    deviation: float | None
-    interval: tuple[float, float] | None
-    images: int
+    image_sets: int
+
+    @property
+    def mean(self) -> float:
+        """Of the monitored values."""
+        return float(self._values.mean())
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation of the sample; None for one run."""
+        return float(self._values.std(ddof=1)) if len(self.runs) > 1 else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval of the mean by Student's t, for seeds drawn from all seeds.
+
+        None for one run, and for runs that agree to the last digit: an interval without width would claim that all
+        seeds agree.
+        """
+        if not self.deviation:
+            return None
+        margin = float(stats.t.ppf(0.975, len(self.runs) - 1) * self.deviation / np.sqrt(len(self.runs)))
+        return self.mean - margin, self.mean + margin
+
+    @property
+    def _values(self) -> np.ndarray:
+        return np.array([run.value for run in self.runs], dtype=float)
 
 
-def average_seeds(groups: Sequence[Group], keys: Sequence[str]) -> list[Repeats]:
+def average_seeds(groups: Sequence[Group], keys: Sequence[str]) -> list[SeedGroup]:
     """Unite ranked runs that one value chose and whose settings differ in seeds only; best mean first.
 
     Args:
-        groups: ranked; a seed may have chosen the images, so they are looked through all together.
+        groups: ranked; all are searched together, since a seed may have chosen the images.
         keys: of the settings that differ between the runs.
     """
     others = [key for key in keys if key not in SEEDS]
-    repeats: dict[tuple[object, ...], list[tuple[str, RecordedRun]]] = {}
+    alike: dict[tuple[object, ...], list[tuple[str, RecordedRun]]] = {}
     for group in groups:
         for run in group.runs:
-            alike = (*chosen_by(run), run.metrics.get("split"), identity(run.settings, others))
-            repeats.setdefault(alike, []).append((group.letter, run))
+            key = (*chosen_by(run), run.metrics.get("split"), identity(run.settings, others))
+            alike.setdefault(key, []).append((group.letter, run))
     found = [
-        _summarise(told(members[0][1].settings, others), [run for _, run in members], len({at for at, _ in members}))
-        for members in repeats.values()
+        SeedGroup(tuple(run for _, run in members), len({letter for letter, _ in members}))
+        for members in alike.values()
     ]
     sign = {"max": -1, "min": 1}
-    return sorted(found, key=lambda item: (str(item.runs[0].monitor), sign.get(item.runs[0].mode, 1) * item.mean))
-
-
-def _summarise(values_told: tuple[str, ...], runs: Sequence[RecordedRun], images: int) -> Repeats:
-    values = np.array([run.value for run in runs], dtype=float)
-    mean = float(values.mean())
-    if len(values) < 2:
-        return Repeats(values_told, tuple(runs), mean, None, None, images)
-    deviation = float(values.std(ddof=1))
-    if deviation == 0:
-        return Repeats(values_told, tuple(runs), mean, deviation, None, images)
-    margin = float(stats.t.ppf(0.975, len(values) - 1) * deviation / np.sqrt(len(values)))
-    return Repeats(values_told, tuple(runs), mean, deviation, (mean - margin, mean + margin), images)
+    return sorted(found, key=lambda group: (str(group.runs[0].monitor), sign.get(group.runs[0].mode, 1) * group.mean))

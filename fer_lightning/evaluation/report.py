@@ -1,120 +1,163 @@
-"""From a run folder to one HTML file that can be mailed, printed and opened anywhere: no script, nothing to load."""
+"""The report of one run: what its page shows, worked out from the run's metrics, history, settings and figures."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from fer_lightning.core.errors import DataError
-from fer_lightning.evaluation.report_page import ScoredRun, render
+from fer_lightning.core.flatten import flatten
+from fer_lightning.evaluation.html import is_number, percent, render_page, text_of
+from fer_lightning.evaluation.score_name import name_score
 
-PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+TILES = (  # key, title, unit (# counts), meaning
+    ("f1_macro", "macro-F1", "%", "mean over the classes"),
+    ("balanced_accuracy", "balanced accuracy", "%", "mean recall of the classes"),
+    ("precision_macro", "macro-precision", "%", "mean over the classes"),
+    ("top2_accuracy", "top-2 accuracy", "%", "right with two guesses"),
+    ("roc_auc_macro", "ROC-AUC", "", "one class against the rest; guessing has 0.5"),
+    ("ece", "calibration error", "%", "mean gap between confidence and accuracy"),
+    ("loss", "loss", "", "mean negative log-likelihood in nats"),
+    ("count", "images", "#", "scored, each once"),
+)
+MARKED = "✓ right, ✗ wrong (thick dashed frame), with the probability of the prediction."
+FIGURES = (  # part of the file name, title, what to look for; in this order on the page, the first that fits counts
+    ("curve", "Training curves", "Where the two curves part, over-fitting begins."),
+    ("confusion", "Confusion matrix", "Rows are the true classes; the diagonal on the right is the recall."),
+    ("prediction", "Predictions beside truth", MARKED),
+    ("mistake", "Most confident mistakes", "Wrong, and sure of it: odd faces, doubtful labels or a blind spot."),
+    ("gallery", "Predictions beside truth", MARKED),
+    ("batch", "What the network sees", "A training batch after augmentation, with its labels."),
+)
+HEADINGS = {"f1": "F1", "roc_auc": "ROC-AUC", "support": "images"}
+# shown in places of their own; all other metrics are listed under "About this score"
+SHOWN = {"accuracy", "accuracy_interval", "f1_macro_interval", "per_class", "interrupted", "data"} | {
+    key for key, *_ in TILES
+}
 
 
-def write_report(folder: Path | str) -> Path:
-    """Write `report.html` into a run folder, from whatever is there, and return its path.
+@dataclass(frozen=True)
+class ScoredRun:
+    """What a report shows of a run.
 
-    Reads `metrics.json` (the keys of `compute_metrics`, those that `name_score` reads, and `checkpoint`, `epoch`,
-    `interrupted`, `data`: one line about the images; others are listed as they are), `classification_report.csv`,
-    `history.csv`, `environment.json`, `.hydra/config.yaml` and every `*.png`. What is missing or damaged is left out
-    and named at the end of the page.
-
-    Raises:
-        DataError: there is no such folder.
+    Attributes:
+        name: heading of the page.
+        metrics: as in `metrics.json`: the keys of `compute_metrics`, those that `name_score` reads, and `epoch`,
+            `interrupted` and `data` (one line about the images); others are listed as they are.
+        environment: as in `environment.json`.
+        per_class: as `classification_report` makes it, with the column `class`; by default, from the metrics.
+        history: one row an epoch.
+        config: the settings as YAML.
+        figures: (stem of the file, PNG).
+        notes: which parts are missing or damaged.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"report: no run folder {folder}; give the folder that holds metrics.json")
-    run = read_run(folder)
-    target, partial = folder / "report.html", folder / ".report.html.partial"
-    partial.write_text(render(run, name_score(run.metrics)), encoding="utf-8")
-    os.replace(partial, target)  # a reader never meets half a page
-    return target
+
+    name: str
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    per_class: pd.DataFrame | None = None
+    history: pd.DataFrame | None = None
+    config: str | None = None
+    figures: tuple[tuple[str, bytes], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def name_score(metrics: Mapping[str, Any]) -> tuple[str, str]:
-    """What a score may be called, and why: (`Validation score`, one sentence).
-
-    It is a test score only where the scored images had no part in training or in choosing the weights.
-
-    Args:
-        metrics: with `split` (which images were scored), `selected_on` (which split chose the checkpoint; None: nothing
-            was chosen), `same_data` (whether the weights were trained on another split of this very data) and `partial`
-            (whether images of the split were left out).
-    """
-    split = metrics.get("split")
-    if not split:
-        return "Score", "The run does not say which images were scored, so this proves nothing about new faces."
-    if metrics.get("partial"):
-        return "Partial score", f"Only a part of the {split} images was scored: good for a trial, not for a comparison."
-    if not metrics.get("same_data", True):
-        reason = "The network was trained on other files; whether some of these images were among them is not known"
-        return f"Score on {_these(split)}", f"{reason}."
-    if split == "train":
-        return "Training score", "The network was trained on these very images: this says nothing about new faces."
-    if split == "all":
-        return "Score on all images", "Training images are among them: this says little about new faces."
-    if "selected_on" not in metrics:
-        reason = "The run does not say which images chose the checkpoint, so this may be an optimistic score."
-        return f"Score on {_these(split)}", reason
-    chosen, kind = metrics["selected_on"], f"{split.capitalize()} score"
-    if chosen is None:
-        return (
-            kind,
-            f"These are the weights that training ended with; no checkpoint was chosen, on {split} or elsewhere.",
-        )
-    if chosen == split:
-        reason = f"The checkpoint was chosen on these same {split} images, so the score leans to the optimistic side"
-        return "Validation score", f"{reason}: it is not a test score."
-    return kind, f"The checkpoint was chosen on the {chosen} images; the {split} images had no part in it."
-
-
-def _these(split: str) -> str:
-    return "all images" if split == "all" else f"{split} images"
-
-
-def read_run(folder: Path) -> ScoredRun:
-    """Everything in a run folder that a report shows; what is missing or damaged becomes a note."""
-    notes: list[str] = []
-
-    def read(name: str, reader: Callable[[Path], Any]) -> Any:
-        if not (folder / name).is_file():
-            notes.append(f"{name} is missing")
-            return None
-        try:
-            return reader(folder / name)
-        except (OSError, ValueError) as error:  # UnicodeDecodeError, JSONDecodeError and pandas' errors are ValueErrors
-            notes.append(f"{name} cannot be read ({error})")
-            return None
-
-    metrics, environment = read("metrics.json", _read_object), read("environment.json", _read_object)
-    pictures = ((path.stem, read(path.name, _read_png)) for path in sorted(folder.glob("*.png")))
-    return ScoredRun(
-        name=folder.resolve().name,
-        metrics={} if metrics is None else metrics,
-        environment={} if environment is None else environment,
-        per_class=read("classification_report.csv", pd.read_csv),
-        history=read("history.csv", pd.read_csv),
-        config=read(".hydra/config.yaml", lambda path: path.read_text(encoding="utf-8")),
-        figures=[(stem, data) for stem, data in pictures if data is not None],
-        notes=notes,
+def render_report(run: ScoredRun) -> str:
+    """Return the page of a run as HTML."""
+    metrics = run.metrics
+    score_name, score_reason = name_score(metrics)
+    accuracy = metrics["accuracy"] if is_number(metrics.get("accuracy")) else None
+    history = pd.DataFrame() if run.history is None else run.history
+    return render_page(
+        "report.html.j2",
+        run.name,
+        interrupted=metrics.get("interrupted") not in (None, False),
+        epoch=metrics.get("epoch"),
+        accuracy=accuracy,
+        interval=_interval(metrics, "accuracy") or (accuracy, accuracy),
+        score_name=score_name,
+        score_reason=score_reason,
+        scored=_scored(metrics),
+        baseline=_largest_class(metrics),
+        data=metrics.get("data"),
+        tiles=[] if accuracy is None else [*_tiles(metrics)],
+        per_class=_per_class(run),
+        figures=_figures(run.figures),
+        about={key: value for key, value in metrics.items() if key not in SHOWN},
+        environment=flatten(run.environment),
+        history={"headings": [*history.columns], "rows": [*history.itertuples(index=False, name=None)]},
+        config=run.config,
+        notes=run.notes,
     )
 
 
-def _read_object(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError("it holds no JSON object")
-    return content
+def _scored(metrics: Mapping[str, Any]) -> str:
+    interval, parts = _interval(metrics, "accuracy"), []
+    if interval is not None:
+        parts.append(_interval_text(interval))
+    if is_number(metrics.get("count")):
+        parts.append(f"{metrics['count']:,} {metrics.get('split', '')} images".replace("  ", " "))
+    return "; ".join(parts)
 
 
-def _read_png(path: Path) -> bytes:
-    data = path.read_bytes()
-    if not (data.startswith(PNG_START) and data.endswith(PNG_END)):
-        raise ValueError("it is no complete PNG")
-    return data
+def _tiles(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for key, title, unit, meaning in TILES:
+        value, interval = metrics.get(key), _interval(metrics, key)
+        if is_number(value):
+            shown = percent(value) if unit == "%" else f"{value:,}" if unit == "#" else f"{value:.3f}"
+            yield title, shown, meaning if interval is None else _interval_text(interval)
+
+
+def _interval(metrics: Mapping[str, Any], key: str) -> tuple[float, float] | None:
+    ends = metrics.get(f"{key}_interval")
+    if isinstance(ends, list) and len(ends) == 2 and all(map(is_number, ends)):
+        return ends[0], ends[1]
+    return None
+
+
+def _interval_text(interval: tuple[float, float]) -> str:
+    return f"95 % interval {percent(interval[0], unit='')} to {percent(interval[1])}"
+
+
+def _largest_class(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the largest class and the accuracy of always answering it."""
+    per_class = metrics.get("per_class")
+    sizes = {name: row.get("support", 0) for name, row in per_class.items()} if isinstance(per_class, dict) else {}
+    if not sum(sizes.values()):
+        return None
+    name = max(sizes, key=sizes.__getitem__)
+    return {"name": name, "accuracy": sizes[name] / sum(sizes.values())}
+
+
+def _per_class(run: ScoredRun) -> dict[str, Any]:
+    """Return headings, and rows of (class, cells); a cell is (text, length of its bar in [0, 1] or None)."""
+    table = run.per_class
+    if table is None and isinstance(run.metrics.get("per_class"), dict):
+        table = pd.DataFrame.from_dict(run.metrics["per_class"], orient="index").rename_axis("class").reset_index()
+    if table is None:
+        return {"headings": [], "rows": []}
+    columns = [str(column) for column in table.columns]
+    rows = [
+        (str(name), [_cell(column, value) for column, value in zip(columns[1:], values, strict=True)])
+        for name, *values in table.itertuples(index=False, name=None)
+    ]
+    return {"headings": [HEADINGS.get(column, column) for column in columns], "rows": rows}
+
+
+def _cell(column: str, value: object) -> tuple[str, float | None]:
+    if not is_number(value):
+        return text_of(None), None
+    text = f"{value:,.0f}" if column in ("support", "predicted") else f"{value:.3f}"
+    return text, value if column == "f1" else None
+
+
+def _figures(figures: Iterable[tuple[str, bytes]]) -> list[tuple[bytes, str, str]]:
+    """Return (PNG, title, caption), in the order of `FIGURES`; other figures last, by name."""
+    found = []
+    for stem, png in figures:
+        fitting = [(place, *texts) for place, (part, *texts) in enumerate(FIGURES) if part in stem]
+        place, title, caption = fitting[0] if fitting else (len(FIGURES), stem.replace("_", " ").capitalize(), "")
+        found.append((place, stem, png, title, caption))
+    return [(png, title, caption) for _, _, png, title, caption in sorted(found)]

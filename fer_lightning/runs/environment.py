@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from fer_lightning.runs.files import ENVIRONMENT
 from fer_lightning.runs.status import now
 
 PACKAGES = (
@@ -45,7 +46,7 @@ def describe_environment(**facts: Any) -> dict[str, Any]:
 
 def write_environment(folder: Path, **facts: Any) -> None:
     """Write `describe_environment(**facts)` to `environment.json`; records of earlier sessions stay under `before`."""
-    file = folder / "environment.json"
+    file = folder / ENVIRONMENT
     record = describe_environment(**facts)
     if file.is_file():
         record["before"] = json.loads(file.read_text())

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fer_lightning.core.errors import ConfigError, DataError
-from fer_lightning.runs.status import FILE
+from fer_lightning.runs.files import METRICS, STATUS
 
-SIGNS = (FILE, "metrics.json")
+SIGNS = (STATUS, METRICS)
 INSIDE = {"checkpoints", "tensorboard", "csv", ".hydra"}  # of a run; no other run lies in there
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-LOCK = "job.lock"
+from fer_lightning.runs.files import LOCK
 
 
 @contextmanager

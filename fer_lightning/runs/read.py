@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -17,9 +16,21 @@ import pandas as pd
 import yaml
 
 from fer_lightning.config.rules import MONITORS
-from fer_lightning.runs.lock import LOCK, at_work
+from fer_lightning.runs.files import (
+    ENVIRONMENT,
+    HISTORY,
+    LOCK,
+    METRICS,
+    OVERRIDES,
+    PREDICTIONS,
+    SETTINGS,
+    STATUS,
+    RunFiles,
+    read_object,
+)
+from fer_lightning.runs.lock import at_work
 from fer_lightning.runs.settings import Settings, read_settings
-from fer_lightning.runs.status import FILE, FINISHED, INTERRUPTED, RUNNING, Status, read_status
+from fer_lightning.runs.status import FINISHED, INTERRUPTED, RUNNING, Status, read_status
 
 NUMBERS = ("accuracy", "f1_macro", "epoch", "parameters", "count")  # of metrics.json
 DRAWN = re.compile(r"(drawn-.*)-\d+px-\d+ch(-seed\d+)")
@@ -132,34 +143,27 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[RecordedRun], list[Path]]:
 
 def read_run(folder: Path, name: str) -> RecordedRun:
     """Read what there is of a run."""
-    notes: list[str] = []
-
-    def read(file: str, reader: Callable[[Path], Any], otherwise: Any) -> Any:
-        try:
-            return reader(folder / file)
-        except FileNotFoundError:
-            notes.append(f"no {file}")
-        except (OSError, ValueError, KeyError) as error:  # those of JSON, Unicode and pandas are ValueErrors
-            notes.append(f"{file} cannot be read ({' '.join(str(error).split())[:120]})")
-        return otherwise
-
+    files = RunFiles(folder)
     status = read_status(folder)
-    if status is None and (folder / FILE).is_file():
-        notes.append(f"{FILE} cannot be read")
-    started = status is None or (folder / ".hydra").is_dir()  # else it could not even be composed
-    run = RecordedRun(
-        folder,
-        name,
-        metrics=read("metrics.json", _read_metrics, {}) if started else {},
-        environment=read("environment.json", _read_object, {}) if started else {},
-        settings=read(".hydra/config.yaml", read_settings, Settings()) if started else Settings(),
-        overrides=tuple(status.overrides) if status is not None and status.overrides else _typed(folder),
-        history=read("history.csv", pd.read_csv, None) if started else None,
-    )
+    if status is None and (folder / STATUS).is_file():
+        files.notes.append(f"{STATUS} cannot be read")
+    overrides = tuple(status.overrides) if status is not None and status.overrides else _read_overrides(folder)
+    run = RecordedRun(folder, name, overrides=overrides)
+    if status is None or (folder / SETTINGS).parent.is_dir():  # else its settings could not even be composed
+        run = replace(
+            run,
+            metrics=files.read(METRICS, _read_metrics, {}),
+            environment=files.read(ENVIRONMENT, read_object, {}),
+            settings=files.read(SETTINGS, read_settings, Settings()),
+            history=files.read(HISTORY, pd.read_csv, None),
+        )
+        fingerprint = run.fingerprint if status is None or status.fingerprint is None else status.fingerprint
+        scored = files.read(PREDICTIONS, lambda path: read_scored(path, fingerprint), None)
+        run = replace(run, scored=scored)
     run = replace(run, status=_settle(folder, status, run.metrics))
-    scored = read("predictions.csv", lambda path: read_scored(path, run.fingerprint), None) if started else None
-    ended = run.status.status == FINISHED or run.metrics
-    return replace(run, scored=scored, notes=tuple(notes) if ended else tuple(n for n in notes if "cannot" in n))
+    # a run that did not get to its end lacks files for a reason
+    complete = run.status.status == FINISHED or run.metrics
+    return replace(run, notes=tuple(note for note in files.notes if complete or "cannot be read" in note))
 
 
 def read_scored(path: Path, fingerprint: str | None) -> Scored:
@@ -183,7 +187,7 @@ def read_scored(path: Path, fingerprint: str | None) -> Scored:
 def _is_training(run: RecordedRun) -> bool:
     """Whether a folder is that of a training, which a job of an `evaluate` sweep, with its own status, is not."""
     known = run.settings.values
-    told = any(key.startswith("optimizer.") for key in known) if known else (run.folder / FILE).is_file()
+    told = any(key.startswith("optimizer.") for key in known) if known else (run.folder / STATUS).is_file()
     return told or "monitored" in run.metrics
 
 
@@ -198,28 +202,21 @@ def _settle(folder: Path, status: Status | None, metrics: Mapping[str, Any]) -> 
     return status
 
 
-def _typed(folder: Path) -> tuple[str, ...]:
+def _read_overrides(folder: Path) -> tuple[str, ...]:
     try:
-        return tuple(map(str, yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))))
+        return tuple(map(str, yaml.safe_load((folder / OVERRIDES).read_text(encoding="utf-8"))))
     except (OSError, ValueError, TypeError, yaml.YAMLError):
         return ()
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:
-    content = _read_object(path)
+    content = read_object(path)
     numbers = [(key, content.get(key)) for key in NUMBERS]
     ends = content.get("accuracy_interval", [0, 1])
     numbers += [("accuracy_interval", end) for end in (ends if isinstance(ends, list) and len(ends) == 2 else [""])]
     for key, value in numbers:
         if value is not None and not isinstance(value, (int, float)):
             raise ValueError(f"{key} is no number")
-    return content
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError("it holds no JSON object")
     return content
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from fer_lightning.core.flatten import flatten
 from fer_lightning.core.former_names import TARGETS
 from fer_lightning.runs.config_hash import ELSEWHERE
 
@@ -59,7 +60,8 @@ def read_settings(path: Path) -> Settings:
         raise ValueError(f"it is no YAML: {error}") from error
     if not isinstance(tree, dict):
         raise ValueError("it holds no settings")
-    raw = {key: value for key, value in _flatten(tree) if not _is_apart(key)}
+    flat = {key: str(value) if isinstance(value, list) else value for key, value in flatten(tree).items()}
+    raw = {key: value for key, value in flat.items() if not _is_apart(key)}
     raw |= {key: TARGETS.get(str(raw[key]), raw[key]) for key in raw if key.endswith(TARGET)}
     sources = {key: match[1] for key, value in raw.items() if (match := LINK.fullmatch(str(value)))}
     links = {key: source for key, source in sources.items() if source in raw}
@@ -121,17 +123,9 @@ def identity(settings: Settings, keys: Sequence[str]) -> tuple[tuple[str, str], 
     return tuple(_comparable(settings.values.get(key)) for key in keys)
 
 
-def told(settings: Settings, keys: Sequence[str]) -> tuple[str, ...]:
-    """Return the values of these keys as text, a dash for what a run does not know."""
-    return tuple(show(key, settings.values[key]) if key in settings.values else "–" for key in keys)
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", str(value) if isinstance(value, list) else value
+def values_as_text(settings: Settings, keys: Sequence[str]) -> list[str]:
+    """Return the values of these keys as text, a dash for a key that the run does not know."""
+    return [show(key, settings.values[key]) if key in settings.values else "–" for key in keys]
 
 
 def _is_apart(key: str) -> bool:

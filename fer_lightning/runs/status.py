@@ -16,8 +16,8 @@ from fer_lightning import __version__
 from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.core.errors import DataError, DivergedError, StorageError, UserError, first_lines
 from fer_lightning.core.former_names import renamed
+from fer_lightning.runs.files import STATUS
 
-FILE = "status.json"
 RUNNING, FINISHED, PRUNED, FAILED, INTERRUPTED = "running", "finished", "pruned", "failed", "interrupted"
 STATES = (RUNNING, FINISHED, PRUNED, FAILED, INTERRUPTED)
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed", "cannot allocate memory")
@@ -69,7 +69,7 @@ class Status:
 def read_status(folder: Path) -> Status | None:
     """Return what a run folder says of itself; None where it says nothing that can be read."""
     try:
-        content = renamed(json.loads((folder / FILE).read_text(encoding="utf-8")))
+        content = renamed(json.loads((folder / STATUS).read_text(encoding="utf-8")))
         known = {item.name: content[item.name] for item in fields(Status) if item.name in content}
         status = Status(**{"status": content["status"], **known})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -86,7 +86,7 @@ def write_status(folder: Path, status: Status) -> None:
         OSError: it cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(folder / FILE) as new:
+    with atomic_write(folder / STATUS) as new:
         new.write_text(json.dumps(asdict(status), indent=2) + "\n", encoding="utf-8")
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from fer_lightning import __version__
 from fer_lightning.config.overrides import override_key
+from fer_lightning.runs.files import STATUS
 from fer_lightning.runs.lock import at_work
-from fer_lightning.runs.status import FILE, RUNNING, Status, read_status
+from fer_lightning.runs.status import RUNNING, Status, read_status
 
 ADDED = ("sweep.", "hydra.", "machine.jobs")  # overrides of a job that depend on how its sweep is run
 _LONGEST = 100  # characters of a folder's name, of which file systems take 255 bytes
@@ -95,7 +96,7 @@ class Jobs:
         """Return a folder that was made for such a job by a process that did not live to begin it."""
         taken = {job.folder for job in self.known}
         places = sorted(set(self.folder.glob("[0-9]*")) - taken, key=_number)
-        blank = (place for place in places if (place / ".hydra").is_dir() and not (place / FILE).exists())
+        blank = (place for place in places if (place / ".hydra").is_dir() and not (place / STATUS).exists())
         return next((place for place in blank if place.name == file_name(_number(place), label)), None)
 
     def _next(self) -> int:

@@ -18,7 +18,8 @@ from omegaconf import DictConfig
 from fer_lightning.config.overrides import quoted
 from fer_lightning.core.fast_imports import fast_imports
 from fer_lightning.runs.config_hash import identify
-from fer_lightning.runs.lock import LOCK, locked
+from fer_lightning.runs.files import LOCK, STATUS
+from fer_lightning.runs.lock import locked
 from fer_lightning.runs.status import FAILED, INTERRUPTED, RUNNING, Status, now, read_status, write_status
 from fer_lightning.sweeps.launchers import BASIC, FORKING, RAY, granted_cores, kind
 from fer_lightning.sweeps.oom_kills import memory_kills
@@ -29,7 +30,7 @@ from fer_lightning.system.resources import available_cores
 
 LOG = "output.log"
 ASKED_TO_END = (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes
-_KEPT = (".hydra", "status.json", LOCK, LOG)
+_KEPT = (".hydra", STATUS, LOCK, LOG)
 log = logging.getLogger(__name__)
 
 
@@ -150,9 +151,7 @@ def import_ahead(verb: str) -> None:
     """Import once, before the first fork, what every run of a verb needs."""
     with fast_imports():
         if verb == "train":
-            from fer_lightning.evaluation import (
-                write_results,  # noqa: F401
-            )
+            from fer_lightning.runs import results  # noqa: F401
             from fer_lightning.training import run  # noqa: F401
         else:
             from fer_lightning.training import evaluate_checkpoint  # noqa: F401

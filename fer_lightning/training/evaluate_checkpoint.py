@@ -15,11 +15,11 @@ from fer_lightning.core.errors import CheckpointError, ConfigError
 from fer_lightning.core.quiet_libraries import silence_libraries
 from fer_lightning.data.datamodule import ExpressionDataModule
 from fer_lightning.data.source import ImageRows
-from fer_lightning.evaluation import console
-from fer_lightning.evaluation.write_results import write_results
 from fer_lightning.models.checkpoint import data_facts, load_classifier, read_checkpoint, selection
 from fer_lightning.models.classifier import ExpressionClassifier
+from fer_lightning.runs import console
 from fer_lightning.runs.environment import write_environment
+from fer_lightning.runs.results import write_results
 from fer_lightning.runs.status import update_status
 from fer_lightning.system.machine import Machine
 from fer_lightning.training import build

@@ -81,10 +81,10 @@ class TrainingRun:
 
     def score(self) -> None:
         """Score the best weights on the reported split, write every file, print the table."""
-        from fer_lightning.evaluation import (
+        from fer_lightning.runs import (
             console,  # these two bring pandas and scikit-learn, for which training need not wait
         )
-        from fer_lightning.evaluation.write_results import write_results
+        from fer_lightning.runs.results import write_results
 
         facts = self._load_best()
         split = self.data.report_split if self.cfg.split == "auto" else self.cfg.split

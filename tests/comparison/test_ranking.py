@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fer_lightning.comparison import formatting
+from fer_lightning.comparison.comparison import Comparison
 from fer_lightning.comparison.pareto import find_unbeaten
 from fer_lightning.comparison.ranking import Group, rank
 from fer_lightning.comparison.seeds import average_seeds
+from fer_lightning.comparison.tables import ranking_table
 from fer_lightning.runs.read import RecordedRun, read_run
 
 WriteRun = Callable[..., Path]
@@ -40,8 +41,8 @@ def test_the_value_that_chose_the_checkpoint_ranks_and_the_test_score_never(make
     lucky = make_run("lucky", [True] * 10, value=0.6, split="test")
     (group,), unranked = rank([lucky, chosen])
     assert (names(group), unranked) == (["chosen", "lucky"], [])
-    assert any("ranks nothing" in remark for remark in group.notes)
-    assert any("the test images had no part in it" in remark for remark in group.notes)
+    assert any("ranks nothing" in note for note in group.notes)
+    assert any("the test images had no part in it" in note for note in group.notes)
 
 
 def test_a_loss_is_better_the_lower(make_run: MakeRun) -> None:
@@ -72,7 +73,7 @@ def test_validation_images_that_a_seed_cut_off_are_not_the_same_though_the_test_
         return [make_run(f"{splits}{at}", **options) for at, options in enumerate(told)]
 
     def unknown(group: Group) -> bool:
-        return any("is not known: their data.seed differs" in remark for remark in group.notes)
+        return any("is not known: their data.seed differs" in note for note in group.notes)
 
     assert len(rank(runs(["one", "two"]))[0]) == 2
     (same,), _ = rank(runs(["one", "one"]))
@@ -103,15 +104,15 @@ def test_a_run_without_predictions_joins_where_nothing_speaks_against_it(make_ru
     groups, _ = rank(runs)
     assert [names(group) for group in groups] == [["bare", "whole"], ["elsewhere"]]
     assert groups[0].differences == (None, None)
-    assert any("on trust of what else is known: bare" in remark for remark in groups[0].notes)
+    assert any("on trust of what else is known: bare" in note for note in groups[0].notes)
 
 
 def test_replaced_pixels_are_noticed_and_other_sizes_are_not(make_run: MakeRun) -> None:
     first = make_run("first")
     (group,), _ = rank([first, make_run("larger", fingerprint="other", settings={"data.image_size": 96})])
-    assert not any("replaced?" in remark for remark in group.notes)
+    assert not any("replaced?" in note for note in group.notes)
     (group,), _ = rank([first, make_run("replaced", fingerprint="other")])
-    assert any("were files replaced?" in remark for remark in group.notes)
+    assert any("were files replaced?" in note for note in group.notes)
 
 
 def test_the_best_of_many_is_called_optimistic_with_a_command_that_can_be_pasted(
@@ -119,9 +120,9 @@ def test_the_best_of_many_is_called_optimistic_with_a_command_that_can_be_pasted
 ) -> None:
     folder = "1_model=vgg16,seed=2"
     (group,), _ = rank([make_run(folder, value=0.9), make_run("other", value=0.8)])
-    (remark,) = group.notes
-    assert "best of 2 runs on the images that chose it is optimistic" in remark
-    words = shlex.split(remark.partition(": python ")[2])
+    (note,) = group.notes
+    assert "best of 2 runs on the images that chose it is optimistic" in note
+    words = shlex.split(note.partition(": python ")[2])
     assert words[2] == f"ckpt_path='{tmp_path}/{folder}/checkpoints/best.ckpt'"  # in quotes for Hydra too
     assert words[3:] == ["data.root=/faces", "split=test"]
     (alone,), _ = rank([make_run("alone")])
@@ -134,12 +135,12 @@ def test_seeds_are_averaged_as_scipy_does(make_run: MakeRun) -> None:
     runs.append(make_run("other", value=0.7, settings={"seed": 1, "optimizer.lr": 0.01}))
     groups, _ = rank(runs)
     best, seeds = average_seeds(groups, ["optimizer.lr", "seed"])
-    assert (best.mean, best.deviation, best.interval, best.told) == (pytest.approx(0.7), None, None, ("0.01",))
+    assert (best.mean, best.deviation, best.interval) == (pytest.approx(0.7), None, None)
     sample = np.array([*values.values()])
     expected = stats.t.interval(0.95, 2, loc=sample.mean(), scale=stats.sem(sample))
     assert (len(seeds.runs), seeds.mean, seeds.deviation) == (3, pytest.approx(0.61), pytest.approx(0.03))
     assert seeds.interval == pytest.approx(expected)
-    assert seeds.images == 1
+    assert seeds.image_sets == 1
 
 
 def test_runs_that_agree_do_not_make_an_interval_of_no_width(make_run: MakeRun) -> None:
@@ -166,8 +167,9 @@ def test_what_else_a_sweep_optimised_is_weighed(make_run: MakeRun) -> None:
     assert group.objectives == ["latency", "parameters"]
     assert [run.name for run in group.unbeaten] == ["accurate", "small", "fast", "twin"]
     assert any("optimise latency and parameters too" in said and said.endswith(": 1, 3, 4, 5.") for said in group.notes)
-    assert "latency" in formatting.heading(group, {})
-    assert [cells[3] for cells in formatting.rows(group, {})] == ["9 ms", "9.5 ms", "9.5 ms", "1 ms", "1 ms", "–"]
+    table = ranking_table(Comparison((group,), (), {}, (), "", ()), group)
+    assert table.headings[3] == "latency"
+    assert [cells[3] for cells in table.rows] == ["9 ms", "9.5 ms", "9.5 ms", "1 ms", "1 ms", "–"]
     (plain,), _ = rank([make_run("a"), make_run("b")])
     assert (plain.objectives, plain.unbeaten) == ([], [])
 
@@ -194,11 +196,11 @@ def test_seeds_that_also_chose_the_images_are_averaged_and_counted(make_run: Mak
     groups, _ = rank(runs)
     assert len(groups) == 2
     (seeds,) = average_seeds(groups, ["seed"])
-    assert (len(seeds.runs), seeds.images) == (2, 2)
+    assert (len(seeds.runs), seeds.image_sets) == (2, 2)
 
 
 def test_the_best_mean_of_a_loss_is_the_lowest(make_run: MakeRun) -> None:
     told = {"monitor": "val/loss", "mode": "min"}
     runs = [make_run(f"{at}", value=at, settings={**told, "optimizer.lr": at}) for at in (0.5, 0.3, 0.4)]
     found = average_seeds(rank(runs)[0], ["optimizer.lr"])
-    assert [item.told for item in found] == [("0.3",), ("0.4",), ("0.5",)]
+    assert [item.mean for item in found] == [0.3, 0.4, 0.5]

@@ -13,8 +13,8 @@ from filelock import FileLock
 
 from fer_lightning.comparison.comparison import compare, tabulate
 from fer_lightning.core.errors import DataError
+from fer_lightning.runs.files import LOCK
 from fer_lightning.runs.find import find_runs
-from fer_lightning.runs.lock import LOCK
 from fer_lightning.runs.read import read_run, read_runs
 
 WriteRun = Callable[..., Path]
@@ -80,7 +80,12 @@ def test_what_is_missing_or_damaged_becomes_a_note(tmp_path: Path, write_run: Wr
     (folder / ".hydra" / "config.yaml").write_bytes(b"\xff\xfe")
     run = read_run(folder, "run")
     notes = " | ".join(run.notes)
-    for part in ("no history.csv", "predictions.csv cannot", "environment.json cannot", "config.yaml cannot be read"):
+    for part in (
+        "history.csv is missing",
+        "predictions.csv cannot",
+        "environment.json cannot",
+        "config.yaml cannot be read",
+    ):
         assert part in notes
     assert run.ranked
     assert run.scored is None

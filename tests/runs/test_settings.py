@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_lightning.runs.settings import Settings, differing, identity, read_settings, short_names, show, told
+from fer_lightning.runs.settings import Settings, differing, identity, read_settings, short_names, show, values_as_text
 
 
 def read(folder: Path, text: str) -> Settings:
@@ -63,7 +63,7 @@ def test_what_a_choice_of_class_brings_along_is_left_out_until_somebody_changes_
     other = Settings({**sgd.values, "optimizer.momentum": 0.5})
     assert differing([adam, sgd, other]) == [*keys, "optimizer.momentum"]
     assert short_names(keys) == {"optimizer._target_": "optimizer", "optimizer.lr": "lr"}
-    assert told(sgd, keys) == ("SGD", "0.1")
+    assert values_as_text(sgd, keys) == ["SGD", "0.1"]
 
 
 def test_a_key_that_an_older_version_lacked_counts_as_null() -> None:

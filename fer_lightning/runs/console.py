@@ -1,4 +1,4 @@
-"""What a program says at its end: a table of results and the paths of what it wrote."""
+"""What a program prints at its end: a table of results and the paths of what it wrote."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from fer_lightning.evaluation.report import name_score
+from fer_lightning.evaluation.score_name import name_score
+from fer_lightning.runs.files import BEST_CHECKPOINT, LAST_CHECKPOINT, METRICS, PREDICTIONS, REPORT
 
 
 def print_results(metrics: dict[str, Any], folder: Path) -> None:
-    """Print the verdict as a table, what was scored, and where the files are.
+    """Print the results as a table, what was scored, and where the files are.
 
     Args:
         metrics: as in `metrics.json`.
         folder: of the run.
     """
-    console = Console()
+    console = Console(highlight=False)
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("class")
     for name in ("precision", "recall", "F1", "ROC-AUC", "images"):
@@ -26,19 +27,18 @@ def print_results(metrics: dict[str, Any], folder: Path) -> None:
     for name, row in metrics["per_class"].items():
         scores = (_number(row[key]) for key in ("precision", "recall", "f1", "roc_auc"))
         table.add_row(name, *scores, f"{row['support']:,}")
-    console.print(f"\n[bold]{headline(metrics)}[/bold]\n", highlight=False)
+    console.print(f"\n[bold]{headline(metrics)}[/bold]\n")
     console.print(table)
-    console.print()
-    console.print(name_score(metrics)[1], highlight=False)
-    console.print(f"\nwritten to {folder}", highlight=False, soft_wrap=True)
-    for name in ("report.html", "metrics.json", "predictions.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+    console.print(f"\n{name_score(metrics)[1]}")
+    console.print(f"\nwritten to {folder}", soft_wrap=True)
+    for name in (REPORT, METRICS, PREDICTIONS, BEST_CHECKPOINT, LAST_CHECKPOINT):
         if (folder / name).exists():
-            console.print(f"  {name}", highlight=False)
-    console.print(f"\ntensorboard --logdir {folder}" if (folder / "tensorboard").exists() else "", highlight=False)
+            console.print(f"  {name}")
+    console.print(f"\ntensorboard --logdir {folder}" if (folder / "tensorboard").exists() else "")
 
 
 def headline(metrics: dict[str, Any]) -> str:
-    """One line: which split, accuracy in percent with its interval, macro-F1."""
+    """Return two lines: which split, accuracy in percent with its interval; macro-F1 and others."""
     low, high = (f"{100 * bound:.1f}" for bound in metrics["accuracy_interval"])
     accuracy = f"{100 * metrics['accuracy']:.2f} % (95 % interval {low}–{high})"
     others = ", ".join(

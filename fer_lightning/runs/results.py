@@ -1,0 +1,95 @@
+"""From the predictions table to the result files of a run folder: predictions, metrics, figures and the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fer_lightning.core.atomic_write import atomic_write
+from fer_lightning.core.errors import DataError
+from fer_lightning.evaluation.figures import plot_confusion, plot_curves, save
+from fer_lightning.evaluation.galleries import plot_gallery, plot_mistakes
+from fer_lightning.evaluation.metrics import classification_report, compute_metrics
+from fer_lightning.evaluation.report import ScoredRun, render_report
+from fer_lightning.runs.files import (
+    CLASS_REPORT,
+    ENVIRONMENT,
+    HISTORY,
+    METRICS,
+    PREDICTIONS,
+    REPORT,
+    SETTINGS,
+    RunFiles,
+    read_object,
+)
+
+PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+
+
+def write_results(table: pd.DataFrame, images: np.ndarray | None, folder: Path, **facts: Any) -> dict[str, Any]:
+    """Write the predictions, metrics, figures and report of a table.
+
+    Args:
+        table: predictions table of n rows.
+        images: uint8 `(n, C, H, W)`, or what indexes like it; None leaves out the galleries of faces.
+        folder: of the run; `history.csv` in it becomes curves.
+        facts: what the numbers are about, stored with them; `name_score` says which it reads.
+
+    Returns:
+        what `metrics.json` holds.
+    """
+    metrics = {**facts, **compute_metrics(table)}
+    table.to_csv(folder / PREDICTIONS, index=False, float_format="%.9g")
+    classification_report(table).to_csv(folder / CLASS_REPORT)
+    (folder / METRICS).write_text(json.dumps(metrics, indent=2) + "\n")
+    save(plot_confusion(table), folder / "confusion_matrix.png")
+    if images is not None:
+        save(plot_gallery(table, images), folder / "predictions.png")
+        save(plot_mistakes(table, images), folder / "mistakes.png")
+    if (folder / HISTORY).is_file():
+        save(plot_curves(pd.read_csv(folder / HISTORY), best_epoch=facts.get("epoch")), folder / "curves.png")
+    write_report(folder)
+    return metrics
+
+
+def write_report(folder: Path | str) -> Path:
+    """Write `report.html` into a run folder, from whatever of its files is there, and return its path.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"report: no run folder {folder}; give the folder that holds {METRICS}")
+    page = render_report(read_scored_run(folder))
+    with atomic_write(folder / REPORT) as new:
+        new.write_text(page, encoding="utf-8")
+    return folder / REPORT
+
+
+def read_scored_run(folder: Path) -> ScoredRun:
+    """Read everything in a run folder that a report shows; its notes name what is missing or damaged."""
+    files = RunFiles(folder)
+    no_figure = b""
+    pictures = [(path.stem, files.read(path.name, _read_png, no_figure)) for path in sorted(folder.glob("*.png"))]
+    return ScoredRun(
+        folder.resolve().name,
+        metrics=files.read(METRICS, read_object, {}),
+        environment=files.read(ENVIRONMENT, read_object, {}),
+        per_class=files.read(CLASS_REPORT, pd.read_csv, None),
+        history=files.read(HISTORY, pd.read_csv, None),
+        config=files.read(SETTINGS, lambda path: path.read_text(encoding="utf-8"), None),
+        figures=tuple(picture for picture in pictures if picture[1]),
+        notes=tuple(files.notes),
+    )
+
+
+def _read_png(path: Path) -> bytes:
+    data = path.read_bytes()
+    if not (data.startswith(PNG_START) and data.endswith(PNG_END)):
+        raise ValueError("it is no complete PNG")
+    return data
