@@ -18,7 +18,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from fer_lightning.benchmarks.windows import memory
-from fer_lightning.data.cache.build import ImageFile, Loaded
+from fer_lightning.data.cache.build import DecodedImages, ImageFile
 from fer_lightning.data.cache.file_snapshot import take_snapshot
 from fer_lightning.data.cache.image_cache import open_cache
 from fer_lightning.data.cache.table_index import TableIndex
@@ -49,7 +49,7 @@ def generate(root: str, cache_dir: str, counts: Mapping[str, int], image_size: i
     table = _list_images(Path(root), counts)
     snapshot = take_snapshot(table)
     sizes = {"image_size": image_size, "channels": channels, "cache_dir": Path(cache_dir)}
-    open_cache(table, state=snapshot.key, load=_draw_images, **sizes)  # type: ignore[arg-type]
+    open_cache(table, state=snapshot.key, decode=_draw_images, **sizes)  # type: ignore[arg-type]
     index = TableIndex(Path(cache_dir), Path(root), "folders", aliases=None, code_order=None)
     index.save(table, snapshot, seen, began)
 
@@ -95,11 +95,11 @@ def _list_images(root: Path, counts: Mapping[str, int]) -> ImageTable:
     )
 
 
-def _draw_images(table: ImageTable, shape: tuple[int, int, int, int], dest: Path, **_: Any) -> Loaded:
+def _draw_images(table: ImageTable, shape: tuple[int, int, int, int], dest: Path, **_: Any) -> DecodedImages:
     """Write noise in the place of decoded images; the digests are drawn, too, and tell of no twins."""
     rng, step = np.random.default_rng(0), max(1, BLOCK // math.prod(shape[1:]))
     with ImageFile(dest, shape) as file:
         for first in range(0, len(table), step):
             block = (min(step, len(table) - first), *shape[1:])
             file.write(first, rng.integers(0, 256, block, dtype=np.uint8))
-    return Loaded(rng.integers(0, 2**64, len(table), dtype=np.uint64), failures={}, unopened=set())
+    return DecodedImages(rng.integers(0, 2**64, len(table), dtype=np.uint64), failures={}, unopened=set())

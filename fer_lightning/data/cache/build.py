@@ -22,17 +22,17 @@ from fer_lightning.system.resources import available_cores
 
 _CHUNK_BYTES = 1 << 20  # of decoded images that a thread collects before it writes
 
-Read = Callable[[int], np.ndarray]
-"""Row of the table -> image (C, H, W), uint8; DecodeError says why not."""
+Reader = Callable[[int], np.ndarray]
+"""Row of the table -> image (C, H, W), uint8; raises DecodeError with the reason."""
 
 
-class Loaded(NamedTuple):
-    """What became of the N images of a table.
+class DecodedImages(NamedTuple):
+    """The result of decoding N images.
 
     Attributes:
         digests: (N,), uint64, of the decoded pixels.
-        failures: row -> reason, of what could not be decoded.
-        unopened: rows of those that the system did not hand over; it may do so the next time, the file unchanged.
+        failures: row -> reason, of images that could not be decoded.
+        unopened: rows of files that could not be opened; the next attempt may succeed though the file is unchanged.
     """
 
     digests: np.ndarray
@@ -40,21 +40,21 @@ class Loaded(NamedTuple):
     unopened: set[int]
 
 
-class _Unopened(DecodeError):
-    """There are no bytes to decode."""
+class _UnopenedError(DecodeError):
+    """The file could not be read."""
 
 
-def load_images(
+def decode_table(
     table: ImageTable, shape: tuple[int, int, int, int], dest: Path, *, progress: bool, workers: int | None
-) -> Loaded:
-    """Decode a table into a file.
+) -> DecodedImages:
+    """Decode the images of a table into a file.
 
     Args:
         table: of N images.
         shape: (N, C, H, W) of the result.
         dest: the .npy file, uint8.
         progress: show a bar on stderr.
-        workers: threads; None for one a core. Most of the work is OpenCV's, which does without Python's lock.
+        workers: threads; None for one per core. Most of the work is done in OpenCV, without Python's lock.
 
     Raises:
         OSError: `dest` cannot be written.
@@ -64,34 +64,40 @@ def load_images(
     read = _csv_reader(table, image_shape) if table.source == "csv" else _file_reader(table, image_shape)
     step = max(1, min(256, _CHUNK_BYTES // math.prod(image_shape)))
     digests, failures, unopened = np.zeros(count, dtype=np.uint64), dict[int, str](), set[int]()
-    with ImageFile(dest, shape) as file, _bar(progress) as bar:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with ImageFile(dest, shape) as file, Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
         task = bar.add_task("decoding images", total=count)
 
-        def load_one(row: int, image: np.ndarray) -> None:
+        def decode_row(row: int, image: np.ndarray) -> None:
             try:
                 image[:] = read(row)
                 digests[row] = _digest(image)
             except DecodeError as error:
                 failures[row] = str(error)
-                if isinstance(error, _Unopened):
+                if isinstance(error, _UnopenedError):
                     unopened.add(row)
                 digests[row] = _digest(str(table.paths[row]).encode("utf-8", "surrogateescape"))
 
-        def load(first: int) -> None:
+        def decode_block(first: int) -> None:
             block = np.zeros((min(step, count - first), *image_shape), dtype=np.uint8)
             for row, image in enumerate(block, start=first):
-                load_one(row, image)
+                decode_row(row, image)
             file.write(first, block)
             bar.advance(task, len(block))
 
-        _for_each(load, range(0, count, step), available_cores() if workers is None else workers)
-    return Loaded(digests, dict(sorted(failures.items())), unopened)
+        pool = ThreadPoolExecutor(available_cores() if workers is None else workers, thread_name_prefix="decode")
+        try:
+            for _ in pool.map(decode_block, range(0, count, step)):
+                pass  # raises the first error of a thread
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return DecodedImages(digests, dict(sorted(failures.items())), unopened)
 
 
 class ImageFile:
     """A .npy file (N, C, H, W), uint8, that threads write in pieces.
 
-    Written and not mapped, so that a full disk is an error that can be told and unwritten pages do not count as memory.
+    Written rather than mapped, so that a full disk raises an error and unwritten pages do not count as memory.
     """
 
     def __init__(self, path: Path, shape: tuple[int, int, int, int]) -> None:
@@ -106,27 +112,18 @@ class ImageFile:
         self._file.close()
 
     def write(self, first: int, images: np.ndarray) -> None:
-        """Put images (M, C, H, W) at row `first`."""
+        """Write images (M, C, H, W) at row `first`."""
         with self._lock:
             self._file.seek(self._begin + first * self._image_bytes)
-            self._file.write(images)
+            self._file.write(images.data)
 
 
 def _digest(content: np.ndarray | bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+    data = content if isinstance(content, bytes) else content.data
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
-def _for_each(work: Callable[[int], None], items: range, workers: int) -> None:
-    """Call `work` for every item; the first error, or Ctrl-C, stops the rest."""
-    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="decode")
-    try:
-        for _ in pool.map(work, items):
-            pass
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _file_reader(table: ImageTable, image_shape: tuple[int, int, int]) -> Read:
+def _file_reader(table: ImageTable, image_shape: tuple[int, int, int]) -> Reader:
     root, paths, (channels, image_size, _) = os.path.abspath(table.root), table.paths, image_shape
 
     def read(row: int) -> np.ndarray:
@@ -134,16 +131,15 @@ def _file_reader(table: ImageTable, image_shape: tuple[int, int, int]) -> Read:
             with open(f"{root}/{paths[row]}", "rb", buffering=0) as file:
                 data = file.read()
         except OSError as error:
-            raise _Unopened(f"cannot be opened: {error.strerror or error}") from error
+            raise _UnopenedError(f"cannot be opened: {error.strerror or error}") from error
         return decode_image(data, image_size, channels)
 
     return read
 
 
-def _csv_reader(table: ImageTable, image_shape: tuple[int, int, int]) -> Read:
-    """The table names data rows as "fer2013.csv#17"."""
-    names = {path.rpartition("#")[0] for path in table.paths}
-    pixels = {name: read_csv_pixels(table.root / name) for name in names}
+def _csv_reader(table: ImageTable, image_shape: tuple[int, int, int]) -> Reader:
+    """Return a reader of paths such as "fer2013.csv#17", data row 17."""
+    pixels = {name: read_csv_pixels(table.root / name) for name in {path.rpartition("#")[0] for path in table.paths}}
     channels, image_size, _ = image_shape
 
     def read(row: int) -> np.ndarray:
@@ -151,8 +147,3 @@ def _csv_reader(table: ImageTable, image_shape: tuple[int, int, int]) -> Read:
         return fit_image(pixels[name][int(place)], image_size, channels)
 
     return read
-
-
-def _bar(shown: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not shown)

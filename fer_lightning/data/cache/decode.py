@@ -1,8 +1,8 @@
-"""The bytes of an image file as the pixels that the network sees.
+"""Decode image files into the pixels that the network sees.
 
-The same picture gives the same pixels whichever way it is stored without loss: grey, colour, opaque alpha, palette,
-16 bit, CMYK or turned by its EXIF tag. OpenCV decodes plain JPEG and PNG, which is nearly everything, in a third of
-Pillow's time; Pillow decodes the rest, and says what is wrong with what cannot be decoded.
+The same picture gives the same pixels in every lossless encoding: grey, colour, opaque alpha, palette, 16 bit, CMYK or
+rotated by its EXIF tag. OpenCV decodes plain JPEG and PNG, nearly all files, in a third of Pillow's time; Pillow
+decodes the rest, and its errors say what is wrong with a damaged file.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# What OpenCV ignores in a PNG: a transparent colour, animation, and three ways of telling how it is turned.
+# PNG chunks that OpenCV ignores: a transparent colour, animation, and three encodings of the orientation.
 _PNG_EXTRAS = (b"tRNS", b"acTL", b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 _PNG_WITH_ALPHA = (4, 6)
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 but for tables and reserved markers
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 without tables and reserved markers
 _SIXTEEN_BIT = 65535
 
 
 class DecodeError(ValueError):
-    """These bytes are no picture, or not a whole one; the message is the reason."""
+    """The data is not a complete image; the message is the reason."""
 
 
 def decode_image(data: bytes, image_size: int, channels: int) -> np.ndarray:
     """Decode, turn upright and resize one image.
 
     Args:
-        data: a file's content; the format is told by it, not by a name. Of an animation, the first frame.
+        data: a file's content, which determines the format. Of an animation, the first frame is used.
         image_size: height and width of the result, pixels; the sides are scaled independently.
-        channels: 1 for grey, 3 for red, green, blue. What is transparent turns white.
+        channels: 1 for grey, 3 for red, green, blue. Transparent parts become white.
 
     Returns:
         (C, H, W), uint8.
@@ -42,12 +42,12 @@ def decode_image(data: bytes, image_size: int, channels: int) -> np.ndarray:
     """
     if not data:
         raise DecodeError("empty file (0 bytes)")
-    picture = _decode_plain(data)
+    picture = _decode_by_opencv(data) if _is_plain_jpeg(data) or _is_plain_png(data) else None
     return fit_image(_decode_any(data) if picture is None else picture, image_size, channels)
 
 
 def fit_image(picture: np.ndarray, image_size: int, channels: int) -> np.ndarray:
-    """Resize a picture and give it the channels that are asked for.
+    """Resize a picture and convert its channels.
 
     Args:
         picture: (H, W) grey or (H, W, 3) red, green, blue, uint8.
@@ -58,7 +58,7 @@ def fit_image(picture: np.ndarray, image_size: int, channels: int) -> np.ndarray
         (C, H, W), uint8.
     """
     if picture.ndim == 3 and (picture[..., :1] == picture[..., 1:]).all():
-        picture = picture[..., 0]  # grey stored as colour: resized as grey, it cannot differ by rounding
+        picture = picture[..., 0]  # grey stored as colour: resized as grey, to round the same way
     if picture.ndim == 3 and channels == 1:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     if picture.shape[:2] != (image_size, image_size):
@@ -70,15 +70,10 @@ def fit_image(picture: np.ndarray, image_size: int, channels: int) -> np.ndarray
     return np.ascontiguousarray(picture.transpose(2, 0, 1))
 
 
-def _decode_plain(data: bytes) -> np.ndarray | None:
-    """Return (H, W) or (H, W, 3) red, green, blue of a file that OpenCV decodes rightly, else None."""
-    return _decode_by_opencv(data) if _is_plain_jpeg(data) or _is_plain_png(data) else None
-
-
 def _decode_by_opencv(data: bytes) -> np.ndarray | None:
     _silence_opencv()
     try:
-        picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_ANYCOLOR)  # turns by the EXIF tag
+        picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_ANYCOLOR)  # rotates by the EXIF tag
     except cv2.error:  # such as a picture larger than OpenCV allows
         return None
     if picture is None or picture.ndim == 2:
@@ -87,9 +82,9 @@ def _decode_by_opencv(data: bytes) -> np.ndarray | None:
 
 
 def _is_plain_jpeg(data: bytes) -> bool:
-    """Tell whether this is a whole JPEG, grey or YCbCr.
+    """Return whether this is a complete JPEG, grey or YCbCr.
 
-    Older OpenCV fills up what is missing from a file that was cut short; CMYK it converts its own way.
+    Older versions of OpenCV pad a truncated file, and OpenCV converts CMYK differently from Pillow.
     """
     if data[:3] != b"\xff\xd8\xff":
         return False
@@ -98,16 +93,16 @@ def _is_plain_jpeg(data: bytes) -> bool:
         marker = data[at + 1]
         if marker in _JPEG_FRAMES:
             components = data[at + 9]
-        if marker == 0xDA:  # start of scan: pixels follow, and in them no end-of-image marker but the true one
+        if marker == 0xDA:  # start of scan: an end-of-image marker after it is genuine
             return components in (1, 3) and data.find(b"\xff\xd9", at) > 0
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return False
 
 
 def _is_plain_png(data: bytes) -> bool:
-    """Tell whether this is an undamaged PNG in which the pixels are all there is.
+    """Return whether this is an undamaged PNG without chunks that OpenCV ignores.
 
-    The check sums are looked at here because libpng would write its complaints to the terminal.
+    Check sums are verified here because libpng would print its own messages to the terminal.
     """
     if data[:8] != b"\x89PNG\r\n\x1a\n" or len(data) < 33 or data[25] in _PNG_WITH_ALPHA:
         return False
@@ -118,7 +113,7 @@ def _is_plain_png(data: bytes) -> bool:
         end = at + 8 + int.from_bytes(view[at : at + 4], "big")
         if zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
             return False
-        if view[at + 4 : at + 8] == b"IEND":
+        if bytes(view[at + 4 : at + 8]) == b"IEND":
             return True
         at = end + 4
     return False
@@ -135,10 +130,10 @@ def _decode_any(data: bytes) -> np.ndarray:
             opened.load()
             return _flatten(ImageOps.exif_transpose(opened))
     except UnidentifiedImageError:
-        picture = _decode_by_opencv(data)  # knows a few formats more, such as TIFF with 16 bits a colour
+        picture = _decode_by_opencv(data)  # knows a few more formats, such as TIFF with 16 bits per colour
         if picture is not None:
             return picture
-        raise DecodeError(f"no image that can be read: it starts with {data[:16]!r}") from None
+        raise DecodeError(f"not an image of a known format: it starts with {data[:16]!r}") from None
     except DecodeError:
         raise
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error, zlib.error …
@@ -149,7 +144,7 @@ def _flatten(image: Image.Image) -> np.ndarray:
     """Return an image of any mode as 8-bit grey (H, W) or colour (H, W, 3) on white."""
     if image.mode == "F":
         raise DecodeError("its pixels are floating-point numbers without a known range; save it with 8 or 16 bits")
-    if image.mode.startswith("I"):  # 16 bits, which some versions of Pillow hold in 32
+    if image.mode.startswith("I"):  # 16 bits, which some versions of Pillow store in 32
         wide = np.asarray(image)
         if wide.min() < 0 or wide.max() > _SIXTEEN_BIT:
             raise DecodeError("its pixels have 32 bits; save it with 8 or 16 bits")
@@ -163,6 +158,6 @@ def _flatten(image: Image.Image) -> np.ndarray:
 
 @functools.cache
 def _silence_opencv() -> None:
-    """Keep OpenCV from writing its own opinion of broken files to the terminal: we report them."""
+    """Keep OpenCV from printing about broken files: we report them."""
     module = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # before and after OpenCV 4.12
     module.setLogLevel(0)

@@ -1,12 +1,12 @@
-"""Decode once: images as one array of bytes on disk, mapped into memory.
+"""The decoded images of a data set: one array of bytes on disk, mapped into memory.
 
     <cache_dir>/<fingerprint>/    images.npy, digests.npy, cache.json: one data set at one size, named by its content
-    <cache_dir>/keys/<key>        which fingerprint the files on disk had in this state
-    <cache_dir>/building-<key>/   half-made; nobody opens it
+    <cache_dir>/keys/<key>        the fingerprint that belongs to this state of the files on disk
+    <cache_dir>/building-<key>/   an unfinished build; never opened
 
-The state of the files (place, names, sizes, times of change; see `changes`) finds the folder without reading one of
-them, unless some could not be opened: then the next run tries again. A build ends with a rename, so that a folder is
-whole or not there; what a killed build leaves behind is swept by the next one.
+The state of the files (location, names, sizes, times of change; see `file_snapshot`) leads to the folder without
+opening a file, unless some could not be opened: then the next run tries again. A build ends with a rename, so a folder
+is complete or absent; the next build removes what a killed one left.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ from fer_lightning.data.layouts.file_state import state_of
 from fer_lightning.data.table.image_table import ImageTable
 
 if TYPE_CHECKING:
-    from fer_lightning.data.cache.build import Loaded
+    from fer_lightning.data.cache.build import DecodedImages
 
 _FORMAT = 1  # raise it when the same file decodes to other pixels than before
-_PATIENCE = 1.0  # seconds after which a process that waits for another says so
+_PATIENCE = 1.0  # seconds that a process waits for another before it logs so
+
+Decode = Callable[..., "DecodedImages"]
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +50,11 @@ class ImageCache:
 
     Attributes:
         path: the cache's folder.
-        images: (N, C, H, W), uint8, a read-only memory map; a row of it a row of the table. `images.read_rows` reads
-            many without mapping them.
-        digests: (N,), uint64, of the decoded pixels: equal for pixel-identical images. A failed row is nobody's twin.
-        failures: row -> reason, of what could not be decoded; those images are 0.
-        fingerprint: hex, of pixels, relative paths, size and channels; not of where the files lie or how old they are.
+        images: (N, C, H, W), uint8, a read-only memory map in the order of the table; `read_rows` reads many without
+            mapping them.
+        digests: (N,), uint64, of the decoded pixels: equal for pixel-identical images; unique for a failed row.
+        failures: row -> reason, of images that could not be decoded; their pixels are 0.
+        fingerprint: hex, of pixels, relative paths, size and channels; independent of the files' location and age.
         built: whether this call decoded.
     """
 
@@ -73,21 +75,21 @@ def open_cache(
     progress: bool = True,
     workers: int | None = None,
     state: str | None = None,
-    load: Callable[..., Loaded] | None = None,
+    decode: Decode | None = None,
 ) -> ImageCache:
-    """Open the decoded images of a table, decoding them first where that has not been done.
+    """Open the decoded images of a table, decoding them first if necessary.
 
-    Any number of processes may call this at once: one decodes, the others wait for it.
+    Several processes may call this at once: one decodes, the others wait.
 
     Args:
         table: as it was read, before classes are selected.
         image_size: height and width, pixels.
         channels: 1 for grey, 3 for red, green, blue.
-        cache_dir: folder of all caches, made if need be. It may be deleted at any time.
+        cache_dir: folder of all caches, created if missing; may be deleted at any time.
         progress: show a bar on stderr.
-        workers: threads that decode; None for one a core.
-        state: key of the table's `changes.Snapshot`, where it is known; None takes one.
-        load: what writes the pixels, called as `loading.load_images` is; None for that, which decodes the files.
+        workers: threads that decode; None for one per core.
+        state: key of the table's `Snapshot` if known.
+        decode: writes the pixels, called as `build.decode_table`, which is the default.
 
     Raises:
         DataError: `cache_dir` cannot be written, or there is no room in it.
@@ -102,11 +104,15 @@ def open_cache(
     cache = _find(cache_dir, key, table, shape)
     if cache is not None:
         return cache
+    if decode is None:
+        from fer_lightning.data.cache import build  # imports OpenCV, not needed above
+
+        decode = build.decode_table
     try:
-        with _alone_in(cache_dir):
-            cache = _find(cache_dir, key, table, shape)  # built by the process that was waited for
+        with _locked(cache_dir):
+            cache = _find(cache_dir, key, table, shape)  # built by the process that held the lock
             if cache is None:
-                cache = _build(cache_dir, key, table, shape, load, progress=progress, workers=workers)
+                cache = _build(cache_dir, key, table, shape, decode, progress=progress, workers=workers)
             return cache
     except OSError as error:
         raise DataError(
@@ -123,14 +129,14 @@ def _find(cache_dir: Path, key: str, table: ImageTable, shape: tuple[int, ...]) 
     cache = _open(cache_dir / fingerprint, shape, built=False)
     if cache is None or not cache.failures:
         return cache
-    # a file that was mended since, in place, is what the user was told to see to, so here none goes unnoticed
+    # The user was asked to repair these files, so each is checked, whether or not it is among the watched ones.
     _, decoded = state_of(cache_dir / "keys" / key)
     states = (state_of(table.root / file_of(table, table.paths[row])) for row in cache.failures)
     return None if any(changed > decoded for _, changed in states) else cache
 
 
 def _open(path: Path, shape: tuple[int, ...], *, built: bool) -> ImageCache | None:
-    """Return the cache in a folder, or None where somebody has removed or damaged it."""
+    """Return the cache in a folder, or None where it is missing or damaged."""
     try:
         facts = json.loads((path / "cache.json").read_text())
         images, digests = map_images(path), np.load(path / "digests.npy")
@@ -143,8 +149,8 @@ def _open(path: Path, shape: tuple[int, ...], *, built: bool) -> ImageCache | No
 
 
 @contextlib.contextmanager
-def _alone_in(cache_dir: Path) -> Iterator[None]:
-    """Hold the lock of a cache folder; the system gives it back when its holder is killed."""
+def _locked(cache_dir: Path) -> Iterator[None]:
+    """Hold the lock of a cache folder; the system releases it if the process is killed."""
     (cache_dir / "keys").mkdir(parents=True, exist_ok=True)
     lock = FileLock(cache_dir / ".lock")
     try:
@@ -163,45 +169,42 @@ def _build(
     key: str,
     table: ImageTable,
     shape: tuple[int, ...],
-    load: Callable[..., Loaded] | None,
+    decode: Decode,
     **options: Any,
 ) -> ImageCache:
-    """Decode into a folder of its own, then give it its name. Needs the lock."""
-    if load is None:
-        from fer_lightning.data.cache.build import load_images as load  # brings OpenCV, which a warm cache does without
-
+    """Decode into a temporary folder, then rename it. The caller holds the lock."""
     for left_over in cache_dir.glob("building-*"):
         shutil.rmtree(left_over, ignore_errors=True)
     building = cache_dir / f"building-{key}"
     building.mkdir()
     start = time.perf_counter()
     try:
-        loaded = load(table, shape, building / FILE_NAME, **options)
-        fingerprint = _fingerprint(table, shape, loaded)
-        np.save(building / "digests.npy", loaded.digests)
-        facts = {"fingerprint": fingerprint, "shape": shape, "failures": loaded.failures, "data": table.explanation}
+        decoded = decode(table, shape, building / FILE_NAME, **options)
+        fingerprint = _fingerprint(table, shape, decoded)
+        np.save(building / "digests.npy", decoded.digests)
+        facts = {"fingerprint": fingerprint, "shape": shape, "failures": decoded.failures, "data": table.explanation}
         (building / "cache.json").write_text(json.dumps(facts, indent=1))
         cache = _publish(building, cache_dir / fingerprint, shape)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    # a file that could not be opened may open the next time and look the same, so this state leads nowhere
-    if not loaded.unopened:
+    # A file that could not be opened may open next time, its size and time unchanged: do not record this state.
+    if not decoded.unopened:
         with atomic_write(cache_dir / "keys" / key) as new:
             new.write_text(fingerprint)
     log.info("decoded %s images in %.1f s into %s", f"{len(table):,}", time.perf_counter() - start, cache.path)
     return cache
 
 
-def _fingerprint(table: ImageTable, shape: tuple[int, ...], loaded: Loaded) -> str:
-    digest = hashlib.blake2b(json.dumps([*shape, *loaded.failures.items()]).encode(), digest_size=16)
+def _fingerprint(table: ImageTable, shape: tuple[int, ...], decoded: DecodedImages) -> str:
+    digest = hashlib.blake2b(json.dumps([*shape, *decoded.failures.items()]).encode(), digest_size=16)
     for piece in table.paths.joined(b"\0"):
         digest.update(piece)
-    digest.update(loaded.digests.astype("<u8", copy=False))
+    digest.update(decoded.digests.astype("<u8", copy=False).data)
     return digest.hexdigest()
 
 
 def _publish(building: Path, path: Path, shape: tuple[int, ...]) -> ImageCache:
-    """Rename a finished build, unless the same content is there already, decoded from files elsewhere."""
+    """Rename a finished build, unless a folder with the same content exists, decoded from a copy of the files."""
     cache = _open(path, shape, built=True)
     if cache is None:
         shutil.rmtree(path, ignore_errors=True)  # damaged

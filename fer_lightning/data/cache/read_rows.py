@@ -1,4 +1,4 @@
-"""The images of a cache's folder: mapped into memory to look at a few, read by position to train on many."""
+"""Reading from a cache's images.npy: mapped into memory for a few images, read by position for many."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +15,13 @@ FILE_NAME = "images.npy"
 
 
 class MappedImages(np.ndarray):
-    """A memory map (N, C, H, W), uint8, that pickles as its path: a loader worker maps the file again."""
+    """A memory map (N, C, H, W), uint8, that is pickled as its path: a loader worker maps the file again."""
 
-    folder: Path | None = None  # of the whole; None for a part or a copy
+    folder: Path | None = None  # None for a slice or a copy
     begin = 0  # of the pixels, in bytes
-    descriptor = -1  # of the open file, which can be read on even when somebody deletes the cache
+    descriptor = -1  # of the open file, readable even after the cache is deleted
 
-    def __reduce_ex__(self, protocol: int) -> tuple:  # type: ignore[override]
+    def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
         if self.folder is None:
             return np.asarray(self).__reduce_ex__(protocol)
         return map_images, (self.folder,)
@@ -45,8 +46,8 @@ def map_images(folder: Path) -> np.ndarray:
 def read_rows(images: np.ndarray, rows: np.ndarray | Sequence[int]) -> np.ndarray:
     """Return a copy of some images, uint8 (n, C, H, W), in the order of `rows`.
 
-    Equal to `images[rows]`, and memory does not grow with the data: of a map every page that was touched, and fifteen
-    around it, count as memory of the process, so that a shuffled epoch of 7 GB would in the end take 7 GB.
+    Equal to `images[rows]`, but memory does not grow with the data: every touched page of a map, and the fifteen around
+    it, counts as memory of the process, so a shuffled epoch of a 7 GB file would take 7 GB.
 
     Args:
         images: an array, or what `map_images` returns, here or in a worker process.
@@ -58,22 +59,22 @@ def read_rows(images: np.ndarray, rows: np.ndarray | Sequence[int]) -> np.ndarra
     """
     rows = np.asarray(rows, dtype=np.int64)
     if not isinstance(images, MappedImages) or images.folder is None or images.descriptor < 0:
-        return np.array(images[rows], subok=False)
+        return np.array(images[rows])
     if rows.size and not 0 <= rows.min() <= rows.max() < len(images):
         raise IndexError(f"rows from {rows.min()} to {rows.max()} of {len(images)} images")
     result = np.empty((len(rows), *images.shape[1:]), dtype=np.uint8)
-    size, buffer = int(np.prod(images.shape[1:])), memoryview(result.reshape(-1))
-    breaks = np.flatnonzero(np.diff(rows) != 1) + 1  # neighbours are read together
+    size, buffer = int(np.prod(images.shape[1:])), result.reshape(-1).data
+    breaks = np.flatnonzero(np.diff(rows) != 1) + 1  # adjacent rows are read together
     for first, stop in pairwise([0, *breaks.tolist(), len(rows)] if len(rows) else []):
         _read_into(buffer[first * size : stop * size], images.descriptor, images.begin + int(rows[first]) * size)
     return result
 
 
 def pixel_statistics(images: np.ndarray, rows: np.ndarray, most: int = 4096) -> tuple[list[float], list[float]]:
-    """Return mean and deviation of each channel, 0…1, over at most `most` evenly chosen of these rows."""
+    """Return mean and deviation of each channel, 0…1, over at most `most` evenly spaced rows of these."""
     chosen = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
     total, squares, count = 0.0, 0.0, 0
-    for some in np.array_split(chosen, -(-len(chosen) // 64)):  # 4096 large images would not fit the memory
+    for some in np.array_split(chosen, -(-len(chosen) // 64)):  # 4096 large images might not fit in memory
         pixels = read_rows(images, some)
         total = total + pixels.sum((0, 2, 3), dtype=np.uint64)
         squares = squares + np.square(pixels, dtype=np.uint16).sum((0, 2, 3), dtype=np.uint64)
@@ -84,7 +85,7 @@ def pixel_statistics(images: np.ndarray, rows: np.ndarray, most: int = 4096) -> 
 
 
 def _read_into(buffer: memoryview, descriptor: int, position: int) -> None:
-    """Fill a buffer from one place of a file; the system may hand over less than was asked for."""
+    """Fill a buffer from one position of a file; a read may return fewer bytes than requested."""
     while len(buffer):
         count = os.preadv(descriptor, [buffer], position)
         if count == 0:

@@ -1,4 +1,4 @@
-"""The expressions: their canonical order, the spellings that users' folders carry, the number codes of known files."""
+"""The expressions: canonical names and order, accepted spellings, number codes of known files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ CodeOrder = Literal["fer2013", "alphabetical"]
 CODE_ORDERS: dict[CodeOrder, tuple[str, ...]] = {"fer2013": FER2013_CODES, "alphabetical": EMOTIONS}
 """The values of `data.code_order` and what each number then means."""
 
-# Nothing that needs a guess belongs here: whoever has a folder `bored` says `data.aliases={bored: …}`.
-# contempt is the known eighth class of FER+, CK+ and AffectNet; it is no member of EMOTIONS.
+# Only unambiguous spellings: a folder `bored` needs `data.aliases={bored: …}`.
+# contempt is the eighth class of FER+, CK+ and AffectNet; it is not in EMOTIONS.
 _SPELLINGS: dict[str, str] = {
     "angry": "angry anger angers angryness angriness an",
     "disgust": "disgust disgusts disgusted disgusting disgrace di",
@@ -34,7 +34,7 @@ ALIASES: dict[str, str] = {spelling: name for name, spellings in _SPELLINGS.item
 
 
 def fold(name: str) -> str:
-    """Return `name` without case, blanks and punctuation, the form in which names are compared.
+    """Return `name` without case, blanks and punctuation, for comparing names.
 
     >>> fold(" Very-Happy_")
     'veryhappy'
@@ -43,13 +43,13 @@ def fold(name: str) -> str:
 
 
 def canonical(name: str, aliases: Mapping[str, str] | None = None) -> str | None:
-    """Return the class that a spelling stands for, or None where it would take a guess.
+    """Return the class that a spelling stands for, or None where it is unknown.
 
-    Case, blanks and punctuation do not count, nor do digits in front (`0_angry`, `1-fear`); digits alone mean nothing.
+    Case, blanks, punctuation and leading digits (`0_angry`, `1-fear`) are ignored; a number alone is unknown.
 
     Args:
         name: A folder name or a word from a configuration.
-        aliases: The user's own spellings, asked first. A value that is no known spelling is a class of its own.
+        aliases: The user's own spellings, which take precedence; an unknown value is a class of its own.
 
     >>> canonical("Suprise"), canonical("0_Angry"), canonical("bored"), canonical("bored", {"bored": "neutral"})
     ('surprise', 'angry', None, 'neutral')

@@ -1,4 +1,4 @@
-"""One row an image: what every layout is read into, and how its classes are chosen, merged and checked."""
+"""The table that every layout is read into, one row per image; its classes are selected, merged and checked here."""
 
 from __future__ import annotations
 
@@ -19,22 +19,21 @@ SPLITS: tuple[str, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class ImageTable:
-    """The images of one data set, listed and not yet opened.
+    """The images of one data set; listed, not opened.
 
     Attributes:
-        root: Folder that `paths` start from: the one that holds the data set, wrappers taken off.
+        root: Folder that `paths` are relative to: the one that holds the data set, without wrapper folders.
         source: "folders", "csv" or "synthetic".
         paths: (N,) str, posix path relative to `root`, or "fer2013.csv#17" (data row 17, from 0).
-        labels: (N,) the smallest unsigned integers that count `classes`, into them.
+        labels: (N,) unsigned integers of the smallest type that fits, indices into `classes`.
         splits: (N,) str: "train", "validation", "test", or "" where the download gives none.
         classes: Class names, canonical ones first and in canonical order, then others alphabetically.
-        explanation: One line that tells the user what was recognised.
+        explanation: What was recognised, one line.
         rows: (N,) int64, the row in the unselected table, which is the row in the cache.
-        notes: One-line notes, such as a second copy that was left out.
-        empty: (split, class) pairs that have a folder without an image in it.
+        notes: One line each, such as a second copy that was left out.
+        empty: (split, class) pairs whose folder holds no image.
 
-    `paths` and `splits` may be given as any column of str. They are kept as `PathColumn` and `CategoricalColumn`, which
-    take few bytes a row and are indexed and compared like arrays of str.
+    `paths` and `splits` may be given as any column of str; they are stored as `PathColumn` and `CategoricalColumn`.
     """
 
     root: Path
@@ -61,7 +60,7 @@ class ImageTable:
         return len(self.paths)
 
     def counts(self) -> dict[str, np.ndarray]:
-        """Return images a class, (K,) int64, for each split that is present, in the order of `SPLITS`."""
+        """Return images per class, (K,) int64, for each split that is present, in the order of `SPLITS`."""
         return {
             split: np.bincount(self.labels[self.splits == split], minlength=len(self.classes))
             for split in (*SPLITS, "")
@@ -86,20 +85,20 @@ def select_classes(
 ) -> ImageTable:
     """Merge classes, keep some of them, and check that every split has images of each.
 
-    Every reader of a table that trains or scores goes through here, also with None and None: this is where classes that
-    differ between splits are found, because only the classes that are used have to agree.
+    Call it before training or scoring even with None and None: it is what checks that the splits have the same classes,
+    which only the selected classes must.
 
     Args:
         table: A table as it was read.
         classes: Classes to keep, in the order wanted, named as they are after the merge, in any known spelling;
-            None keeps all, in the order of the table.
-        merge: New class to those that it takes in, for example {"negative": ["angry", "sad"]}; None merges nothing.
+            None keeps all.
+        merge: New class to the classes merged into it, for example {"negative": ["angry", "sad"]}.
 
     Returns:
-        A table with labels into the new classes and fewer rows, in the same order; `rows` keeps the rows of the cache.
+        A table with labels into the new classes and fewer rows, in the same order; `rows` still points into the cache.
 
     Raises:
-        ConfigError: An unknown class, one that is merged twice, or fewer than two classes left.
+        ConfigError: An unknown class, one that is merged twice, or fewer than two classes are left.
         DataError: A split has no image of a class, or the data set has fewer than two classes.
     """
     if classes is None and merge is None:
@@ -112,7 +111,7 @@ def select_classes(
         kept = tuple(dict.fromkeys(_known_class(name, present, becomes) for name in _as_list(classes, "data.classes")))
     if len(kept) < 2:
         raise ConfigError(
-            f"data.classes and data.merge leave {' and '.join(kept) or 'no class'}, and a classifier needs two; "
+            f"data.classes and data.merge leave {' and '.join(kept) or 'no class'}, but a classifier needs two; "
             f"classes of the data set: {', '.join(table.classes)}"
         )
     code = np.array([kept.index(becomes[name]) if becomes[name] in kept else -1 for name in table.classes])
@@ -160,38 +159,38 @@ def _merged_names(classes: Sequence[str], merge: Mapping[str, Sequence[str]] | N
     for target, sources in merge.items():
         members = _as_list(sources, f"data.merge.{target}")
         if not members:
-            raise ConfigError(f"data.merge.{target} is empty: name the classes that it takes in, {list(classes)}")
+            raise ConfigError(f"data.merge.{target} is empty: name classes to merge, some of {list(classes)}")
         for member in members:
             name = _known_class(member, classes, {}, key=f"data.merge.{target}")
             if name in taken:
-                raise ConfigError(f"data.merge takes {name} into both {taken[name]} and {target}: keep one")
+                raise ConfigError(f"data.merge merges {name} into both {taken[name]} and {target}: keep one")
             taken[name] = becomes[name] = str(target)
     return becomes
 
 
 def _as_list(names: Sequence[str], key: str) -> list[str]:
-    # A lone word is a sequence of letters: data.classes=happy would otherwise ask for the classes h, a, p, p and y.
+    # A str is a sequence too: data.classes=happy would otherwise mean the classes h, a, p, p and y.
     if isinstance(names, str) or not isinstance(names, Iterable):
-        raise ConfigError(f"{key}={names} is no list: type {key}=[{names},…]")
+        raise ConfigError(f"{key}={names} is not a list: type {key}=[{names},…]")
     return [str(name) for name in names]
 
 
 def _known_class(name: str, classes: Sequence[str], becomes: Mapping[str, str], key: str = "data.classes") -> str:
-    """Return the class that a word of the configuration means."""
+    """Return the class that a name in the configuration means."""
     if name in classes:
         return name
     meaning = canonical(name)
     if meaning is not None and meaning in classes:
         return meaning
     for merged in (name, meaning):
-        if merged in becomes:
-            raise ConfigError(f"{key} names {name}, which data.merge takes into {becomes[merged]}: name that class")
+        if merged is not None and merged in becomes:
+            raise ConfigError(f"{key} names {name}, which data.merge merges into {becomes[merged]}: name that class")
     hint = did_you_mean(name, classes) or f"; classes of the data set: {', '.join(classes)}"
-    raise ConfigError(f"{key} names {name}, which is no class of the data set{hint}")
+    raise ConfigError(f"{key} names {name}, which is not a class of the data set{hint}")
 
 
 def _check_classes(table: ImageTable) -> None:
-    """Raise DataError where a split lacks a class, or where there is nothing to tell apart."""
+    """Raise DataError where a split lacks a class, or where there are fewer than two classes."""
     counts = table.counts()
     lacking = []
     for split, per_class in counts.items():
@@ -202,9 +201,9 @@ def _check_classes(table: ImageTable) -> None:
     if lacking:
         shared = np.all([per_class > 0 for per_class in counts.values()], axis=0)
         complete = [name for name, has in zip(table.classes, shared, strict=True) if has]
-        cure = f"or use the classes that are complete: data.classes=[{','.join(complete)}]" if len(complete) > 1 else ""
+        hint = f"or use the classes that are complete: data.classes=[{','.join(complete)}]" if len(complete) > 1 else ""
         what = "classes differ between the splits" if len(counts) > 1 else "a class is empty"
-        raise DataError(f"{table.root}: {what}: {'; '.join(lacking)}. Add images, {cure}".rstrip(", "))
+        raise DataError(f"{table.root}: {what}: {'; '.join(lacking)}. Add images, {hint}".rstrip(", "))
     if len(table.classes) < 2:
         raise DataError(
             f"{table.root}: only one class, {', '.join(table.classes)}; "

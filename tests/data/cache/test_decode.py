@@ -197,8 +197,8 @@ def huge_png() -> bytes:
     ("data", "reason"),
     [
         (b"", "empty file"),
-        (b"<html>not found</html>", "no image"),
-        (b"\x00" * 500, "no image"),
+        (b"<html>not found</html>", "not an image"),
+        (b"\x00" * 500, "not an image"),
         (b"\xff\xd8\xff", "image"),
         (encode(GREY, "JPEG")[:-300], "truncated"),
         (encode(COLOUR, "JPEG", progressive=True)[:-700], "truncated"),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fer_lightning.core.errors import DataError
-from fer_lightning.data.cache.build import Loaded
+from fer_lightning.data.cache.build import DecodedImages
 from fer_lightning.data.cache.decode import decode_image
 from fer_lightning.data.cache.image_cache import ImageCache, open_cache
 from fer_lightning.data.layouts.recognize import read_layout
@@ -131,7 +131,7 @@ def test_unreadable_files_become_failures(tree: Path, tmp_path: Path) -> None:
     broken = {
         "train/fear/cut.png": (whole[: len(whole) // 2], "damaged"),
         "train/fear/empty.jpg": (b"", "0 bytes"),
-        "train/fear/page.jpg": (b"<html>", "no image"),
+        "train/fear/page.jpg": (b"<html>", "not an image"),
         "train/fear/also empty.jpg": (b"", "0 bytes"),
     }
     for name, (content, _) in broken.items():
@@ -255,11 +255,11 @@ def test_mended_csv_whose_name_holds_a_hash(tmp_path: Path) -> None:
     file = (tmp_path / "faces/fer2013.csv").rename(tmp_path / "faces/fer#2013.csv")
     table, failures = read_layout(file), [{0: "damaged"}, {}]
 
-    def load(table: ImageTable, shape: tuple[int, ...], path: Path, **_: object) -> Loaded:
+    def decode(table: ImageTable, shape: tuple[int, ...], path: Path, **_: object) -> DecodedImages:
         np.save(path, np.zeros(shape, dtype=np.uint8))
-        return Loaded(np.arange(len(table), dtype=np.uint64), failures.pop(0), set())
+        return DecodedImages(np.arange(len(table), dtype=np.uint64), failures.pop(0), set())
 
-    options = {"image_size": 24, "channels": 1, "cache_dir": tmp_path / "cache", "state": "one", "load": load}
+    options = {"image_size": 24, "channels": 1, "cache_dir": tmp_path / "cache", "state": "one", "decode": decode}
     assert len(open_cache(table, **options).failures) == 1  # type: ignore[arg-type]
     assert not open_cache(table, **options).built  # type: ignore[arg-type]
     os.utime(file, (2**31, 2**31))
