@@ -1,7 +1,7 @@
-"""Drawn faces: the data set that is always there, and small trees in every layout for tests and documentation.
+"""Drawn faces: a data set that needs no download, and small trees in every layout for tests and documentation.
 
-The faces are easy for people, hard for a linear model on pixels (they move, turn, change skin, hair and light) and
-learnt by a small convolutional network within a minute. A score on them says that the program works, no more.
+The faces are easy for people, hard for a linear model on pixels (position, rotation, skin, hair and light vary) and
+learnt by a small convolutional network within a minute. A score on them only shows that the program works.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 
 from fer_lightning.core.errors import DataError
-from fer_lightning.data.synthetic.face_parameters import Dice
+from fer_lightning.data.synthetic.face_parameters import RandomStream
 from fer_lightning.data.synthetic.faces import draw_face
+from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
 from fer_lightning.data.table.emotions import EMOTIONS, FER2013_CODES
 from fer_lightning.data.table.image_table import SPLITS, ImageTable
 
@@ -37,17 +38,17 @@ _TREES: dict[str, dict[str, Sequence[str]]] = {
     "wrapped": {"train": ["archive/train/{name}/{n}"], "validation": ["archive/validation/{name}/{n}"]},
     "flat": {"train": ["{Name}/{name}_{n}"]},
 }
-_TABLES = {  # header as in the download, and where the three values stand in it
+_TABLES = {  # file, header as in the download, and which of the three values each column holds
     "csv": ("fer2013.csv", ("emotion", "pixels", "Usage"), (0, 1, 2)),
     "icml": ("icml_face_data.csv", ("emotion", " Usage", " pixels"), (0, 2, 1)),
 }
 
 
 def draw_faces(labels: np.ndarray, *, image_size: int, channels: int, seed: int) -> np.ndarray:
-    """Draw one face a label; each is a function of its label, its position and `seed` alone.
+    """Draw one face per label; each is a function of its label, its position and `seed` alone.
 
     Args:
-        labels: (N,) integers into `EMOTIONS`.
+        labels: (N,) indices into `EMOTIONS`.
         image_size: height and width, pixels, 16 or more.
         channels: 1 for grey, 3 for red, green, blue: the same pictures.
         seed: 0 or more.
@@ -56,7 +57,7 @@ def draw_faces(labels: np.ndarray, *, image_size: int, channels: int, seed: int)
         (N, C, H, W), uint8.
 
     Raises:
-        ValueError: a label is out of range, or there is no such picture.
+        ValueError: an argument is out of range.
     """
     labels = np.asarray(labels)
     if labels.size and not 0 <= labels.min() <= labels.max() < len(EMOTIONS):
@@ -66,7 +67,7 @@ def draw_faces(labels: np.ndarray, *, image_size: int, channels: int, seed: int)
     images = np.empty((len(labels), image_size, image_size, channels), dtype=np.uint8)
     for position, label in enumerate(labels.tolist()):
         rng = np.random.Generator(np.random.Philox(key=(seed, position)))
-        picture = draw_face(EMOTIONS[label], rng, 2 * image_size)  # drawn large and shrunk: fine lines stay lines
+        picture = draw_face(EMOTIONS[label], rng, 2 * image_size)  # drawn large and shrunk, to keep fine lines
         picture = cv2.resize(picture, (image_size, image_size), interpolation=cv2.INTER_AREA)
         if channels == 1:
             picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None]
@@ -76,15 +77,15 @@ def draw_faces(labels: np.ndarray, *, image_size: int, channels: int, seed: int)
 
 def _photograph(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Blur a picture (H, W, C) uint8, light it from one side and add noise, as a poor camera would."""
-    dice, side = Dice(rng, 8), len(picture)
-    sigma = dice.between(0.0, 0.8) * side / 48
-    if sigma > 0.3 * side / 48:  # less cannot be seen
+    stream, side = RandomStream(rng, 8), len(picture)
+    sigma = stream.between(0.0, 0.8) * side / 48
+    if sigma > 0.3 * side / 48:  # less is invisible
         picture = cv2.GaussianBlur(picture, (0, 0), sigma).reshape(picture.shape)
-    slope = dice.between(0.0, 0.5) * np.exp(2j * np.pi * dice.between(0.0, 1.0))
+    slope = stream.between(0.0, 0.5) * np.exp(2j * np.pi * stream.between(0.0, 1.0))
     ramp = np.linspace(-1.0, 1.0, side, dtype=np.float32)
-    gain = dice.between(0.7, 1.15) * (1.0 + float(slope.real) * ramp[:, None] + float(slope.imag) * ramp)
-    noise = dice.between(1.0, 7.0) * rng.standard_normal((side, side, 1), dtype=np.float32)
-    return np.clip(picture * gain[..., None] + (noise + dice.between(-15.0, 15.0)), 0.0, 255.0).astype(np.uint8)
+    gain = stream.between(0.7, 1.15) * (1.0 + float(slope.real) * ramp[:, None] + float(slope.imag) * ramp)
+    noise = stream.between(1.0, 7.0) * rng.standard_normal((side, side, 1), dtype=np.float32)
+    return np.clip(picture * gain[..., None] + (noise + stream.between(-15.0, 15.0)), 0.0, 255.0).astype(np.uint8)
 
 
 def synthetic_table(
@@ -131,9 +132,9 @@ def synthetic_table(
     table = ImageTable(
         root=Path("drawn-faces"),
         source="synthetic",
-        paths=np.array([f"{s}/{classes[k]}/{n}" for s, k, n in zip(splits, labels, numbers, strict=True)], dtype=str),
+        paths=PathColumn.of(f"{s}/{classes[k]}/{n}" for s, k, n in zip(splits, labels, numbers, strict=True)),
         labels=labels,
-        splits=splits,
+        splits=CategoricalColumn.of(splits, (*SPLITS, "")),
         classes=tuple(classes),
         explanation=f"drawn faces (synthetic), not photographs: {drawn} images, {len(classes)} classes",
         rows=np.arange(len(labels), dtype=np.int64),
@@ -144,12 +145,12 @@ def synthetic_table(
 def write_tree(
     dest: Path, *, layout: str, per_class: int, image_size: int = 48, seed: int = 0, suffix: str = ".png"
 ) -> None:
-    """Write drawn faces as users find real ones on their disks.
+    """Write drawn faces in one of the layouts that users download.
 
     Args:
         dest: folder to write into.
-        layout: `train_validation`, `train_test`, `official` (split told by file names), `nested` (with a second copy
-            inside itself), `wrapped` (one folder too high), `flat` (no splits), `csv` (fer2013.csv) or `icml`
+        layout: `train_validation`, `train_test`, `official` (split in the file names), `nested` (with a second copy
+            inside), `wrapped` (one folder too high), `flat` (no splits), `csv` (fer2013.csv) or `icml`
             (icml_face_data.csv).
         per_class: images of each class in each split.
         image_size: height and width, pixels.

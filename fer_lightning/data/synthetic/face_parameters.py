@@ -1,15 +1,15 @@
-"""A drawn person and an expression as a few numbers; `faces.py` turns them into a picture."""
+"""The numbers that describe a drawn person and an expression; `faces.py` draws them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 Colour = tuple[float, float, float]  # red, green, blue, 0 to 255
 
-# What each expression does to a face: (low, high) in halves of a face's width or as a share of 1; 0 where not named.
+# Each expression as (low, high) of its controls, in half face widths or as a fraction; other controls are 0.
 # After the action units of Ekman and Friesen, Facial Action Coding System (1978), exaggerated as in cartoons.
 EXPRESSIONS: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "angry": {
@@ -44,18 +44,18 @@ EXPRESSIONS: Mapping[str, Mapping[str, tuple[float, float]]] = {
     },
 }  # fmt: skip
 CONTROLS = sorted({control for expression in EXPRESSIONS.values() for control in expression})
-FAINTEST = 0.55  # an expression is shown at this share of its strength or more
+WEAKEST = 0.55  # fraction of full strength at which an expression is drawn at least
 
 _SKINS = np.array([(250, 222, 200), (236, 190, 155), (205, 150, 110), (150, 100, 70), (105, 70, 52)], dtype=np.float64)
 _HAIRS = np.array([(35, 28, 25), (80, 55, 35), (150, 105, 55), (215, 180, 115), (170, 80, 40), (175, 170, 168)])
 _IRISES = ((60.0, 40.0, 25.0), (45.0, 30.0, 20.0), (70.0, 110.0, 80.0), (80.0, 125.0, 155.0))
 
 
-class Dice:
-    """Uniform draws from one generator, used in the order of the code."""
+class RandomStream:
+    """A fixed number of uniform draws from a generator, consumed in order."""
 
     def __init__(self, rng: np.random.Generator, draws: int) -> None:
-        self._draws = iter(rng.random(draws).tolist())  # one call for all: forty times the speed of one call each
+        self._draws: Iterator[float] = iter(rng.random(draws).tolist())  # one call is 40 times faster than one per draw
 
     def between(self, low: float, high: float) -> float:
         return low + (high - low) * next(self._draws)
@@ -70,19 +70,20 @@ class Dice:
         return np.array([255.0 * self.between(low, high) for _ in range(3)])
 
     def blend(self, table: np.ndarray) -> np.ndarray:
-        """Return a row (3,) of `table` (N, 3), or what lies between two neighbours."""
-        row, share = divmod(self.between(0.0, len(table) - 1), 1.0)
-        return table[int(row)] * (1.0 - share) + table[int(row) + 1] * share
+        """Return a mixture (3,) of two adjacent rows of `table` (N, 3)."""
+        row, weight = divmod(self.between(0.0, len(table) - 1), 1.0)
+        mixture: np.ndarray = table[int(row)] * (1.0 - weight) + table[int(row) + 1] * weight
+        return mixture
 
 
-def shade(colour: np.ndarray, share: float = 1.0) -> Colour:
-    """Return `colour` (3,) made darker (`share` below 1) or lighter, as OpenCV wants it."""
-    return tuple(np.minimum(colour * share, 255.0).tolist())
+def shade(colour: np.ndarray, factor: float = 1.0) -> Colour:
+    """Return `colour` (3,) times a factor, as a tuple for OpenCV."""
+    return tuple(np.minimum(colour * factor, 255.0).tolist())
 
 
 @dataclass(frozen=True)
-class Person:
-    """What stays when the expression changes; lengths in halves of the face's width."""
+class FaceParameters:
+    """What does not depend on the expression; lengths in half face widths."""
 
     skin: np.ndarray
     hair: np.ndarray
@@ -101,32 +102,35 @@ class Person:
     glasses: bool
 
     @classmethod
-    def random(cls, dice: Dice) -> Person:
-        skin, hair = dice.blend(_SKINS), _HAIRS[dice.below(len(_HAIRS))]
+    def random(cls, stream: RandomStream) -> FaceParameters:
+        skin, hair = stream.blend(_SKINS), _HAIRS[stream.below(len(_HAIRS))]
         return cls(
             skin=skin,
             hair=hair,
-            hairdo=dice.below(4),
-            iris=_IRISES[dice.below(len(_IRISES))],
-            eye_gap=dice.between(0.37, 0.46),
-            eye_width=dice.between(0.18, 0.23),
-            eye_size=dice.between(0.9, 1.15),
-            brow_height=dice.between(0.26, 0.32),
-            brow_width=dice.between(0.025, 0.05),
-            brow_colour=shade(np.minimum(hair, 0.75 * skin), dice.between(0.45, 0.8)),  # always seen against the skin
-            mouth_y=dice.between(0.57, 0.67),
-            mouth_size=dice.between(0.9, 1.1),
-            lip_width=dice.between(0.035, 0.07),
-            beard=dice.chance(0.1),
-            glasses=dice.chance(0.15),
+            hairdo=stream.below(4),
+            iris=_IRISES[stream.below(len(_IRISES))],
+            eye_gap=stream.between(0.37, 0.46),
+            eye_width=stream.between(0.18, 0.23),
+            eye_size=stream.between(0.9, 1.15),
+            brow_height=stream.between(0.26, 0.32),
+            brow_width=stream.between(0.025, 0.05),
+            brow_colour=shade(
+                np.minimum(hair, 0.75 * skin), stream.between(0.45, 0.8)
+            ),  # always visible against the skin
+            mouth_y=stream.between(0.57, 0.67),
+            mouth_size=stream.between(0.9, 1.1),
+            lip_width=stream.between(0.035, 0.07),
+            beard=stream.chance(0.1),
+            glasses=stream.chance(0.15),
         )
 
 
-def show(emotion: str, dice: Dice) -> dict[str, float]:
-    """Return a value for every control of a face that shows `emotion`, strongly or faintly."""
-    calm, moved = (
-        dict.fromkeys(CONTROLS, 0.0) | {control: dice.between(*limits) for control, limits in EXPRESSIONS[name].items()}
+def sample_controls(emotion: str, stream: RandomStream) -> dict[str, float]:
+    """Return a value for every control of a face with an expression of random strength."""
+    neutral, full = (
+        dict.fromkeys(CONTROLS, 0.0)
+        | {control: stream.between(*limits) for control, limits in EXPRESSIONS[name].items()}
         for name in ("neutral", emotion)
     )
-    strength = dice.between(FAINTEST, 1.0)
-    return {control: calm[control] + strength * (moved[control] - calm[control]) for control in CONTROLS}
+    strength = stream.between(WEAKEST, 1.0)
+    return {key: neutral[key] + strength * (full[key] - neutral[key]) for key in CONTROLS}

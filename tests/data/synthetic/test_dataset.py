@@ -61,7 +61,7 @@ def test_no_two_faces_are_alike() -> None:
     assert len(np.unique(images.reshape(50, -1), axis=0)) == 50
 
 
-def test_no_person_needs_more_draws_than_there_are() -> None:
+def test_no_face_needs_more_draws_than_there_are() -> None:
     for seed in range(300):
         draw_face(EMOTIONS[seed % 7], np.random.default_rng(seed), 24)
 
