@@ -55,7 +55,7 @@ def run_suites(cfg: DictConfig, overrides: Sequence[str] = (), flags: Sequence[s
     folder, rows = Path(cfg.output_dir), list[Row]()
     with _unwinding_on_sigterm(), tempfile.TemporaryDirectory(prefix="fer_benchmark_") as place:
         bench = Bench(cfg, tuple(overrides), tuple(flags), Path(place), facts={}).prepared()
-        for line in (*bench.facts["remarks"], bench.facts["machine"]["why"]):
+        for line in (*bench.facts["remarks"], bench.facts["machine"]["summary"]):
             log.info(line)
         try:
             for suite in dict.fromkeys(cfg.suite):
@@ -78,7 +78,7 @@ def _report(rows: list[Row], bench: Bench, folder: Path) -> None:
     machine = bench.facts["machine"]
     environment = describe_environment(machine=machine, data=bench.facts["fingerprint"])
     options = {"window": bench.cfg.window, "windows": bench.cfg.windows}
-    write_rows(rows, folder, machine["why"], environment=environment, **options)
+    write_rows(rows, folder, machine["summary"], environment=environment, **options)
     print_rows(rows)
     print(f"\nwritten to {folder}: benchmark.json, benchmark.md")
 

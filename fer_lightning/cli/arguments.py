@@ -11,7 +11,7 @@ from fer_lightning.cli.resume import MULTIRUN, continue_run, continue_sweep
 from fer_lightning.config.overrides import override_key, quoted
 from fer_lightning.config.trainer_arguments import unlisted_arguments
 from fer_lightning.core.errors import ConfigError
-from fer_lightning.system.resources import is_task
+from fer_lightning.system.resources import is_slurm_task
 
 # flags of Hydra whose value is the next word
 VALUED = ("--config-dir", "--config-name", "--config-path", "--cfg", "--package", "-cd", "-cn", "-cp", "-c", "-p")
@@ -44,7 +44,7 @@ def complete(verb: str, typed: Sequence[str], positional: str | None, *, swept: 
         if not swept:
             raise ConfigError(f"fer_lightning.{verb} runs once: type it without -m")
         for variable in ("TORCHELASTIC_RUN_ID", "LOCAL_RANK"):
-            if is_task() or variable in os.environ:
+            if is_slurm_task() or variable in os.environ:
                 raise ConfigError("a sweep (-m) starts the ranks of its jobs itself: type it without torchrun or srun")
         if verb == "train" and "split" not in map(override_key, arguments):
             arguments.append("split=validation")  # a sweep selects, and what selects must not see the test split

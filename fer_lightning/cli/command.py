@@ -100,10 +100,11 @@ def run_task(task: str | Task, cfg: DictConfig) -> Any:
     """
     with fast_imports():  # torch and Lightning, which a mistyped key should not wait for
         check_config(cfg)
-        if isinstance(task, str):
-            module, _, function = task.partition(":")
-            task = getattr(importlib.import_module(f"fer_lightning.{module}"), function)
-    return task(cfg)
+        if not isinstance(task, str):
+            return task(cfg)
+        module, _, name = task.partition(":")
+        function = getattr(importlib.import_module(f"fer_lightning.{module}"), name)
+    return function(cfg)
 
 
 class _Verb:

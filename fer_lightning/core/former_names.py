@@ -10,7 +10,7 @@ KEYS = {"begun": "started"}
 # `_target_`s of configurations before 0.2
 TARGETS = {
     "fer_lightning.data.augmentation.Augmentation": "fer_lightning.data.augmentation.spec.Augmentation",
-    "fer_lightning.machine.settle": "fer_lightning.system.machine.settle",
+    "fer_lightning.machine.settle": "fer_lightning.system.machine.resolve_machine",
     "fer_lightning.sharding.ShardedStrategy": "fer_lightning.training.fsdp.ShardedStrategy",
 }
 

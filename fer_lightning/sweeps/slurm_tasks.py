@@ -11,7 +11,7 @@ from pathlib import Path
 from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.runs.lock import at_work
 from fer_lightning.sweeps.process import run_anew
-from fer_lightning.system.resources import is_task
+from fer_lightning.system.resources import is_slurm_task
 
 PLAN = ".tasks.json"
 INTERVAL, GRACE = 0.2, 60.0  # seconds; what a rank may take to end after the first has
@@ -19,7 +19,7 @@ INTERVAL, GRACE = 0.2, 60.0  # seconds; what a rank may take to end after the fi
 
 def task() -> int | None:
     """Return which of several tasks of a SLURM step this is; None where there are not several."""
-    return int(os.environ["SLURM_PROCID"]) if is_task() else None
+    return int(os.environ["SLURM_PROCID"]) if is_slurm_task() else None
 
 
 def tell_tasks(folder: Path, arguments: Sequence[str] | None) -> None:

@@ -1,4 +1,4 @@
-"""Which arithmetic a device has, and whether bf16 pays on it: tried, not assumed."""
+"""Which arithmetic a device has, and whether bf16 is worthwhile on it: measured, not assumed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from fer_lightning.system.resources import available_cores
 
 WORTHWHILE = 1.1  # times as fast as fp32: less is within the noise of a trial this short
 _ANSWER = "FER_LIGHTNING_BF16_SPEEDUP"
-_FP16 = ("16-mixed", "16-true", "16")
 
 
 def device_name(accelerator: str) -> str:
@@ -45,26 +44,27 @@ def has_bf16(accelerator: str) -> bool:
 
 def check_precision(precision: str, accelerator: str) -> None:
     """Raise a ConfigError where a device lacks the arithmetic that was asked for."""
-    name, rest = device_name(accelerator), "32-true"
-    if has_bf16(accelerator):
-        rest = "bf16-mixed, or 32-true"
-    if precision in _FP16 and accelerator == "cpu":
-        raise ConfigError(f"trainer.precision={precision}: no fp16 arithmetic on {name}; type trainer.precision={rest}")
-    if precision.startswith("bf16") and accelerator in ("gpu", "cuda") and not has_bf16(accelerator):
-        cure = "16-mixed, or 32-true"
-        raise ConfigError(f"trainer.precision={precision}: no bf16 arithmetic on {name}; type trainer.precision={cure}")
+    bf16 = has_bf16(accelerator)
+    if precision.startswith("16") and accelerator == "cpu":
+        kind, instead = "fp16", "bf16-mixed, or 32-true" if bf16 else "32-true"
+    elif precision.startswith("bf16") and accelerator in ("gpu", "cuda") and not bf16:
+        kind, instead = "bf16", "16-mixed, or 32-true"
+    else:
+        return
+    lacks = f"no {kind} arithmetic on {device_name(accelerator)}"
+    raise ConfigError(f"trainer.precision={precision}: {lacks}; type trainer.precision={instead}")
 
 
 def bf16_speedup(accelerator: str, threads: int, memory: Path | None = None) -> float:
     """Return how many times as fast as fp32 a device trains in bf16; 0 where it has no bf16 instructions.
 
-    Takes about 0.2 s. The answer is remembered, so that one machine makes one choice, and runs on it agree; ranks that
-    Lightning starts take over the answer of the first.
+    Takes about 0.2 s. The answer is stored, so that all runs on one machine choose the same; ranks that Lightning
+    starts use the answer of the first.
 
     Args:
         accelerator: `cpu`, `gpu` or `mps`.
         threads: that training will have on a CPU.
-        memory: JSON file of earlier answers; None to try anew.
+        memory: JSON file of earlier answers; None to measure again.
     """
     if not has_bf16(accelerator):
         return 0.0
@@ -76,20 +76,20 @@ def bf16_speedup(accelerator: str, threads: int, memory: Path | None = None) -> 
     if key not in known:
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
-        known[key] = round(_try(torch.device("cuda" if accelerator in ("gpu", "cuda") else accelerator)), 2)
+        known[key] = round(_measure(torch.device("cuda" if accelerator in ("gpu", "cuda") else accelerator)), 2)
         torch.set_num_threads(before)
         _write(memory, known)
     os.environ[_ANSWER] = str(known[key])
     return known[key]
 
 
-def _try(device: torch.device) -> float:
-    """Time training steps of two convolutions, as small networks for faces have them, in turn."""
+def _measure(device: torch.device) -> float:
+    """Time training steps of two convolutions, as small networks for faces have them, in fp32 and bf16 in turn."""
     batch = 32 if device.type == "cpu" else 512
     with torch.random.fork_rng(devices=[]):  # a run's weights must not depend on whether the trial took place
         layers = [nn.Conv2d(16, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1)]
         network, pixels = nn.Sequential(*layers), torch.rand(batch, 16, 24, 24)
-    network = network.to(device, memory_format=torch.channels_last)
+    network = network.to(device).to(memory_format=torch.channels_last)
     pixels = pixels.to(device, memory_format=torch.channels_last)
     times: dict[bool, list[float]] = {False: [], True: []}
     for bf16 in (False, True) * 4:
@@ -99,7 +99,7 @@ def _try(device: torch.device) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times[bf16].append(time.perf_counter() - started)
-    return min(times[False][1:]) / min(times[True][1:])  # the first of each makes the kernels
+    return min(times[False][1:]) / min(times[True][1:])  # the first of each chooses the kernels
 
 
 def _read(memory: Path | None) -> dict[str, float]:
@@ -107,14 +107,14 @@ def _read(memory: Path | None) -> dict[str, float]:
         return {}
     try:
         return {str(key): float(value) for key, value in json.loads(memory.read_text()).items()}
-    except (OSError, ValueError, TypeError, AttributeError):  # not there yet, or damaged
+    except (OSError, ValueError, TypeError, AttributeError):  # no such file yet, or it is damaged
         return {}
 
 
 def _write(memory: Path | None, known: dict[str, float]) -> None:
     if memory is None:
         return
-    with contextlib.suppress(OSError):  # a folder that cannot be written costs a trial at each start, no more
+    with contextlib.suppress(OSError):  # without the file each start repeats the trial
         memory.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(memory) as new:
             new.write_text(json.dumps(known, indent=1))

@@ -97,7 +97,7 @@ def predict_checkpoint(cfg: DictConfig, *, announce: bool = True) -> Rescored:
     data.require(split)
     trainer = build.build_trainer(cfg, machine, [ProgressBar()], [])
     delivery = data.explain_delivery(trainer.strategy.root_device)
-    for remark in (*data.notes, machine.why, delivery) if announce else ():
+    for remark in (*data.notes, machine.summary, delivery) if announce else ():
         log.info(remark)
     table, images = predict_split(trainer, model, data, split)
     return Rescored(table, images, split, model, data, machine, delivery, trainer.is_global_zero)

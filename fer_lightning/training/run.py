@@ -138,7 +138,7 @@ class TrainingRun:
             log.info(remark)
         trained = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
         log.info(f"{self.cfg.model.backbone}: {trained:,} parameters to train")
-        log.info(self.machine.why)
+        log.info(self.machine.summary)
         log.info(self.delivery)
         data = {
             "fingerprint": self.data.source.fingerprint,

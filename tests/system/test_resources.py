@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_lightning.system.machine import settle
+from fer_lightning.system.machine import resolve_machine
 from fer_lightning.system.resources import _container_cores, available_cores
 
 BOUND = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -87,11 +87,11 @@ def test_where_there_are_no_control_groups(tmp_path: Path) -> None:
 
 
 def test_ranks_share_cores_but_tasks_have_their_own(roomy: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fer_lightning.system.machine._TOLD_THREADS", None)
+    monkeypatch.setattr("fer_lightning.system.machine._THREADS_FROM_ENVIRONMENT", None)
 
     def threads(**options: int) -> int:
         fixed = {"accelerator": "cpu", "precision": "32-true", "channels_last": True, "num_workers": 0}
-        return settle(**fixed, **options).threads  # type: ignore[arg-type]
+        return resolve_machine(**fixed, **options).threads  # type: ignore[arg-type]
 
     assert (threads(), threads(devices=2), threads(devices=2, jobs=4)) == (32, 16, 4)
     for name, value in {"SLURM_CPUS_ON_NODE": "16", **TWO_TASKS}.items():
