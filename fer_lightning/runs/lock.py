@@ -1,4 +1,4 @@
-"""The lock of a run folder: which process runs the job of it now."""
+"""The lock of a run folder, held by the process that runs its job."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fer_lightning.runs.files import LOCK
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a job; whoever else would run it waits. It goes with the process that holds it."""
+    """Hold the lock of a job; other processes wait. It is released when the process ends, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / LOCK):
         yield
 
 
-def at_work(folder: Path) -> bool:
-    """Whether some process runs the job of this folder now."""
+def is_locked(folder: Path) -> bool:
+    """Whether a process runs the job of this folder now."""
     if not (folder / LOCK).is_file():
         return False
     try:

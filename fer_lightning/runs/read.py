@@ -28,7 +28,7 @@ from fer_lightning.runs.files import (
     RunFiles,
     read_object,
 )
-from fer_lightning.runs.lock import at_work
+from fer_lightning.runs.lock import is_locked
 from fer_lightning.runs.settings import Settings, read_settings
 from fer_lightning.runs.status import FINISHED, INTERRUPTED, RUNNING, Status, read_status
 
@@ -197,7 +197,7 @@ def _settle(folder: Path, status: Status | None, metrics: Mapping[str, Any]) -> 
         return Status(status=INTERRUPTED if metrics.get("interrupted") else FINISHED)
     if status.status == RUNNING and not (folder / LOCK).is_file():  # no job of a sweep, so nothing tells more
         return replace(status, message="it still runs, or ended without a word")
-    if status.status == RUNNING and not at_work(folder):
+    if status.status == RUNNING and not is_locked(folder):
         return replace(status, status=INTERRUPTED, reason="killed", message="it ended without a word")
     return status
 

@@ -96,8 +96,8 @@ def write_failure(folder: Path, identity: str, overrides: Sequence[str], reason:
     Raises:
         OSError: it cannot be written.
     """
-    about = {"identity": identity, "overrides": [*overrides], "started": now(), "ended": now(), "version": __version__}
-    write_status(folder, Status(status=FAILED, reason=reason, message=message, **about))
+    status = Status(FAILED, reason, message, identity, overrides=[*overrides], version=__version__)
+    write_status(folder, replace(status, started=now(), ended=now()))
 
 
 def update_status(folder: Path, **facts: Any) -> None:
@@ -116,8 +116,8 @@ def recorded(folder: Path, identity: str, overrides: Sequence[str]) -> Iterator[
     """
     before, clock = read_status(folder), time.monotonic()
     attempts = 1 if before is None else before.attempts + 1
-    about = {"identity": identity, "overrides": [*overrides], "version": __version__}
-    write_status(folder, Status(**about, attempts=attempts, started=now()))
+    status = Status(identity=identity, overrides=[*overrides], attempts=attempts, version=__version__)
+    write_status(folder, replace(status, started=now()))
 
     def end(status: str, **facts: Any) -> None:
         update_status(folder, status=status, ended=now(), seconds=round(time.monotonic() - clock, 2), **facts)

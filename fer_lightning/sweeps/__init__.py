@@ -1,1 +1,1 @@
-"""Many runs from one command: which there are, where each runs, what came of it, and how a broken sweep goes on."""
+"""Many runs from one command: grids and Optuna studies, their jobs, launchers, and how a sweep is resumed."""

@@ -1,4 +1,4 @@
-"""What an Optuna sweep found: its best trial, or those among which several objectives leave the choice."""
+"""The best trial of an Optuna study, or its Pareto front where there are several objectives."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from fer_lightning.sweeps.study import JOB, Study
 FILE = "optimization_results.yaml"
 
 
-def report_solutions(study: Study, folder: Path, names: Sequence[str]) -> None:
-    """Write the solutions, as hydra-optuna-sweeper does but with more of each, and print them.
+def report_best_trials(study: Study, folder: Path, names: Sequence[str]) -> None:
+    """Print the best trials and write them to `optimization_results.yaml`, the file of hydra-optuna-sweeper.
 
     Args:
-        study: when its sweep has ended.
+        study: to read.
         folder: of the sweep.
         names: of the objectives.
     """
-    found = sorted(study.solutions(), key=lambda trial: trial.values, reverse=True)
+    found = sorted(study.best_trials(), key=lambda trial: trial.values, reverse=True)
     if not found:
         return
-    solutions = [_describe(trial, names) for trial in found]
+    best_trials = [_describe(trial, names) for trial in found]
     if len(names) > 1:
-        result: dict[str, Any] = {"name": "optuna", "solutions": solutions}
+        result: dict[str, Any] = {"name": "optuna", "solutions": best_trials}
     else:
-        best = solutions[0]
+        best = best_trials[0]
         result = {"name": "optuna", "best_params": best["params"], "best_value": found[0].value, **best}
     with atomic_write(folder / FILE) as new:
         OmegaConf.save(OmegaConf.create(result), new)

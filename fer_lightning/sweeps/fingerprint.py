@@ -1,4 +1,4 @@
-"""The fingerprint of today's images, for a sweep that is continued."""
+"""The fingerprint of the images as they are now, for a sweep that is continued."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from concurrent.futures import ProcessPoolExecutor
 from omegaconf import DictConfig
 
 from fer_lightning.sweeps.process import may_fork
-from fer_lightning.sweeps.run_job import import_ahead
+from fer_lightning.sweeps.run_job import preload
 
 
 def fingerprint(cfg: DictConfig) -> str | None:
     """Return the fingerprint of the images that a job would train on; None where they cannot be read.
 
-    Asked in a process of its own: reading images starts threads, after which a process had better not be forked.
+    It is computed in a process of its own: reading images starts threads, after which forking is not safe.
 
     Args:
         cfg: composed for the job.
     """
     if may_fork():
-        import_ahead(cfg.hydra.job.name)
+        preload(cfg.hydra.job.name)
     start = multiprocessing.get_context("fork" if may_fork() else "spawn")
     with ProcessPoolExecutor(1, mp_context=start) as process:
         return process.submit(_read, cfg).result()

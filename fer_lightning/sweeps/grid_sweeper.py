@@ -1,8 +1,9 @@
-"""A grid: every combination of comma-separated values, as jobs that fail, stop and continue by themselves."""
+"""A grid: every combination of comma-separated values, each a job of its own."""
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,9 +18,9 @@ log = logging.getLogger(__name__)
 
 
 class GridSweeper(BasicSweeper):
-    """Hydra's sweeper, which expands the grid, but a job that fails or is done already stops no other.
+    """Hydra's basic sweeper, except that failed jobs do not end the sweep and finished ones are skipped.
 
-    Its arguments are those of Hydra's: `params`, and `max_batch_size`, the most jobs that a launcher gets together.
+    Arguments as there: `params`, and `max_batch_size`, the most jobs given to the launcher together.
     """
 
     def sweep(self, arguments: Sequence[str]) -> None:
@@ -28,19 +29,25 @@ class GridSweeper(BasicSweeper):
         Raises:
             SweepError: all jobs failed, or the folder cannot be written.
         """
+        assert self.config is not None  # Hydra has called setup()
+        assert self.hydra_context is not None
+        assert self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         # Hydra writes ~key as ~key=null, which deletes no other value than null
         deletions = [one for one in overrides if one.is_delete()]
-        deleted = {f"{one.get_key_element()}={one.get_value_element_as_str()}": one.input_line for one in deletions}
-        combinations = [[deleted.get(text, text) for text in one] for one in self.split_arguments(overrides, None)[0]]
+        deleted = {
+            f"{one.get_key_element()}={one.get_value_element_as_str()}": str(one.input_line) for one in deletions
+        }
+        grid = self.split_arguments(overrides, None)[0]
+        combinations = [[deleted.get(text) or text for text in one] for one in grid]
         sweep = Sweep(self.config, self.hydra_context, self.launcher)
-        sweep.begin("grid")
+        sweep.start("grid")
         differing = _differing(combinations)
         jobs = [sweep.place(one, label_of(_values(one, differing))) for one in combinations]
         if len(jobs) > len(set(jobs)):
             log.info(f"{len(jobs)} combinations are {len(set(jobs))} jobs: the others would compute the same")
-        opened = [job for job in dict.fromkeys(jobs) if sweep.is_open(job)]
+        opened = [job for job in dict.fromkeys(jobs) if sweep.needs_run(job)]
         most = len(opened) if self.max_batch_size is None else self.max_batch_size
         try:
             for start in range(0, len(opened), max(1, most)):
@@ -57,8 +64,6 @@ def _values(overrides: Sequence[str], keys: set[str]) -> dict[str, Any]:
 
 
 def _differing(combinations: Sequence[Sequence[str]]) -> set[str]:
-    found: dict[str, set[str]] = {}
-    for combination in combinations:
-        for text in combination:
-            found.setdefault(override_key(text), set()).add(text)
-    return {key for key, texts in found.items() if len(texts) > 1}
+    texts = {text for combination in combinations for text in combination}
+    counts = Counter(override_key(text) for text in texts)
+    return {key for key, count in counts.items() if count > 1}

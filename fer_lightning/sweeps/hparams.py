@@ -1,8 +1,8 @@
-"""TensorBoard's HParams tab of a whole sweep: a row a job, whatever became of it, and a column that says so.
+"""TensorBoard's HParams tab of a sweep: one row a job, failed ones too, with a column for its status.
 
-TensorBoard makes a row of each run that says what it was started with, and takes the columns from the first description
-of an experiment that it finds. So jobs leave both to their sweep, which knows how the others ended and what differs;
-single runs describe themselves.
+TensorBoard makes a row of each run that wrote its settings, and takes the columns from the first description of an
+experiment that it finds. So the sweep writes both for its jobs, as it knows which settings differ; single runs write
+their own.
 """
 
 from __future__ import annotations
@@ -27,27 +27,26 @@ from fer_lightning.evaluation.metrics import SCORES, final_scores
 from fer_lightning.runs.settings import TARGET, Settings, differing, read_settings, show
 from fer_lightning.runs.status import FAILED, FINISHED, RUNNING, Status
 from fer_lightning.sweeps.job_folders import Job, Jobs
-from fer_lightning.sweeps.summary import name_state
+from fer_lightning.sweeps.summary import job_state
 
-# of the run that it describes; read before the files of the job's own logger, because a reader that has gone on to the
-# next file never comes back to see one grow
+# sorts before the files of the job's own logger: a reader of TensorBoard never returns to a file after the next one
 FILE = "events.out.tfevents.0.hparams"
-STATUS = "_status"  # the tab shows the first five of the columns that differ, in the order of their names
+STATUS = "_status"  # _ sorts first: the tab shows five of the columns that differ, by name
 DESCRIBED = ("data.", "augmentation.", "model.", "loss.", "optimizer.", "scheduler.", "seed", "trainer.max_epochs")
-MOST_CHOICES = 12  # numbers to tick off in TensorBoard; more become a slider
+MAX_CHOICES = 12  # numbers with a check box each in TensorBoard; more become a slider
 Value = str | bool | float
 
 
 @dataclass(frozen=True)
 class Row:
-    """A job, as the tab shows it.
+    """A row of the tab: one job.
 
     Attributes:
         folder: of the job.
-        settings: that it was started with, and its state under `STATUS`.
-        scores: tag → value; what the sweep compares, and what was reported at the end.
-        status: one of TensorBoard's.
-        started: seconds since 1970, None if it is not known.
+        settings: name → value, with its state under `STATUS`.
+        scores: tag → value: the sweep's objectives, and the final scores.
+        status: TensorBoard's code.
+        started: seconds since 1970; None if unknown.
         ended: likewise.
     """
 
@@ -60,15 +59,13 @@ class Row:
 
 
 def write_hparams(sweep_folder: Path) -> None:
-    """Describe the jobs of a sweep to TensorBoard; what was written for them before is replaced.
-
-    Jobs at work are left out until this is called again.
+    """Write the rows of a sweep's jobs, replacing those written before; running jobs are left out.
 
     Raises:
         OSError: a file cannot be written.
     """
-    jobs = [job for job in Jobs(sweep_folder).known if name_state(job) != RUNNING]
-    composed = {job: told for job in jobs if (told := _composed(job)) is not None}
+    jobs = [job for job in Jobs(sweep_folder).known if job_state(job) != RUNNING]
+    composed = {job: settings for job in jobs if (settings := _composed(job)) is not None}
     varied = [*differing([*composed.values()])]
     rows = [_row(job, composed[job].values if job in composed else _typed(job), varied) for job in jobs]
     _unify(rows)
@@ -79,7 +76,7 @@ def write_hparams(sweep_folder: Path) -> None:
 
 
 def _composed(job: Job) -> Settings | None:
-    """Return what a job was told; None where that could not be composed."""
+    """Return the settings of a job; None where they could not be composed."""
     try:
         return read_settings(job.folder / ".hydra" / "config.yaml")
     except (OSError, ValueError):
@@ -87,7 +84,7 @@ def _composed(job: Job) -> Settings | None:
 
 
 def _typed(job: Job) -> dict[str, Any]:
-    """Return the settings on a job's command line, without choices among groups."""
+    """Return the settings on a job's command line, without choices of groups."""
     pairs = (override.lstrip("+").partition("=") for override in job.overrides if "=" in override)
     return {key: _read(text) for key, _, text in pairs if "." in key or key == "seed"}
 
@@ -99,9 +96,9 @@ def _read(text: str) -> Value:
         return {"true": True, "false": False}.get(text, text)
 
 
-def _row(job: Job, told: Mapping[str, Any], varied: Sequence[str]) -> Row:
-    status, state = job.status or Status(), name_state(job)
-    wanted = (key for key in told if key in varied or (key.startswith(DESCRIBED) and not key.endswith(TARGET)))
+def _row(job: Job, settings: Mapping[str, Any], varied: Sequence[str]) -> Row:
+    status, state = job.status or Status(), job_state(job)
+    wanted = (key for key in settings if key in varied or (key.startswith(DESCRIBED) and not key.endswith(TARGET)))
     try:
         scores = final_scores(json.loads((job.folder / "metrics.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError):
@@ -109,7 +106,7 @@ def _row(job: Job, told: Mapping[str, Any], varied: Sequence[str]) -> Row:
     compared = {f"objective/{name}": value for name, value in status.values.items()}
     return Row(
         folder=job.folder,
-        settings={_name(key): _plain(key, told[key]) for key in wanted}
+        settings={_name(key): _plain(key, settings[key]) for key in wanted}
         | {STATUS: f"{state}: {status.reason}" if state == FAILED else state},
         scores={tag: value for tag, value in (compared | scores).items() if math.isfinite(value)},
         status=api_pb2.STATUS_SUCCESS if state == FINISHED else api_pb2.STATUS_FAILURE,
@@ -119,7 +116,7 @@ def _row(job: Job, told: Mapping[str, Any], varied: Sequence[str]) -> Row:
 
 
 def _unify(rows: Sequence[Row]) -> None:
-    """Make text of a setting that is a number in some rows and text in others: a column has one type."""
+    """Convert a setting to text in all rows if it is text in some: a column has one type."""
     for name in {name for row in rows for name in row.settings}:
         having = [row for row in rows if name in row.settings]
         if _kind(row.settings[name] for row in having) == api_pb2.DATA_TYPE_STRING:
@@ -142,7 +139,7 @@ def _seconds(moment: str | None) -> float | None:
 
 
 def _experiment(rows: Sequence[Row], varied: Collection[str]) -> Summary.Value:
-    """Return the columns: settings with their domains, and scores."""
+    """Return the description of the columns: settings with their domains, and scores."""
     names = dict.fromkeys(name for row in rows for name in row.settings)
     tags = dict.fromkeys(tag for row in rows for tag in row.scores)
     experiment = api_pb2.Experiment(
@@ -155,13 +152,13 @@ def _experiment(rows: Sequence[Row], varied: Collection[str]) -> Summary.Value:
 
 
 def _rank(tag: str) -> tuple[bool, int]:
-    """Order the scores: what the sweep compares, then as they are reported."""
+    """Order of the scores: objectives first, then as in reports."""
     name = tag.rpartition("/")[2]
     return not tag.startswith("objective/"), [*SCORES, name].index(name)
 
 
-def _kind(values: Iterable[Value]) -> int:
-    """Return the type of a column: a number or a truth value if all its values are."""
+def _kind(values: Iterable[Value]) -> Any:
+    """Return the type of a column: boolean or number if all its values are, else text."""
     kinds = {type(value) for value in values}
     if kinds == {bool}:
         return api_pb2.DATA_TYPE_BOOL
@@ -172,7 +169,7 @@ def _column(name: str, rows: Sequence[Row], differs: bool) -> api_pb2.HParamInfo
     values = [row.settings[name] for row in rows if name in row.settings]
     choices, kind = sorted(set(values)), _kind(values)
     info = api_pb2.HParamInfo(name=name, type=kind, differs=differs, display_name=name.lstrip("_"))
-    if kind == api_pb2.DATA_TYPE_FLOAT64 and len(choices) > MOST_CHOICES:
+    if kind == api_pb2.DATA_TYPE_FLOAT64 and len(choices) > MAX_CHOICES:
         info.domain_interval.min_value, info.domain_interval.max_value = choices[0], choices[-1]
     else:
         info.domain_discrete.extend(choices)
@@ -180,7 +177,7 @@ def _column(name: str, rows: Sequence[Row], differs: bool) -> api_pb2.HParamInfo
 
 
 def _session(row: Row) -> Iterator[Summary.Value]:
-    """Yield what makes a run a row."""
+    """Yield the summaries that make a run a row."""
     begin = SessionStartInfo(group_name=row.folder.name, start_time_secs=row.started)
     for name, value in row.settings.items():
         cell = begin.hparams[name]

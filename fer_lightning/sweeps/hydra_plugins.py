@@ -1,4 +1,4 @@
-"""Makes our sweepers, and our settings of its launchers, known to Hydra."""
+"""Registers our sweepers, and our settings of its launchers, with Hydra."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ PREFIX = "hydra_plugins.fer_lightning."  # where Hydra 1.3 insists that plugins 
 
 
 def register() -> None:
-    """Let `hydra.sweeper._target_: hydra_plugins.fer_lightning.<name>` of a configuration mean our sweepers.
+    """Resolve `hydra.sweeper._target_: hydra_plugins.fer_lightning.<name>` to our sweepers.
 
-    And let `conf/hydra/launcher` stand for itself: Hydra 1.3 merges a file with settings that a plugin has stored under
-    the same name, and warns of it in every process.
+    Also remove the stored settings of launchers for which `conf/hydra/launcher` has a file: Hydra 1.3 would merge both,
+    and warn of it in every process.
     """
-    known = Plugins.instance().class_name_to_class
-    # only now: as it finds plugins, Hydra 1.3 makes the class anew that this one builds on
+    known: dict[str, Any] = Plugins.instance().class_name_to_class
+    # imported late: Hydra 1.3 redefines the base class while it searches for plugins
     from fer_lightning.sweeps.grid_sweeper import GridSweeper
 
     known[f"{PREFIX}GridSweeper"] = GridSweeper
@@ -31,7 +31,7 @@ def register() -> None:
 
 
 def optuna_sweeper(**settings: Any) -> Sweeper:
-    """Return the sweeper of Optuna studies, which other sweeps do not import."""
+    """Return the sweeper of Optuna studies, which is imported only here."""
     from fer_lightning.sweeps.optuna_sweeper import OptunaSweeper
 
     return OptunaSweeper(**settings)

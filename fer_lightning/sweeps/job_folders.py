@@ -1,4 +1,4 @@
-"""The jobs of a sweep's folder: which there are, what came of them, and where the next one goes."""
+"""The jobs in a sweep's folder: finding them, matching them by identity, and placing new ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from fer_lightning import __version__
 from fer_lightning.config.overrides import override_key
 from fer_lightning.runs.files import STATUS
-from fer_lightning.runs.lock import at_work
+from fer_lightning.runs.lock import is_locked
 from fer_lightning.runs.status import RUNNING, Status, read_status
 
 ADDED = ("sweep.", "hydra.", "machine.jobs")  # overrides of a job that depend on how its sweep is run
@@ -38,12 +38,12 @@ class Job:
 
     @property
     def status(self) -> Status | None:
-        """What the job says of itself; None where it has not started."""
+        """As the job wrote it; None where it has not started."""
         return read_status(self.folder)
 
     @property
     def label(self) -> str:
-        """What differs, as its folder says it."""
+        """What differs from other jobs, as in the folder's name."""
         return self.folder.name.partition("_")[2]
 
 
@@ -75,8 +75,8 @@ class Jobs:
             overrides: of the job.
             identity: of its settings.
             label: what differs from other jobs, for the name of a new folder.
-            fingerprint: returns that of today's images; asked for where a job was trained on some. Other images make
-                another job.
+            fingerprint: returns that of the images as they are now; called where a job has recorded one. Other images
+                make another job.
         """
         for position, job in enumerate(self.known):
             if job.identity == identity or (
@@ -88,40 +88,42 @@ class Jobs:
                 if trained_on is None or fingerprint() in (None, trained_on):
                     self.known[position] = replace(job, identity=identity)
                     return self.known[position]
-        job = Job(self._blank(label) or self.folder / file_name(self._next(), label), tuple(overrides), identity)
+        job = Job(
+            self._unstarted_folder(label) or self.folder / file_name(self._next(), label), tuple(overrides), identity
+        )
         self.known.append(job)
         return job
 
-    def _blank(self, label: str) -> Path | None:
-        """Return a folder that was made for such a job by a process that did not live to begin it."""
+    def _unstarted_folder(self, label: str) -> Path | None:
+        """Return the folder of such a job whose process ended before the run started."""
         taken = {job.folder for job in self.known}
         places = sorted(set(self.folder.glob("[0-9]*")) - taken, key=_number)
-        blank = (place for place in places if (place / ".hydra").is_dir() and not (place / STATUS).exists())
-        return next((place for place in blank if place.name == file_name(_number(place), label)), None)
+        unstarted = (place for place in places if (place / ".hydra").is_dir() and not (place / STATUS).exists())
+        return next((place for place in unstarted if place.name == file_name(_number(place), label)), None)
 
     def _next(self) -> int:
         numbers = (_number(place) for place in self.folder.glob("*") if place.is_dir())
         return max([-1, *numbers, *(job.number for job in self.known)]) + 1
 
 
-def died(job: Job) -> bool:
-    """Whether a job began and ended without a word."""
+def has_crashed(job: Job) -> bool:
+    """Whether a job started, and its process ended without writing how."""
     status = job.status
-    return status is not None and status.status == RUNNING and not at_work(job.folder)
+    return status is not None and status.status == RUNNING and not is_locked(job.folder)
 
 
 def label_of(overrides: Mapping[str, Any]) -> str:
-    """Return what differs as `model=vgg16,lr=0.001`: the last word of each key, as far as that is enough."""
+    """Return what differs as `model=vgg16,lr=0.001`: the last word of each key where that is unique."""
     last = [key.rpartition(".")[2] for key in overrides]
     names = [short if last.count(short) == 1 else key for key, short in zip(overrides, last, strict=True)]
     return ",".join(f"{name}={value}" for name, value in zip(names, overrides.values(), strict=True))
 
 
 def file_name(number: int, label: str) -> str:
-    """Return the name of a job's folder, which every file system and TensorBoard's list can take."""
+    """Return the name of a job's folder, valid on every file system and short enough for TensorBoard."""
     plain = re.sub(r"[^\w=.,+-]+", "-", label).strip("-")
     if len(plain) > _LONGEST and "," in plain[:_LONGEST]:
-        plain = plain[: plain.rindex(",", 0, _LONGEST)]  # no setting without its value
+        plain = plain[: plain.rindex(",", 0, _LONGEST)]  # keep whole settings
     return f"{number}_{plain[:_LONGEST]}".rstrip("_.,-")
 
 

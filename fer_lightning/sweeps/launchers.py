@@ -1,4 +1,4 @@
-"""What must be known of Hydra's launchers: how many jobs share a machine, and how each takes bad news."""
+"""Facts about Hydra's launchers: how many jobs share a machine, and how to keep submitit waiting for all jobs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.system.resources import available_cores
 
 BASIC, JOBLIB, LOCAL, SLURM, RAY = "BasicLauncher", "JoblibLauncher", "LocalLauncher", "SlurmLauncher", "RayLauncher"
-FORKING = (BASIC, JOBLIB)  # those whose processes have no threads that a fork would lose
-LOGGERS = (  # of launchers that list the command line of every job
+FORKING = (BASIC, JOBLIB)  # launchers in whose processes forking is safe: no other threads
+LOGGERS = (  # of launchers; they print every job's command line
     "hydra._internal.core_plugins.basic_launcher",
     "hydra_plugins.hydra_joblib_launcher._core",
     "hydra_plugins.hydra_submitit_launcher.submitit_launcher",
@@ -32,19 +32,19 @@ def kind(settings: DictConfig) -> str:
     return str(settings._target_).rpartition(".")[2]
 
 
-def most_at_once(settings: DictConfig, count: int) -> int:
-    """Return how many of `count` jobs will share the machine of the sweep, as far as the launcher's settings tell.
+def max_parallel_jobs(settings: DictConfig, count: int) -> int:
+    """Return how many of `count` jobs will run at once on the machine of the sweep, by the launcher's settings.
 
     Raises:
         ConfigError: they are no numbers.
     """
-    most = 1  # what SLURM grants a job is what it sees of the machine
+    most = 1  # a SLURM job sees only the cores that it was granted
     if kind(settings) == JOBLIB:
         asked = _whole(settings.n_jobs, "hydra.launcher.n_jobs")
         if asked == 0:
             raise ConfigError("hydra.launcher.n_jobs=0 would run nothing: type 1 or more, or -1 for one a core")
         most = asked if asked > 0 else available_cores() + 1 + asked
-    elif kind(settings) == LOCAL:  # of submitit: it starts all that it is given
+    elif kind(settings) == LOCAL:  # submitit's: it starts all jobs at once
         most = count
     elif kind(settings) == RAY:
         most = available_cores() // granted_cores(settings)
@@ -61,16 +61,16 @@ def granted_cores(settings: DictConfig) -> int:
     return 1 if asked is None else max(1, _whole(asked, "hydra.launcher.ray.remote.num_cpus"))
 
 
-def quieten_launchers() -> None:
-    """Keep launchers from listing jobs, which their sweep does shorter, and submitit from saying everything twice."""
+def silence_launchers() -> None:
+    """Silence the launchers' own lists of jobs, and the duplicates of submitit's messages."""
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("submitit").propagate = False
 
 
 @contextmanager
-def patient(settings: DictConfig) -> Iterator[None]:
-    """Let submitit's launchers wait for every job; they would leave at the first that was cancelled, killed or late."""
+def waiting_for_all_jobs(settings: DictConfig) -> Iterator[None]:
+    """Make submitit's launchers wait for every job, also after one was cancelled, killed or ran out of time."""
     if kind(settings) not in (LOCAL, SLURM):
         yield
         return
@@ -85,7 +85,7 @@ def patient(settings: DictConfig) -> Iterator[None]:
             log.debug(f"submitit's job {job.job_id}: {first_lines(error)}")
             return [None]
 
-    Job.results = wait  # its launcher offers no other way
+    Job.results = wait  # the launcher has no option for it
     try:
         yield
     finally:

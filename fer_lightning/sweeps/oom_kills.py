@@ -1,4 +1,4 @@
-"""Whether the system ended a process for want of memory: the one thing that a killed run cannot say of itself."""
+"""Counts the processes that the system killed to free memory, which a killed run cannot report itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-# of the whole machine; of this container, with the two generations of control groups
+# of the machine, and of this container: cgroups v2 and v1
 COUNTERS = (
     Path("/proc/vmstat"),
     Path("/sys/fs/cgroup/memory.events"),
@@ -14,8 +14,8 @@ COUNTERS = (
 )
 
 
-def memory_kills(counters: Sequence[Path] = COUNTERS) -> int:
-    """Return how many processes the system has ended for want of memory, as far as it tells; 0 where it does not."""
+def oom_kills(counters: Sequence[Path] = COUNTERS) -> int:
+    """Return how many processes the system has killed to free memory; 0 where it does not say."""
     found = 0
     for counter in counters:
         try:

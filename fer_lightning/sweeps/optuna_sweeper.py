@@ -1,4 +1,4 @@
-"""A sweep whose jobs an Optuna study proposes: trials that fail, stop, are pruned and continue by themselves."""
+"""A sweep whose jobs are proposed by an Optuna study, with trials that can fail, be pruned, and be continued."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import Trial, TrialState
 
@@ -24,26 +24,26 @@ from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.core.errors import ConfigError, StorageError, SweepError, first_lines
 from fer_lightning.runs.objectives import directions, objectives
 from fer_lightning.runs.status import FAILED, FINISHED, PRUNED
-from fer_lightning.sweeps.best_trials import report_solutions
+from fer_lightning.sweeps.best_trials import report_best_trials
 from fer_lightning.sweeps.job_folders import Job, label_of
 from fer_lightning.sweeps.search_space import Space, read_space
 from fer_lightning.sweeps.study import JOB, MESSAGE, REASON, Study, storage_errors, study_url
 from fer_lightning.sweeps.sweep import Sweep
 
 LOCK = "study.lock"
-_FOR_SWEEP = ("sweep.resume", "sweep.retry", "sweep.strict", "sweep.at_once", "sweep.trial")  # not for its jobs
+_SWEEP_ONLY = ("sweep.resume", "sweep.retry", "sweep.strict", "sweep.at_once", "sweep.trial")  # not passed to jobs
 log = logging.getLogger(__name__)
 
 
-class OptunaSweeper(OptunaSweeperImpl):
-    """The sweeper of hydra-optuna-sweeper, with a loop of our own around its search spaces and samplers.
+class OptunaSweeper(OptunaSweeperImpl):  # type: ignore[misc]  # hydra-optuna-sweeper has no types
+    """hydra-optuna-sweeper with our own loop: its search spaces and samplers, our jobs.
 
     Args:
         sampler: settings of one of Optuna's samplers.
-        n_trials: that have an end at the end, those of earlier sessions included.
+        n_trials: to finish, including those of earlier sessions.
         n_jobs: trials that are proposed together.
         params: setting → what to search, as on a command line; may be nested.
-        otherwise: the same, for a sweep in which neither that nor the command line says what to search.
+        otherwise: the same, used where neither `params` nor the command line says what to search.
         custom_search_space: name of a function `(cfg, trial)` that suggests further parameters.
     """
 
@@ -57,14 +57,15 @@ class OptunaSweeper(OptunaSweeperImpl):
         custom_search_space: str | None = None,
     ) -> None:
         super().__init__(None, None, None, None, n_trials, n_jobs, 1.0, custom_search_space, params)
+        self.n_trials: int = n_trials
         self.settings, self.otherwise = sampler, otherwise
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run trials until there are `n_trials` that have an end.
+        """Run trials until `n_trials` have ended.
 
         Raises:
-            ConfigError: what is searched, the sampler or the storage cannot be meant.
-            StorageError: the study cannot be read or written; it stays as it is.
+            ConfigError: the search space, the sampler or the storage is invalid.
+            StorageError: the study cannot be read or written.
             SweepError: all jobs failed, or the folder cannot be written.
         """
         for name, count in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
@@ -72,36 +73,36 @@ class OptunaSweeper(OptunaSweeperImpl):
                 raise ConfigError(f"hydra.sweeper.{name}={count} must be a whole number of 1 or more")
         names, space = self._objectives(), self._space(arguments)
         sweep = Sweep(self.config, self.hydra_context, self.launcher)
-        sweep.begin("optuna")
+        sweep.start("optuna")
         sweep.placed = [*sweep.jobs.known]  # those of earlier sessions
-        with _alone(sweep.folder):
+        with _exclusive(sweep.folder):
             settings = self.config.sweep
             url = study_url(sweep.folder) if settings.storage is None else str(settings.storage)
             study = Study(url, str(settings.study), directions(names), _owner(sweep.folder))
             study.optuna.sampler = self._sampler(space, len(study.trials()))
             options = [item for item in arguments if override_key(item).startswith("sweep.")]
-            options = [item for item in options if override_key(item) not in _FOR_SWEEP]
+            options = [item for item in options if override_key(item) not in _SWEEP_ONLY]
             if settings.storage is None:
                 options.append(f"sweep.storage={quoted(url)}")
             try:
-                self._go_on(sweep, study, space, names, options)
+                self._run_trials(sweep, study, space, names, options)
             except BaseException:
                 sweep.report()
                 raise
             try:
                 sweep.finish()
             finally:
-                report_solutions(study, sweep.folder, names)
+                report_best_trials(study, sweep.folder, names)
 
-    def _go_on(self, sweep: Sweep, study: Study, space: Space, names: list[str], options: Sequence[str]) -> None:
-        """Ask, launch and tell: first the trials that an earlier session left, then new ones."""
-        left = study.left_over()
+    def _run_trials(self, sweep: Sweep, study: Study, space: Space, names: list[str], options: Sequence[str]) -> None:
+        """Run trials: first the unfinished ones of an earlier session, then new ones."""
+        left = study.unfinished_trials()
         if left:
             log.info(f"{len(left)} trials of an earlier session go on")
         if self.config.sweep.retry:
             study.repeat_failed()
         tried: set[Job] = set()
-        to_ask = self.n_trials - study.count_finished() - len(left)  # one that stays open is not asked for again
+        to_ask = self.n_trials - study.count_finished() - len(left)  # an unfinished trial is not replaced
         while left or (to_ask > 0 and study.count_finished() < self.n_trials):
             trials, left = left[: self.n_jobs], left[self.n_jobs :]
             if not trials:
@@ -109,27 +110,30 @@ class OptunaSweeper(OptunaSweeperImpl):
                 to_ask -= len(trials)
             with storage_errors(study.url):
                 jobs = [self._place(sweep, trial, space) for trial in trials]
-            opened: dict[Job, Trial] = {}
+            to_run: dict[Job, Trial] = {}
             for trial, job in zip(trials, jobs, strict=True):
-                if job not in tried and sweep.is_open(job):
-                    opened.setdefault(job, trial)  # equal trials are one job
-            tried.update(opened)
-            study.rest()
-            sweep.launch([*opened], *([*options, f"sweep.trial={trial.number}"] for trial in opened.values()))
+                if job not in tried and sweep.needs_run(job):
+                    to_run.setdefault(job, trial)  # equal trials are one job
+            tried.update(to_run)
+            study.close_connections()
+            sweep.launch([*to_run], *([*options, f"sweep.trial={trial.number}"] for trial in to_run.values()))
             for trial, job in zip(trials, jobs, strict=True):
-                _tell(study, trial, job, names, still_open=sweep.is_open(job))
+                _report_trial(study, trial, job, names, needs_run=sweep.needs_run(job))
 
     def _place(self, sweep: Sweep, trial: Trial, space: Space) -> Job:
         try:
             overrides = self._configure_trials([trial], space.searched, {}, space.fixed)[0]
-        except (ValueError, RuntimeError) as error:  # of samplers, and of parameters that were searched otherwise
+        except (
+            ValueError,
+            RuntimeError,
+        ) as error:  # of samplers, or of a study that searched otherwise
             raise ConfigError(
                 f"trial {trial.number} cannot be proposed ({first_lines(error)}): a study keeps what it searches; for "
                 "another search type another sweep.study=NAME or another folder"
             ) from error
-        nothing = {f"{name}=None": f"{name}=null" for name, value in trial.params.items() if value is None}
+        nulls = {f"{name}=None": f"{name}=null" for name, value in trial.params.items() if value is None}
         shown = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in trial.params.items()}
-        return sweep.place([nothing.get(override, override) for override in overrides], label_of(shown))
+        return sweep.place([nulls.get(override, override) for override in overrides], label_of(shown))
 
     def _objectives(self) -> list[str]:
         if self.config.hydra.job.name != "train":
@@ -137,7 +141,7 @@ class OptunaSweeper(OptunaSweeperImpl):
         return objectives(self.config)
 
     def _space(self, arguments: Sequence[str]) -> Space:
-        """Return what is searched, once one example of it could be composed: a mistake would be that of all trials."""
+        """Return the search space, after composing one example of it: a mistake would fail all trials."""
         typed = [item for item in arguments if not override_key(item).startswith("sweep.")]
         space = read_space(self.params, typed)
         if not space.searched and self.custom_search_space_extender is None:
@@ -154,20 +158,23 @@ class OptunaSweeper(OptunaSweeperImpl):
         return space
 
     def _sampler(self, space: Space, trials: int) -> optuna.samplers.BaseSampler:
-        """Return the sampler, which goes on where an earlier session with a seed ended.
+        """Return the sampler; its seed is moved on by the number of trials, so that a resumed sweep draws new ones.
 
         Args:
             space: to search.
-            trials: that there are.
+            trials: how many the study has.
         """
         settings = self.settings
         kind = str(settings._target_).rpartition(".")[2]
-        if kind not in ("GridSampler", "QMCSampler") and settings.get("seed") is not None:  # those count for themselves
-            settings = OmegaConf.merge(settings, {"seed": int(settings.seed) + trials})
+        if (
+            kind not in ("GridSampler", "QMCSampler") and settings.get("seed") is not None
+        ):  # those continue by themselves
+            settings = settings.copy()
+            settings.seed = int(settings.seed) + trials
         if kind == "GPSampler":
             import torch
 
-            torch.set_num_threads(1)  # it computes with PyTorch, for whose threads a forked job would wait for ever
+            torch.set_num_threads(1)  # it uses PyTorch, whose threads would deadlock a forked job
         allowed = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
         try:
             sampler = instantiate(settings, _execution_whitelist_=allowed)
@@ -180,42 +187,42 @@ class OptunaSweeper(OptunaSweeperImpl):
         return sampler
 
 
-def _tell(study: Study, trial: Trial, job: Job, names: Sequence[str], *, still_open: bool) -> None:
-    """Tell what came of a trial; one that was stopped stays open, to be continued with the sweep.
+def _report_trial(study: Study, trial: Trial, job: Job, names: Sequence[str], *, needs_run: bool) -> None:
+    """Tell the study the result of a trial; an interrupted one stays open, to be continued with the sweep.
 
     Raises:
-        StorageError: a disk or folder was the job's trouble, and would be that of all others.
+        StorageError: the job could not write to its disk or folder, and others could not either.
     """
     status, facts = job.status, {JOB: job.folder.name}
-    if status is None or (still_open and status.status != FAILED):
+    if status is None or (needs_run and status.status != FAILED):
         return
     if status.reason == "storage":
         raise StorageError(f"#{job.number} {job.label}: {status.message}")
     values = [status.values[name] for name in names if name in status.values]
     if status.status == PRUNED:
-        study.tell(trial, TrialState.PRUNED, **facts)
+        study.tell(trial, TrialState.PRUNED, facts=facts)
     elif status.status == FINISHED and len(values) == len(names) and all(value == value for value in values):
-        study.tell(trial, TrialState.COMPLETE, values, **facts)
+        study.tell(trial, TrialState.COMPLETE, values, facts)
     elif status.status == FINISHED:
         missing = ", ".join(name for name in names if name not in status.values) or "a number"
-        study.tell(trial, TrialState.FAIL, **facts, **{REASON: "error", MESSAGE: f"{missing} was not measured"})
+        study.tell(trial, TrialState.FAIL, facts={**facts, REASON: "error", MESSAGE: f"{missing} was not measured"})
     else:
         reason = status.reason if status.status == FAILED else "killed"
-        study.tell(trial, TrialState.FAIL, **facts, **{REASON: reason, MESSAGE: status.message})
+        study.tell(trial, TrialState.FAIL, facts={**facts, REASON: reason, MESSAGE: status.message})
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder against a second process that would continue the same sweep."""
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Lock the folder, so that no second process continues the same sweep."""
     try:
         with FileLock(folder / LOCK, timeout=0):
             yield
     except Timeout as error:
-        raise SweepError(f"{folder} is at work in another process: wait for it, or end it") from error
+        raise SweepError(f"{folder} is in use by another process: wait for it, or end it") from error
 
 
 def _owner(folder: Path) -> str:
-    """Return the name of the sweep of a folder, wherever that is moved: a study may have trials of several sweeps."""
+    """Return the unique name of the sweep in a folder; a study may hold trials of several sweeps."""
     file = folder / "study.owner"
     if not file.is_file():
         with atomic_write(file) as new:

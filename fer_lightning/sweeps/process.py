@@ -1,9 +1,8 @@
-"""A single run in a process of its own, so that nothing of it reaches the next: ranks, ports, memory, or its death.
+"""Runs a job in a process of its own, so that its ranks, ports, memory and crashes do not affect the next job.
 
-The process is forked from one that has the imports, which takes milliseconds, or is a new interpreter where forking is
-not safe. Either way its standard input is a pipe from the process that started it; when that dies, the pipe ends and
-so does the run, for nobody would know of it. And it leads a session of its own, with its ranks and loaders: Ctrl-C does
-not reach it from the terminal but from its sweep, once, and what a broken run leaves behind can be ended.
+The process is forked, which saves the imports, or a new interpreter where forking is not safe. Its standard input is a
+pipe from the process that started it: the job ends when that pipe closes. It leads its own session together with its
+ranks and loader processes: the sweep forwards Ctrl-C to it, and can kill what a crashed run leaves behind.
 """
 
 from __future__ import annotations
@@ -27,22 +26,22 @@ from hydra.core.global_hydra import GlobalHydra
 
 from fer_lightning.system.resources import VARIABLE
 
-SWEEP = "FER_LIGHTNING_SWEEP"  # number of the process of the sweep, in the processes that it starts
-PID = "job.pid"  # in the folder of a job while it runs: number of its process and of its session
+SWEEP = "FER_LIGHTNING_SWEEP"  # environment variable: process id of the sweep
+PID = "job.pid"  # in the folder of a running job: id of its process and of its session
 POSIX = hasattr(os, "killpg")
 Start = Callable[[Sequence[str]], object]
 
 
 def may_fork() -> bool:
-    """Whether a forked process would work: not with CUDA at work, and not where system libraries forbid it (macOS)."""
+    """Whether forking is safe: not once CUDA is initialised, and not on macOS."""
     torch = sys.modules.get("torch")
     return sys.platform == "linux" and (torch is None or not torch.cuda.is_initialized())
 
 
 def end_with_parent() -> None:
-    """End this process and its session, whatever they do, as soon as the one that started it is gone."""
-    _hear_signals()
-    if not stat.S_ISFIFO(os.fstat(0).st_mode):  # started by a job, but not to be one
+    """Kill this process and its session as soon as the process that started it is gone."""
+    _restore_signals()
+    if not stat.S_ISFIFO(os.fstat(0).st_mode):  # a process that a job started
         return
 
     def wait() -> None:
@@ -56,11 +55,10 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, name="end-with-parent", daemon=True).start()
 
 
-def serve_sweep() -> None:
-    """In a worker process of a launcher: leave Ctrl-C to the sweep, and end as soon as that is gone.
+def end_with_sweep() -> None:
+    """In a launcher's worker process: ignore Ctrl-C, which the sweep forwards to jobs, and exit when the sweep is gone.
 
-    The terminal sends Ctrl-C to workers, too, where it would be lost on a job that the sweep has told already. And a
-    worker notices that its sweep is gone only when it has a result to give away; until then it would go on.
+    A worker of joblib alone would notice that only when it returns a result.
     """
     sweep, parent = os.environ.get(SWEEP), os.getppid()
     if sweep is None or sweep == str(os.getpid()):  # the sweep itself runs its jobs
@@ -79,31 +77,44 @@ def serve_sweep() -> None:
 
 
 def run_forked(
-    verb: str, start: Start, arguments: Sequence[str], log: Path | None, *, pid: Path | None = None, **variables: str
+    verb: str,
+    start: Start,
+    arguments: Sequence[str],
+    log: Path | None,
+    *,
+    pid: Path | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> int:
     """Run `start(arguments)` in a fork of this process.
 
     Args:
-        verb: of the run; its module becomes the main one, because Lightning starts other ranks with that.
-        start: the verb itself.
-        arguments: its command line.
-        log: file that gets what it prints; None for the terminal.
-        pid: file that holds the number of the process while it runs; None for none.
-        variables: of its environment, beside those of this process.
+        verb: whose module becomes `__main__`, with which Lightning starts the other ranks.
+        start: function of the verb.
+        arguments: command line.
+        log: file for its output; None for the terminal.
+        pid: file that holds the process id while it runs; None for none.
+        variables: added to its environment.
 
     Returns:
-        its exit code; minus a signal's number where one ended it.
+        the exit code; minus the signal's number where a signal ended it.
     """
-    ends, keeps = os.pipe()
+    read_end, write_end = os.pipe()
     fork = multiprocessing.get_context("fork")
-    child = fork.Process(target=_run, args=(verb, start, arguments, log, (ends, keeps), variables), daemon=False)
+    child = fork.Process(
+        target=_run, args=(verb, start, arguments, log, (read_end, write_end), variables or {}), daemon=False
+    )
     child.start()
-    os.close(ends)
+    os.close(read_end)
+
+    def wait() -> int:
+        child.join()
+        return child.exitcode or 0
+
     try:
-        with _noted(child.pid or 0, pid), _passing_on_sigterm(child.pid or 0):
-            return _outlast(child.pid or 0, lambda: child.join() or child.exitcode or 0)
+        with _pid_file(child.pid or 0, pid), _forwarding_sigterm(child.pid or 0):
+            return _wait_for_exit(child.pid or 0, wait)
     finally:
-        os.close(keeps)
+        os.close(write_end)
 
 
 def _run(
@@ -114,15 +125,15 @@ def _run(
     pipe: tuple[int, int],
     variables: Mapping[str, str],
 ) -> None:
-    """Be the run: what the fork inherited from the sweep is put aside first."""
-    atexit._clear()  # what the parent registered is the parent's to do
+    """Run the verb in the fork, after clearing the state that it inherited from its parent."""
+    atexit._clear()  # these functions are the parent's
     os.setsid()
     os.close(pipe[1])
     os.dup2(pipe[0], 0)
     os.close(pipe[0])
     if log is not None:
         _redirect(log)
-    _hear_signals()
+    _restore_signals()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ.update({VARIABLE: "1", **variables})
     GlobalHydra.instance().clear()
@@ -130,10 +141,10 @@ def _run(
     try:
         start(arguments)
     finally:
-        atexit._run_exitfuncs()  # which the end of a fork leaves out: loggers that still send have registered there
+        atexit._run_exitfuncs()  # which forks skip; loggers flush there
 
 
-def run_anew(
+def run_spawned(
     verb: str,
     arguments: Sequence[str],
     log: Path | None,
@@ -141,18 +152,14 @@ def run_anew(
     pid: Path | None = None,
     folder: Path | None = None,
     done: Callable[[], bool] | None = None,
-    **variables: str,
+    variables: Mapping[str, str] | None = None,
 ) -> int:
     """Run a verb in a new interpreter; see `run_forked`.
 
     Args:
-        verb: of the run.
-        arguments: its command line.
-        log: file that gets what it prints; None for the terminal.
-        pid: file that holds the number of the process while it runs; None for none.
-        folder: working directory, if there is such a one; None for that of this process.
-        done: whether the run is over for others and has to end here too; None where it is alone.
-        variables: of its environment, beside those of this process.
+        verb, arguments, log, pid, variables: as there.
+        folder: working directory where it exists; None for that of this process.
+        done: polled, and the process is killed when it returns true; None to wait for the end.
     """
     with ExitStack() as files:
         out = None if log is None else files.enter_context(log.open("ab"))
@@ -162,30 +169,30 @@ def run_anew(
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=out,
-            env={**os.environ, VARIABLE: "1", **variables},
+            env={**os.environ, VARIABLE: "1", **(variables or {})},
             cwd=folder if folder is not None and folder.is_dir() else None,
             start_new_session=True,
         )
         files.enter_context(child)
-        files.enter_context(_noted(child.pid, pid))
-        files.enter_context(_passing_on_sigterm(child.pid))
+        files.enter_context(_pid_file(child.pid, pid))
+        files.enter_context(_forwarding_sigterm(child.pid))
         while done is not None and child.poll() is None:
             if done():
                 child.kill()
             time.sleep(0.2)
-        return _outlast(child.pid, child.wait) if done is None else child.wait()
+        return _wait_for_exit(child.pid, child.wait) if done is None else child.wait()
 
 
-def _outlast(child: int, wait: Callable[[], int]) -> int:
-    """Wait for a run, and end what it left behind where it did not end well: its ranks and loaders.
+def _wait_for_exit(child: int, wait: Callable[[], int]) -> int:
+    """Wait for a run, and kill what is left of its session (ranks, loaders) where it did not exit with 0.
 
-    A Ctrl-C is waited through: the run has heard of it too, and may have something to finish.
+    KeyboardInterrupt is raised only after the run has ended: it gets Ctrl-C too, and may have to finish something.
     """
     interrupted: KeyboardInterrupt | None = None
     while True:
         try:
             if hasattr(os, "waitid"):
-                # not taken off the list of processes yet, or its number could be another's already
+                # WNOWAIT keeps the process id taken until its session is killed
                 end = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
                 if end is not None and (end.si_code, end.si_status) != (os.CLD_EXITED, 0):
                     _signal(child, signal.SIGKILL)
@@ -199,18 +206,18 @@ def _outlast(child: int, wait: Callable[[], int]) -> int:
 
 
 @contextmanager
-def _passing_on_sigterm(child: int) -> Iterator[None]:
-    """Let SIGTERM reach a run from a process that does not end of it: so SLURM ends jobs, and submitit outlasts it."""
+def _forwarding_sigterm(child: int) -> Iterator[None]:
+    """Forward SIGTERM to the run, as submitit handles it without ending: SLURM ends jobs so."""
     before = signal.getsignal(signal.SIGTERM)
     if not callable(before) or threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
+    def forward(number: int, frame: FrameType | None) -> None:
         _signal(child, signal.SIGTERM)
         before(number, frame)
 
-    signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGTERM, forward)
     try:
         yield
     finally:
@@ -223,19 +230,19 @@ def _signal(session: int, number: int) -> None:
 
 
 @contextmanager
-def _noted(number: int, pid: Path | None) -> Iterator[None]:
+def _pid_file(process: int, pid: Path | None) -> Iterator[None]:
     if pid is None:
         yield
         return
-    pid.write_text(f"{number}\n", encoding="ascii")
+    pid.write_text(f"{process}\n", encoding="ascii")
     try:
         yield
     finally:
         pid.unlink(missing_ok=True)
 
 
-def _hear_signals() -> None:
-    """Let Ctrl-C mean what it means in a program that was started by hand: launchers block it in what they start."""
+def _restore_signals() -> None:
+    """Handle Ctrl-C as programs started by hand do: launchers block it in what they start."""
     if POSIX and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})

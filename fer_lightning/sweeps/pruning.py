@@ -1,4 +1,4 @@
-"""Ends a trial that the others of its sweep leave no hope, which it reaches through their storage."""
+"""Prunes a trial that does worse than others of its study, which it reads from the storage."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ log = logging.getLogger(__name__)
 
 
 class PruneTrial(pl.Callback):
-    """Reports the score of each epoch to the trial, and raises `Pruned` before the next where the pruner says so.
+    """Reports the score of each epoch to the trial, and raises `Pruned` before the next one if the pruner says so.
 
-    The epoch's checkpoint and its row of the curves are written by then, and a trial in its last epoch is not pruned.
-    Rank zero alone speaks with the storage. Nothing is done outside the jobs of a sweep, nor with several objectives,
-    among which no score alone says what is hopeless.
+    By then, the epoch's checkpoint and history are written; a trial is not pruned after its last epoch. Only rank zero
+    uses the storage. Does nothing outside the jobs of a sweep, or with several objectives, which Optuna cannot prune.
 
     Args:
         pruner: one of Optuna's.
-        monitor: score to report, in the direction of the study.
+        monitor: score to report; the study's direction says which end is better.
         storage: URL of the study's storage.
-        study: its name there.
+        study: name of the study.
         trial: number of the trial; None for no trial.
         objectives: of the study; None for the monitor.
     """
@@ -46,15 +45,15 @@ class PruneTrial(pl.Callback):
     ) -> None:
         self.pruner, self.monitor, self.url, self.study, self.trial = pruner, monitor, storage or "", study, trial
         self.active = is_job() and None not in (trial, storage) and objectives in (None, [monitor])
-        self._validated, self._hopeless = False, ""
-        self._place: tuple[BaseStorage, optuna.Study, int] | None = None
+        self._validated, self._pruned = False, ""  # why it is pruned
+        self._opened: tuple[BaseStorage, optuna.Study, int] | None = None
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validated = not trainer.sanity_checking
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._hopeless:
-            raise Pruned(self._hopeless)
+        if self._pruned:
+            raise Pruned(self._pruned)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         stale = self.monitor.startswith("val/") and not self._validated
@@ -62,34 +61,34 @@ class PruneTrial(pl.Callback):
         self._validated = False
         if not self.active or stale or value is None:
             return
-        hopeless, problem = False, ""
+        prune, problem = False, ""
         if trainer.is_global_zero:
             try:
-                hopeless = self._judge(trainer.current_epoch + 1, float(value))
-            except StorageError as error:  # all ranks end, or the others would wait for this one
+                prune = self._should_prune(trainer.current_epoch + 1, float(value))
+            except StorageError as error:  # raised in all ranks, or the others would wait for this one
                 problem = str(error)
-        hopeless, problem = trainer.strategy.broadcast((hopeless, problem))
+        prune, problem = trainer.strategy.broadcast((prune, problem))
         if problem:
             raise StorageError(problem)
-        if hopeless:
+        if prune:
             kind = type(self.pruner).__name__.removesuffix("Pruner").lower()
-            self._hopeless = f"after epoch {trainer.current_epoch + 1}, {self.monitor} {float(value):.4g} ({kind})"
+            self._pruned = f"after epoch {trainer.current_epoch + 1}, {self.monitor} {float(value):.4g} ({kind})"
 
-    def _judge(self, epoch: int, value: float) -> bool:
-        """Report the score of an epoch, unless it was before, and return whether the trial has no hope."""
+    def _should_prune(self, epoch: int, value: float) -> bool:
+        """Report the score of an epoch, unless it has been reported, and return whether to prune the trial."""
         from fer_lightning.sweeps.study import storage_errors
 
         with storage_errors(self.url):
             storage, study, trial_id = self._open()
             trial = storage.get_trial(trial_id)
-            if trial.state.is_finished():  # its sweep did not wait for it
+            if trial.state.is_finished():  # its sweep has ended it
                 return False
             if epoch not in trial.intermediate_values:
                 storage.set_trial_intermediate_value(trial_id, epoch, value)
             return bool(self.pruner.prune(study, storage.get_trial(trial_id)))
 
     def _open(self) -> tuple[BaseStorage, optuna.Study, int]:
-        if self._place is None:
+        if self._opened is None:
             import optuna
 
             from fer_lightning.sweeps.study import open_storage
@@ -97,5 +96,5 @@ class PruneTrial(pl.Callback):
             storage = open_storage(self.url)
             study = optuna.load_study(study_name=self.study, storage=storage)
             study_id = storage.get_study_id_from_name(self.study)
-            self._place = storage, study, storage.get_trial_id_from_study_id_trial_number(study_id, self.trial)
-        return self._place
+            self._opened = storage, study, storage.get_trial_id_from_study_id_trial_number(study_id, self.trial)
+        return self._opened

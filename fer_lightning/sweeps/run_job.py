@@ -1,4 +1,4 @@
-"""One job, wherever Hydra's launcher put it: a single run in its own folder, started, continued or found done."""
+"""Runs one job of a sweep, in the process where Hydra's launcher put it: started, continued, or skipped if done."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from fer_lightning.runs.files import LOCK, STATUS
 from fer_lightning.runs.lock import locked
 from fer_lightning.runs.status import FAILED, INTERRUPTED, RUNNING, Status, now, read_status, write_status
 from fer_lightning.sweeps.launchers import BASIC, FORKING, RAY, granted_cores, kind
-from fer_lightning.sweeps.oom_kills import memory_kills
-from fer_lightning.sweeps.process import PID, may_fork, run_anew, run_forked, serve_sweep
-from fer_lightning.sweeps.slurm_tasks import follow_first_task, task, tell_tasks
+from fer_lightning.sweeps.oom_kills import oom_kills
+from fer_lightning.sweeps.process import PID, end_with_sweep, may_fork, run_forked, run_spawned
+from fer_lightning.sweeps.slurm_tasks import announce_run, follow_first_task, task
 from fer_lightning.sweeps.watch import STOPPING
 from fer_lightning.system.resources import available_cores
 
 LOG = "output.log"
-ASKED_TO_END = (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes
+STOP_CODES = (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes
 _KEPT = (".hydra", STATUS, LOCK, LOG)
 log = logging.getLogger(__name__)
 
@@ -43,101 +43,102 @@ def run_job(verb: str, cfg: DictConfig, start: Callable[[Sequence[str]], object]
         start: runs the verb with a command line, in this process.
 
     Returns:
-        the values of a finished or pruned job by name, otherwise none: an exception would end others with it.
+        values of a finished or pruned job by name, otherwise none: an exception would end other jobs, too.
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    serve_sweep()
+    end_with_sweep()
     if (folder.parent / STOPPING).exists():
-        if read_status(folder) is None:  # Hydra has made it for nothing
+        if read_status(folder) is None:  # Hydra has just made it
             shutil.rmtree(folder, ignore_errors=True)
         return {}
-    if task() not in (None, 0):  # the first one keeps the account
+    if task() not in (None, 0):  # the first task records the status
         follow_first_task(verb, folder, folder / LOG)
         return {}
     with locked(folder):
         status = read_status(folder)
         if status is None or not status.over:
-            arguments, kills = command_line(verb, folder, cfg), memory_kills()
-            tell_tasks(folder, arguments)
+            arguments, kills = command_line(verb, folder, cfg), oom_kills()
+            announce_run(folder, arguments)
             code = _run(verb, start, arguments, folder)
-            status = settle(folder, cfg, code, short_of_memory=memory_kills() > kills)
+            status = finalize_status(folder, cfg, code, short_of_memory=oom_kills() > kills)
         else:
-            tell_tasks(folder, None)
+            announce_run(folder, None)
     return status.values if status.over else {}
 
 
 def _run(verb: str, start: Callable[[Sequence[str]], object], arguments: Sequence[str], folder: Path) -> int:
-    """Run a job the way that its launcher's processes allow, and return the exit code."""
+    """Run a job in a fork or in a new process, as its launcher allows, and return the exit code."""
     hydra = HydraConfig.get()
-    launcher, variables = kind(hydra.launcher), dict[str, str]()
+    launcher = kind(hydra.launcher)
+    variables: dict[str, str] = {}
     log = None if launcher == BASIC else folder / LOG
     if "SLURM_JOB_ID" in os.environ and task() is None:
         variables["SLURM_JOB_NAME"] = "interactive"  # for Lightning: it starts the ranks, if there are to be several
     if launcher in FORKING and may_fork():
-        import_ahead(verb)
-        return run_forked(verb, start, arguments, log, pid=folder / PID, **variables)
+        preload(verb)
+        return run_forked(verb, start, arguments, log, pid=folder / PID, variables=variables)
     try:
-        return run_anew(verb, arguments, log, pid=folder / PID, folder=Path(hydra.runtime.cwd), **variables)
+        return run_spawned(verb, arguments, log, pid=folder / PID, folder=Path(hydra.runtime.cwd), variables=variables)
     except CalledProcessError as error:
-        # submitit's: told that time is over, it queues the job again, and SLURM ends the command along with the job
+        # raised by submitit at the time limit: it has queued the job again, and SLURM ends the scontrol command, too
         raise SystemExit(1) from error
 
 
 def command_line(verb: str, folder: Path, cfg: DictConfig) -> list[str]:
-    """Return the arguments of a job's single run, and empty its folder where there is nothing to continue from."""
+    """Return the command line of a job's run, and empty its folder where there is no checkpoint to continue from."""
     hydra = HydraConfig.get()
-    flags = []
+    flags: list[str] = []
     for source in hydra.runtime.config_sources:
         if source.provider == "command-line":
             flags += ["--config-dir", source.path]
     if hydra.job.config_name != verb:
-        flags += ["--config-name", hydra.job.config_name]
+        flags += ["--config-name", str(hydra.job.config_name)]
     last = folder / "checkpoints" / "last.ckpt"
     # a node of a cluster has other cores than the machine of the sweep
     jobs = available_cores() // granted_cores(hydra.launcher) if kind(hydra.launcher) == RAY else cfg.sweep.at_once
     own = [f"hydra.run.dir={quoted(folder)}", f"machine.jobs={max(1, jobs)}"]
-    if verb == "train" and zipfile.is_zipfile(last):  # what a dying disk left of one is not
+    if verb == "train" and zipfile.is_zipfile(last):  # not one that was cut off by a full disk
         own.append(f"ckpt_path={quoted(last)}")
     else:
         _clear(folder)
     return [*flags, *hydra.overrides.task, *own]
 
 
-def settle(folder: Path, cfg: DictConfig, code: int, *, short_of_memory: bool) -> Status:
-    """Complete the account of a run that has ended, by its exit code where it could not speak itself.
+def finalize_status(folder: Path, cfg: DictConfig, code: int, *, short_of_memory: bool) -> Status:
+    """Complete the status of a run that has ended: from its exit code where the run could not write it.
 
     Args:
         folder: of the run.
         cfg: of the job.
         code: exit code; minus a signal's number where one ended the run.
-        short_of_memory: whether the system ended a process meanwhile to gain memory.
+        short_of_memory: whether the system killed a process meanwhile to free memory.
     """
     status = read_status(folder)
     if status is None:
         status = Status(identity=identify(cfg), overrides=[*HydraConfig.get().overrides.task], started=now())
-    if status.status == RUNNING and code in ASKED_TO_END:
-        status = replace(status, status=INTERRUPTED, message=_death(code, short_of_memory), ended=now())
-        write_status(folder, status)
-    elif status.status == RUNNING:
-        reason = "out of memory" if short_of_memory and code == -signal.SIGKILL else "killed"
-        if code > 0:  # it came to its end, but could not write it down
-            reason = "storage"
-        status = replace(status, status=FAILED, reason=reason, message=_death(code, short_of_memory), ended=now())
-        write_status(folder, status)
+    if status.status != RUNNING:
+        return status
+    status = replace(status, message=_describe_exit(code, short_of_memory), ended=now())
+    if code in STOP_CODES:
+        status = replace(status, status=INTERRUPTED)
+    else:
+        killed = "out of memory" if short_of_memory and code == -signal.SIGKILL else "killed"
+        status = replace(status, status=FAILED, reason="storage" if code > 0 else killed)  # > 0: it could not write
+    write_status(folder, status)
     return status
 
 
-def _death(code: int, short_of_memory: bool) -> str:
+def _describe_exit(code: int, short_of_memory: bool) -> str:
     if code >= 0:
         return f"the process ended with exit code {code} and could not say why in its folder; see its log"
     name = signal.Signals(-code).name
-    memory = ": the system ended it to gain memory" if name == "SIGKILL" and short_of_memory else ""
+    memory = ": the system ended it to free memory" if name == "SIGKILL" and short_of_memory else ""
     return f"the process was ended by {name}{memory}"
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an attempt left that had not come to its first checkpoint."""
+    """Remove what an attempt without a checkpoint left."""
     for path in folder.iterdir():
         if path.name in _KEPT:
             continue
@@ -147,8 +148,8 @@ def _clear(folder: Path) -> None:
             path.unlink()
 
 
-def import_ahead(verb: str) -> None:
-    """Import once, before the first fork, what every run of a verb needs."""
+def preload(verb: str) -> None:
+    """Import what every run of a verb needs, once before the first fork."""
     with fast_imports():
         if verb == "train":
             from fer_lightning.runs import results  # noqa: F401

@@ -1,4 +1,4 @@
-"""What an Optuna sweep searches, read from overrides as Hydra writes them."""
+"""The search space of an Optuna sweep, read from overrides in Hydra's syntax."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from fer_lightning.core.errors import ConfigError, first_lines
 
 
 class Space(NamedTuple):
-    """What is searched, and what is the same in all trials."""
+    """What is searched, and the overrides that all trials share."""
 
     searched: dict[str, BaseDistribution]
     fixed: list[str]
 
     def example(self) -> list[str]:
-        """Return the overrides of one trial that there could be."""
+        """Return the overrides of one possible trial."""
         return [*(f"{name}={_example(distribution)}" for name, distribution in self.searched.items()), *self.fixed]
 
 
 def read_space(params: DictConfig | None, typed: Sequence[str]) -> Space:
-    """Return what is searched and what is not.
+    """Read the search space and the fixed overrides.
 
     Args:
-        params: of the YAML files, which may be nested.
-        typed: overrides, which come first.
+        params: of the YAML files; may be nested.
+        typed: overrides of the command line, which take precedence.
 
     Raises:
         ConfigError: something cannot be read.
@@ -55,8 +55,8 @@ def _flat(params: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _example(distribution: BaseDistribution) -> Any:
-    """Return one value, as on a command line, of those that a parameter can have."""
+    """Return one possible value of a parameter, as written on a command line."""
     if isinstance(distribution, CategoricalDistribution):
         value = distribution.choices[0]
         return "null" if value is None else value
-    return distribution.low  # type: ignore[attr-defined]
+    return distribution.low

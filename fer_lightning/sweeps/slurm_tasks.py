@@ -1,4 +1,4 @@
-"""A job that SLURM starts as several tasks, the ranks of one run: the first decides, the others do as it does."""
+"""A job that SLURM starts as several tasks, the ranks of one run: the first decides, the others follow."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fer_lightning.core.atomic_write import atomic_write
-from fer_lightning.runs.lock import at_work
-from fer_lightning.sweeps.process import run_anew
+from fer_lightning.runs.lock import is_locked
+from fer_lightning.sweeps.process import run_spawned
 from fer_lightning.system.resources import is_slurm_task
 
 PLAN = ".tasks.json"
-INTERVAL, GRACE = 0.2, 60.0  # seconds; what a rank may take to end after the first has
+INTERVAL = 0.2  # seconds between two looks
+GRACE = 60.0  # seconds that a rank may take to end after the first has
 
 
 def task() -> int | None:
-    """Return which of several tasks of a SLURM step this is; None where there are not several."""
+    """Return the number of this task of a SLURM step; None where the step has one task only."""
     return int(os.environ["SLURM_PROCID"]) if is_slurm_task() else None
 
 
-def tell_tasks(folder: Path, arguments: Sequence[str] | None) -> None:
-    """As the first task: let the others know what is run in a job's folder.
+def announce_run(folder: Path, arguments: Sequence[str] | None) -> None:
+    """As the first task, tell the others what to run. Does nothing in other tasks.
 
     Args:
         folder: of the job.
-        arguments: command line of the run; None where there is none, because the job is done.
+        arguments: command line of the run; None where the job is done.
     """
     if task() == 0:
         with atomic_write(folder / PLAN) as new:
@@ -35,26 +37,26 @@ def tell_tasks(folder: Path, arguments: Sequence[str] | None) -> None:
 
 
 def follow_first_task(verb: str, folder: Path, log: Path) -> None:
-    """As another task: run what the first one runs, and no longer than that one does."""
+    """As another task, run what the first one announced; killed when the first one is gone."""
     while (plan := _plan(folder)).get("attempt") != _attempt():
         time.sleep(INTERVAL)
     if plan["arguments"] is None:
         return
-    gone: float | None = None
+    unlocked_since: float | None = None
 
     def is_alone() -> bool:
-        """Whether the first task has ended long ago; it holds the job's lock until then."""
-        nonlocal gone
-        if at_work(folder):
-            gone = None
-        elif gone is None:
-            gone = time.monotonic()
-        return gone is not None and time.monotonic() - gone > GRACE
+        """Whether the first task, which holds the job's lock, ended more than `GRACE` seconds ago."""
+        nonlocal unlocked_since
+        if is_locked(folder):
+            unlocked_since = None
+        elif unlocked_since is None:
+            unlocked_since = time.monotonic()
+        return unlocked_since is not None and time.monotonic() - unlocked_since > GRACE
 
-    run_anew(verb, plan["arguments"], log, done=is_alone)
+    run_spawned(verb, plan["arguments"], log, done=is_alone)
 
 
-def _plan(folder: Path) -> dict[str, object]:
+def _plan(folder: Path) -> dict[str, Any]:
     try:
         return dict(json.loads((folder / PLAN).read_text(encoding="utf-8")))
     except (OSError, ValueError):
@@ -62,5 +64,5 @@ def _plan(folder: Path) -> dict[str, object]:
 
 
 def _attempt() -> str:
-    """Name this start of the tasks, which a requeued job has several of."""
+    """Identify this start of the tasks: a requeued job starts again."""
     return "-".join(os.environ.get(f"SLURM_{name}", "0") for name in ("JOB_ID", "STEP_ID", "RESTART_COUNT"))

@@ -1,4 +1,4 @@
-"""What a sweep says: a line as each job ends, and at the end a table of all and how to go on."""
+"""What a sweep prints: a line as each job ends, and finally a table of all jobs and the next commands."""
 
 from __future__ import annotations
 
@@ -10,35 +10,32 @@ from pathlib import Path
 
 from fer_lightning.config.overrides import quoted
 from fer_lightning.core.errors import first_lines
-from fer_lightning.runs.lock import at_work
 from fer_lightning.runs.status import FAILED, Status
-from fer_lightning.sweeps.job_folders import Job
+from fer_lightning.sweeps.job_folders import Job, has_crashed
 
 
-def describe_end(job: Job) -> str:
-    """Return one line on what came of a job."""
+def describe_result(job: Job) -> str:
+    """Return one line on the result of a job."""
     title, status = f"#{job.number} {job.label}".rstrip(), job.status
     if status is None:
         return f"{title}: not started"
     values = ", ".join(f"{name} {value:.4g}" for name, value in status.values.items())
     took = "" if status.seconds is None else f", {status.seconds:.0f} s"
     reason = "" if status.status != FAILED else f" ({status.reason}): {first_lines(Exception(status.message))}"
-    told = f", {values}" if values and status.over else ""
-    return f"{title}: {name_state(job)}{reason}{told}{took}"
+    scores = f", {values}" if values and status.over else ""
+    return f"{title}: {job_state(job)}{reason}{scores}{took}"
 
 
-def name_state(job: Job) -> str:
-    """Return the job's own word, or `not started`, or `unfinished` of one that began and whose process is gone."""
+def job_state(job: Job) -> str:
+    """Return the status of a job, `not started`, or `unfinished` where its process ended without writing how."""
     status = job.status
     if status is None:
         return "not started"
-    if status.status == "running" and not at_work(job.folder):
-        return "unfinished"
-    return status.status
+    return "unfinished" if has_crashed(job) else status.status
 
 
 def print_summary(folder: Path, jobs: Sequence[Job], verb: str = "train") -> None:
-    """Print a table of the jobs, in their order, and what to type next.
+    """Print a table of the jobs, by number, and the commands to type next.
 
     Args:
         folder: of the sweep.
@@ -49,7 +46,7 @@ def print_summary(folder: Path, jobs: Sequence[Job], verb: str = "train") -> Non
     from rich.table import Table
 
     console = Console()
-    states = {job: name_state(job) for job in jobs}
+    states = {job: job_state(job) for job in jobs}
     statuses = {job: job.status for job in jobs}
     names = [*dict.fromkeys(name for status in statuses.values() if status is not None for name in status.values)]
     table = Table(show_edge=False, pad_edge=False)
@@ -61,13 +58,11 @@ def print_summary(folder: Path, jobs: Sequence[Job], verb: str = "train") -> Non
     console.print()
     console.print(table)
     counts = Counter(states.values())
-    console.print(
-        f"\n{len(jobs)} job{'s' * (len(jobs) != 1)}: "
-        + ", ".join(f"{count} {state}" for state, count in counts.items())
-    )
+    listed = ", ".join(f"{count} {state}" for state, count in counts.items())
+    console.print(f"\n{len(jobs)} job{'s' * (len(jobs) != 1)}: {listed}")
     console.print(f"\npython -m fer_lightning.compare {shlex.quote(str(folder))}", highlight=False, soft_wrap=True)
     open_states = {"unfinished", "interrupted", "not started"} & set(counts)
-    # what is mistyped fails again, until something else is typed
+    # a wrong setting would fail again
     failed = any(status.status == FAILED and status.reason != "configuration" for status in statuses.values() if status)
     if open_states or failed:
         retry = "" if open_states else " sweep.retry=true"

@@ -1,4 +1,4 @@
-"""While a launcher is at work: a word as each job ends, and Ctrl-C for the jobs before it is for the sweep."""
+"""While a launcher runs: a message as each job ends, and Ctrl-C, which goes to the jobs first."""
 
 from __future__ import annotations
 
@@ -14,54 +14,54 @@ from fer_lightning.runs.status import RUNNING
 from fer_lightning.sweeps.job_folders import Job
 from fer_lightning.sweeps.process import PID, POSIX
 
-STOPPING = ".stopping"  # in the folder of a sweep while it waits for its jobs to stop: no other begins
+STOPPING = ".stopping"  # file in a sweep's folder while its jobs stop; no other job starts then
 INTERVAL = 0.5  # seconds
-_LEAVE_AT_ONCE = 3  # times that Ctrl-C is pressed
+_PRESSES_TO_KILL = 3
 
 
 @contextmanager
-def telling(jobs: Sequence[Job], tell: Callable[[Job], None]) -> Iterator[None]:
-    """Call `tell` for each job when it has ended, from a thread; for those that have not, in the end.
+def reporting_jobs(jobs: Sequence[Job], report: Callable[[Job], None]) -> Iterator[None]:
+    """Call `report` from a thread as each job ends; at the end of the context also for jobs that have not.
 
-    Whatever the thread that works within this starts does not hear of Ctrl-C, which the terminal sends to everything:
-    a worker would leave its job alone, or a controller give it a second. The thread of this context hears it instead.
+    Ctrl-C is blocked in the processes that are started inside: the terminal would send it to a launcher's workers, too,
+    which would drop their jobs. The thread of this context receives it instead.
     """
-    before, left, over = {job: job.status for job in jobs}, [*jobs], threading.Event()
+    before, left, ended = {job: job.status for job in jobs}, [*jobs], threading.Event()
 
-    def look(end: bool = False) -> None:
+    def check(end: bool = False) -> None:
         for job in [*left]:
             status = job.status
             if end or (status is not None and status != before[job] and status.status != RUNNING):
                 left.remove(job)
-                tell(job)
+                report(job)
 
     def watch() -> None:
-        while not over.wait(INTERVAL):
-            look()
+        while not ended.wait(INTERVAL):
+            check()
 
-    thread = threading.Thread(target=watch, name="telling", daemon=True)
+    thread = threading.Thread(target=watch, name="report-jobs", daemon=True)
     thread.start()
-    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if POSIX else set()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if POSIX else set()
     try:
         yield
     finally:
         if POSIX:
-            signal.pthread_sigmask(signal.SIG_SETMASK, heard)
-        over.set()
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        ended.set()
         thread.join()
-        look(end=True)
+        check(end=True)
 
 
 @contextmanager
-def stopping_jobs_first(folder: Path, jobs: Sequence[Job], said: str | None) -> Iterator[None]:
-    """Pass Ctrl-C on to the jobs that run on this machine, which end as single runs do, and then end the sweep.
+def forwarding_ctrl_c(folder: Path, jobs: Sequence[Job], message: str | None) -> Iterator[None]:
+    """Forward Ctrl-C to the jobs that run on this machine, wait until they have ended, and then end the sweep.
 
-    The first lets them finish a batch, the second leaves at once, the third kills.
+    The first Ctrl-C lets a job finish its batch, the second ends it at once, the third kills it.
 
     Args:
         folder: of the sweep.
         jobs: that may run.
-        said: to the user meanwhile; None where the jobs say it themselves.
+        message: printed at the first Ctrl-C; None where the jobs print it themselves.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; at once where no job runs here.
@@ -79,11 +79,11 @@ def stopping_jobs_first(folder: Path, jobs: Sequence[Job], said: str | None) -> 
         running = _running(jobs)
         for session in running:
             with suppress(OSError):
-                os.killpg(session, signal.SIGINT if pressed < _LEAVE_AT_ONCE else signal.SIGKILL)
+                os.killpg(session, signal.SIGINT if pressed < _PRESSES_TO_KILL else signal.SIGKILL)
         if not running:
             raise KeyboardInterrupt
-        if said is not None and pressed == 1:
-            print(f"\n{said}", file=sys.stderr, flush=True)
+        if message is not None and pressed == 1:
+            print(f"\n{message}", file=sys.stderr, flush=True)
 
     before = signal.signal(signal.SIGINT, stop)
     try:
@@ -97,7 +97,7 @@ def stopping_jobs_first(folder: Path, jobs: Sequence[Job], said: str | None) -> 
 
 
 def _running(jobs: Sequence[Job]) -> list[int]:
-    """Return the sessions of jobs that descend from this process: a number in a file may be that of another by now."""
+    """Return the sessions of running jobs; only descendants of this process, as a recorded id may be reused."""
     import psutil
 
     ours = {process.pid for process in psutil.Process().children(recursive=True)}

@@ -12,10 +12,10 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from fer_lightning import __version__
-from fer_lightning.runs.lock import at_work, locked
+from fer_lightning.runs.lock import is_locked, locked
 from fer_lightning.runs.status import Status, write_status
-from fer_lightning.sweeps.job_folders import Job, Jobs, died, file_name, label_of
-from fer_lightning.sweeps.summary import describe_end, name_state, print_summary
+from fer_lightning.sweeps.job_folders import Job, Jobs, file_name, has_crashed, label_of
+from fer_lightning.sweeps.summary import describe_result, job_state, print_summary
 
 
 def never() -> str | None:
@@ -109,24 +109,24 @@ def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
         [sys.executable, "-c", program, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout.readline() == "held\n"
-    assert at_work(tmp_path)
-    assert (died(job), name_state(job)) == (False, "running")
+    assert is_locked(tmp_path)
+    assert (has_crashed(job), job_state(job)) == (False, "running")
     holder.kill()
     holder.communicate()
-    assert not at_work(tmp_path)
-    assert (died(job), name_state(job)) == (True, "unfinished")
+    assert not is_locked(tmp_path)
+    assert (has_crashed(job), job_state(job)) == (True, "unfinished")
     with locked(tmp_path):
         pass
 
 
 def test_one_line_on_what_came_of_a_job(tmp_path: Path) -> None:
     job = Job(tmp_path / "2_seed=1", (), "a")
-    assert describe_end(job) == "#2 seed=1: not started"
+    assert describe_result(job) == "#2 seed=1: not started"
     write_status(job.folder, Status(status="finished", identity="a", values={"val/acc": 0.61}, seconds=12.3))
-    assert describe_end(job) == "#2 seed=1: finished, val/acc 0.61, 12 s"
+    assert describe_result(job) == "#2 seed=1: finished, val/acc 0.61, 12 s"
     write_status(job.folder, Status(status="failed", reason="data", message="a\nb", identity="a", seconds=1.0))
-    assert describe_end(job) == "#2 seed=1: failed (data): a b, 1 s"
-    assert describe_end(Job(tmp_path / "0", (), "b")) == "#0: not started"
+    assert describe_result(job) == "#2 seed=1: failed (data): a b, 1 s"
+    assert describe_result(Job(tmp_path / "0", (), "b")) == "#0: not started"
 
 
 @pytest.mark.parametrize(

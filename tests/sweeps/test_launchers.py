@@ -22,7 +22,7 @@ from fer_lightning.config.hydra_errors import explain
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.runs.environment import installed_version
 from fer_lightning.runs.status import Status, read_status
-from fer_lightning.sweeps.launchers import granted_cores, most_at_once
+from fer_lightning.sweeps.launchers import granted_cores, max_parallel_jobs
 
 TINY = (
     "data.synthetic={train: 56, validation: 14, test: 14}",
@@ -235,13 +235,13 @@ def settings(launcher: str, **values: object) -> Any:
 )
 def test_how_many_jobs_share_a_machine(launcher: Any, count: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fer_lightning.sweeps.launchers.available_cores", lambda: 4)
-    assert most_at_once(launcher, count) == most
+    assert max_parallel_jobs(launcher, count) == most
 
 
 def test_settings_that_are_no_numbers_are_told() -> None:
     with pytest.raises(ConfigError, match=r"hydra\.launcher\.n_jobs=two is not a whole number"):
-        most_at_once(settings("JoblibLauncher", n_jobs="two"), 2)
+        max_parallel_jobs(settings("JoblibLauncher", n_jobs="two"), 2)
     with pytest.raises(ConfigError, match=r"n_jobs=0 would run nothing: type 1 or more"):
-        most_at_once(settings("JoblibLauncher", n_jobs=0), 2)
+        max_parallel_jobs(settings("JoblibLauncher", n_jobs=0), 2)
     with pytest.raises(ConfigError, match=r"ray\.remote\.num_cpus=many is not a whole number"):
         granted_cores(settings("RayLauncher", ray={"remote": {"num_cpus": "many"}}))

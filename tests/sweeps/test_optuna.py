@@ -209,7 +209,7 @@ def test_a_killed_sweep_loses_no_trial_and_doubles_none(tmp_path: Path) -> None:
     with FileLock(folder / "study.lock"):
         code, said = run_sweep(folder, f"sweep.resume={folder}")
     assert code == 1
-    assert f"{folder} is at work in another process" in said.splitlines()[-1]
+    assert f"{folder} is in use by another process" in said.splitlines()[-1]
 
     code, said = run_sweep(folder, f"sweep.resume={folder}")
     assert code == 0, said

@@ -15,6 +15,7 @@ import pytest
 PROGRAM = """
 import sys, pathlib
 from fer_lightning.sweeps import process
+from fer_lightning.system import resources
 
 def start(arguments):
     from fer_lightning.train import main
@@ -26,9 +27,9 @@ if __name__ == "__main__":
     if how == "fork":
         code = process.run_forked("train", start, arguments, log)
     else:
-        code = process.run_anew("train", arguments, log)
+        code = process.run_spawned("train", arguments, log)
     print("code", code)
-    print("ours", process.is_job())
+    print("ours", resources.is_job())
 """
 QUICK = [
     "data.synthetic={train: 14, validation: 7, test: 7}",
@@ -46,7 +47,7 @@ def run(folder: Path, how: str, log: str, *arguments: str) -> subprocess.Popen[s
     return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
 
 
-@pytest.mark.parametrize("how", ["fork", "anew"])
+@pytest.mark.parametrize("how", ["fork", "spawn"])
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -61,14 +62,14 @@ def test_the_exit_code_is_that_of_the_run(how: str, arguments: list[str], code: 
     assert said in output
 
 
-@pytest.mark.parametrize("how", ["fork", "anew"])
+@pytest.mark.parametrize("how", ["fork", "spawn"])
 def test_what_it_prints_goes_where_it_shall(how: str, tmp_path: Path) -> None:
     output = run(tmp_path, how, "output.log", "--help").communicate(timeout=120)[0]
     assert output == "code 0\nours False\n"
     assert "groups, the default first" in (tmp_path / "output.log").read_text()
 
 
-@pytest.mark.parametrize("how", ["fork", "anew"])
+@pytest.mark.parametrize("how", ["fork", "spawn"])
 def test_it_ends_with_the_process_that_waits_for_it(how: str, tmp_path: Path) -> None:
     waiting = run(tmp_path, how, "-", *QUICK, "hydra.run.dir=run", "trainer.max_epochs=1000", "data.num_workers=1")
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
@@ -83,7 +84,7 @@ def test_it_ends_with_the_process_that_waits_for_it(how: str, tmp_path: Path) ->
     waiting.communicate()
 
 
-@pytest.mark.parametrize("how", ["fork", "anew"])
+@pytest.mark.parametrize("how", ["fork", "spawn"])
 def test_one_that_is_killed_says_by_what(how: str, tmp_path: Path) -> None:
     waiting = run(tmp_path, how, "-", *QUICK, "hydra.run.dir=run", "trainer.max_epochs=1000")
     status = tmp_path / "run" / "status.json"

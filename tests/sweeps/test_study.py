@@ -46,18 +46,18 @@ def test_a_trial_that_nobody_told_goes_on_as_itself(tmp_path: Path) -> None:
     assert process.exitcode == -signal.SIGKILL
     study = opened(tmp_path)
     (before,) = study.trials()
-    (trial,) = study.left_over()
+    (trial,) = study.unfinished_trials()
     assert (trial.number, trial._suggest("lr", RATE)) == (before.number, before.params["lr"])
     study.tell(trial, TrialState.COMPLETE, [0.5])
-    assert (states(study), study.left_over(), study.count_finished()) == (["COMPLETE"], [], 1)
+    assert (states(study), study.unfinished_trials(), study.count_finished()) == (["COMPLETE"], [], 1)
 
 
 def test_a_trial_belongs_to_the_sweep_that_asked_for_it(tmp_path: Path) -> None:
     mine, other = opened(tmp_path), opened(tmp_path, owner="other")
     trial = mine.ask()
     assert trial.user_attrs == {OWNER: "me"}
-    assert other.left_over() == []
-    assert [found.number for found in mine.left_over()] == [trial.number]
+    assert other.unfinished_trials() == []
+    assert [found.number for found in mine.unfinished_trials()] == [trial.number]
     mine.tell(trial, TrialState.FAIL)
     assert (other.repeat_failed(), mine.repeat_failed()) == (0, 1)
 
@@ -69,7 +69,7 @@ def test_a_failed_trial_is_repeated_once_and_counts_once(tmp_path: Path) -> None
         trial = study.ask()
         rates.append(trial._suggest("lr", RATE))
         if number == 1:
-            study.tell(trial, TrialState.FAIL, **{".reason": "out of memory"})
+            study.tell(trial, TrialState.FAIL, facts={".reason": "out of memory"})
         else:
             study.tell(trial, TrialState.COMPLETE, [number])
     assert study.count_finished() == 3
@@ -91,10 +91,10 @@ def test_solutions_are_the_best_or_the_front(tmp_path: Path) -> None:
         folder = tmp_path / name
         folder.mkdir()
         study = opened(folder, directions=directions)
-        assert study.solutions() == []
+        assert study.best_trials() == []
         for value in values:
             study.tell(study.ask(), TrialState.COMPLETE, value)
-        assert sorted(trial.number for trial in study.solutions()) == expected
+        assert sorted(trial.number for trial in study.best_trials()) == expected
 
 
 def test_a_study_of_other_objectives_is_not_continued(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_journal_is_a_storage_too(tmp_path: Path) -> None:
     study = Study(url, "train", ["maximize"], "me")
     study.ask()
     again = Study(url, "train", ["maximize"], "me")
-    (trial,) = again.left_over()
+    (trial,) = again.unfinished_trials()
     again.tell(trial, TrialState.PRUNED)
     assert [found.state for found in study.trials()] == [TrialState.PRUNED]
 
