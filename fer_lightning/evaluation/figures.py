@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fer_lightning.evaluation.metrics import COLUMNS, class_names, confusion
@@ -197,9 +197,9 @@ def _name_classes(axes: Axes, columns: Sequence[str], rows: Sequence[str], turne
 
 
 def text_width(text: str, size: float, weight: str = "normal") -> float:
-    """Inches that one line of text takes, without a renderer."""
-    font = FontProperties(family=FONT, weight=weight)
-    return float(TextPath((0, 0), text, size=size, prop=font).get_extents().width) / 72
+    """Return the inches that one line of text takes, without a renderer."""
+    font = FontProperties(family=FONT, weight=weight, size=size)
+    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
 
 
 def _quiet() -> dict[str, object]:
@@ -225,7 +225,6 @@ def _plot_matrix(axes: Axes, values: np.ndarray, write: Callable[[int, int], str
     for row in np.flatnonzero(np.isnan(values).all(axis=1)):
         axes.axhspan(row - 0.5, row + 0.5, facecolor="none", edgecolor=FAINT, hatch="////", lw=0)
     axes.spines[:].set_visible(False)
-    axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color=FAINT, lw=1)
-    axes.tick_params(which="minor", length=0)
+    edges = np.arange(size + 1) - 0.5
+    axes.hlines(edges, -0.5, size - 0.5, color=FAINT, lw=1)
+    axes.vlines(edges, -0.5, size - 0.5, color=FAINT, lw=1)
