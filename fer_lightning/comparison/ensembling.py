@@ -59,7 +59,7 @@ def ensemble_runs(cfg: DictConfig) -> Difference:
 
 
 def _right(table: pd.DataFrame) -> np.ndarray:
-    return (table["label"] == table["predicted"]).to_numpy(dtype=bool)
+    return np.asarray(table["label"] == table["predicted"], dtype=bool)
 
 
 def _facts(members: Members, gain: Difference) -> dict[str, Any]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest
-
-from fer_lightning.evaluation.metrics import NORMAL_QUANTILE
+from scipy.stats import binomtest, norm
 
 
 class Difference(NamedTuple):
@@ -45,6 +43,6 @@ def paired_difference(one: np.ndarray, other: np.ndarray) -> Difference:
     p = binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
     more, centre = count + 2, (wins - losses) / (count + 2)
     disputed = (wins + losses + 1) / more
-    margin = NORMAL_QUANTILE * np.sqrt((disputed - centre**2) / more)
+    margin = norm.ppf(0.975) * np.sqrt((disputed - centre**2) / more)
     low, high = max(-1.0, centre - margin), min(1.0, centre + margin)
     return Difference((wins - losses) / count, float(low), float(high), float(p))

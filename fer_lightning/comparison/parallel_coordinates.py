@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from fer_lightning.comparison import formatting
@@ -76,21 +77,22 @@ class _Column:
     def _spread_ticks(self, low: float, high: float) -> np.ndarray:
         """Round numbers between the ends; the ends themselves where there are no two."""
         locator = LogLocator(numticks=TICKS) if self.log else MaxNLocator(TICKS, steps=[1, 2, 2.5, 5, 10])
-        ticks = locator.tick_values(low, high)
+        ticks = np.asarray(locator.tick_values(low, high))
         inside = ticks[(ticks >= low) & (ticks <= high)]
         return inside if len(inside) > 1 else np.unique([low, high])
 
     def draw(self, axes: Axes, place: int) -> None:
         axes.plot([place, place], [0, 1], color=MUTED, lw=1.2, zorder=3, clip_on=False)
+        small = FontProperties(family=FONT, size=SMALL)
         box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
         for height, text in _apart(self.ticks):
             axes.plot([place - 0.012, place + 0.012], [height, height], color=MUTED, lw=1.2, zorder=4, clip_on=False)
             short = text if len(text) <= 18 else f"{text[:17]}…"
-            font = {"fontsize": SMALL, "fontfamily": FONT, "color": INK, "parse_math": False}
-            axes.text(place + 0.03, height, short, va="center", zorder=6, bbox=box, **font)
+            written = axes.text(place + 0.03, height, short, va="center", color=INK, fontproperties=small, zorder=6)
+            written.set(bbox=box, parse_math=False)
         name = f"{self.name} (log)" if self.log else self.name
-        font = {"fontsize": BODY, "fontfamily": FONT, "color": INK, "fontweight": "bold", "parse_math": False}
-        axes.text(place, -0.07, name, ha="center", va="top", **font)
+        bold = FontProperties(family=FONT, size=BODY, weight="bold")
+        axes.text(place, -0.07, name, ha="center", va="top", color=INK, parse_math=False, fontproperties=bold)
 
 
 def _apart(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,7 +84,7 @@ def plot_curves(history: pd.DataFrame, best_epoch: int | None = None) -> Figure:
     shown = {line.get_label(): line for line in lines}
     if shown:  # below the panels, where no curve can run under it
         font = {"family": FONT, "size": BODY}
-        figure.legend(shown.values(), shown.keys(), loc="lower center", ncols=3, frameon=False, prop=font)
+        figure.legend(list(shown.values()), list(shown), loc="lower center", ncols=3, frameon=False, prop=font)
     return figure
 
 
@@ -202,7 +203,7 @@ def text_width(text: str, size: float, weight: str = "normal") -> float:
     return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
 
 
-def _quiet() -> dict[str, object]:
+def _quiet() -> dict[str, Any]:
     return {"fontsize": BODY, "fontfamily": FONT, "color": MUTED}
 
 
@@ -220,8 +221,9 @@ def _plot_matrix(axes: Axes, values: np.ndarray, write: Callable[[int, int], str
     fontsize = BODY * min(1.0, room / max(text_width(text, BODY, "bold") for text in texts.values()))
     for (row, column), text in texts.items():
         colour = "white" if values[row, column] > 0.6 else MUTED if text in ("0", "–") else INK
-        font = {"fontsize": fontsize, "fontfamily": FONT, "fontweight": "bold" if row == column else "normal"}
-        axes.text(column, row, text, ha="center", va="center", color=colour, **font)
+        weight = "bold" if row == column else "normal"
+        font = FontProperties(family=FONT, weight=weight, size=fontsize)
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontproperties=font)
     for row in np.flatnonzero(np.isnan(values).all(axis=1)):
         axes.axhspan(row - 0.5, row + 0.5, facecolor="none", edgecolor=FAINT, hatch="////", lw=0)
     axes.spines[:].set_visible(False)

@@ -6,12 +6,13 @@ A gallery is one axes in inches with the images placed on it: exact layout, and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 
 from fer_lightning.evaluation import figures
@@ -25,6 +26,20 @@ HEAD = 0.85  # inches for title and subtitle
 FRAMES = {True: (BLUE, 1.2, "-"), False: (VERMILLION, 2.6, (0, (2.4, 1.1))), None: (FAINT, 0.8, "-")}
 
 
+class Images(Protocol):
+    """Images uint8 (N, C, H, W): an array, or what reads each image when it is asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> Any: ...
+
+
 class Tile(NamedTuple):
     """One image (C, H, W) uint8 with up to two lines below; `right` frames it as a hit, a miss, or not at all."""
 
@@ -34,7 +49,7 @@ class Tile(NamedTuple):
     right: bool | None = None
 
 
-def plot_gallery(table: pd.DataFrame, images: np.ndarray, *, columns: int = 6, seed: int = 0) -> Figure:
+def plot_gallery(table: pd.DataFrame, images: Images, *, columns: int = 6, seed: int = 0) -> Figure:
     """Predictions beside truth: one row a true class, `columns` images of it drawn at random.
 
     The draw depends on seed and labels only, so the galleries of two epochs or two models show the same faces.
@@ -60,7 +75,7 @@ def plot_gallery(table: pd.DataFrame, images: np.ndarray, *, columns: int = 6, s
     return _sheet(rows, "Predictions beside truth", subtitle, columns)
 
 
-def plot_mistakes(table: pd.DataFrame, images: np.ndarray, *, limit: int = 24, columns: int = 6) -> Figure:
+def plot_mistakes(table: pd.DataFrame, images: Images, *, limit: int = 24, columns: int = 6) -> Figure:
     """The mistakes that the network was surest of, surest first; arguments and errors as for `plot_gallery`."""
     predictions = read_predictions(table)
     _check_images(images, len(table))
@@ -76,7 +91,7 @@ def plot_mistakes(table: pd.DataFrame, images: np.ndarray, *, limit: int = 24, c
 
 
 def plot_batch(
-    images: np.ndarray,
+    images: Images,
     labels: np.ndarray,
     classes: Sequence[str],
     *,
@@ -107,14 +122,14 @@ def plot_batch(
     return _sheet(_rows(tiles, columns), title, subtitle, columns, tile=1.05)
 
 
-def _check_images(images: np.ndarray, count: int) -> None:
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or images.dtype != np.uint8:
+def _check_images(images: Images, count: int) -> None:
+    if len(images.shape) != 4 or images.shape[1] not in (1, 3) or images.dtype != np.uint8:
         raise ValueError(f"images: uint8 (N, 1 or 3, H, W) expected, got {images.dtype} {tuple(images.shape)}")
     if len(images) != count:
         raise ValueError(f"{len(images):,} images for {count:,} labels; they must stand in the same order, one each")
 
 
-def _tile(predictions: Predictions, images: np.ndarray, index: int) -> Tile:
+def _tile(predictions: Predictions, images: Images, index: int) -> Tile:
     classes, right = predictions.classes, bool(predictions.correct[index])
     label = predictions.labels[index]
     headline = (
@@ -188,5 +203,5 @@ def _fitting(room: float, size: float, texts: list[str], weight: str = "normal")
 def _write(
     axes: Axes, x: float, y: float, text: str, size: float, color: str = INK, weight: str = "normal", ha: str = "center"
 ) -> None:
-    font = {"fontfamily": FONT, "fontweight": weight, "fontsize": size}
-    axes.text(x, y, text, color=color, ha=ha, va="baseline", parse_math=False, **font)
+    font = FontProperties(family=FONT, weight=weight, size=size)
+    axes.text(x, y, text, color=color, ha=ha, va="baseline", parse_math=False, fontproperties=font)

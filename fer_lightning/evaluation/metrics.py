@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from fer_lightning.core.errors import DataError
@@ -19,7 +20,6 @@ from fer_lightning.core.suggestions import did_you_mean
 COLUMNS = ("path", "split", "label", "predicted")
 ECE_BINS = 15
 BOOTSTRAPS = 1000
-NORMAL_QUANTILE = 1.959963984540054  # two-sided 95 %
 TOLERANCE = 1e-3  # on sums of probabilities: a CSV rounded to four decimals still passes
 
 
@@ -41,12 +41,12 @@ class Predictions(NamedTuple):
     @property
     def correct(self) -> np.ndarray:
         """(N,) bool: the prediction is the label."""
-        return self.labels == self.predicted
+        return np.asarray(self.labels == self.predicted)
 
     @property
     def confidence(self) -> np.ndarray:
         """(N,) float64: the probability of the predicted class."""
-        return np.take_along_axis(self.probabilities, self.predicted[:, None], axis=1)[:, 0]
+        return np.asarray(self.probabilities[np.arange(len(self.predicted)), self.predicted])
 
 
 def class_names(table: pd.DataFrame) -> tuple[str, ...]:
@@ -85,7 +85,8 @@ def read_predictions(table: pd.DataFrame) -> Predictions:
         probabilities = table[list(classes)].to_numpy(dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise PredictionsError(f"predictions table: a probability column holds something else ({error})") from error
-    predictions = Predictions(classes, *(_positions(table, side, classes) for side in COLUMNS[2:]), probabilities)
+    labels, predicted = (_positions(table, column, classes) for column in ("label", "predicted"))
+    predictions = Predictions(classes, labels, predicted, probabilities)
     inside = np.isfinite(probabilities) & (probabilities >= -TOLERANCE) & (probabilities <= 1 + TOLERANCE)
     _require(table, inside.all(axis=1), "a probability is missing or outside 0 to 1")
     total = probabilities.sum(axis=1)
@@ -97,7 +98,7 @@ def read_predictions(table: pd.DataFrame) -> Predictions:
 
 
 def _positions(table: pd.DataFrame, column: str, classes: tuple[str, ...]) -> np.ndarray:
-    positions = pd.Index(classes).get_indexer(pd.Index(table[column])).astype(np.int64)
+    positions: np.ndarray = pd.Index(classes).get_indexer(pd.Index(table[column])).astype(np.int64)
     if (positions < 0).any():
         name = str(table[column].iloc[int(np.argmax(positions < 0))])
         known = ", ".join(classes)
@@ -177,16 +178,15 @@ def classification_report(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def wilson_interval(correct: int, count: int) -> list[float]:
-    """[low, high] of a share at 95 %, by Wilson (1927), which stays inside [0, 1] even at 0 % and 100 %."""
-    share, squared = correct / count, NORMAL_QUANTILE**2
-    centre = (share + squared / (2 * count)) / (1 + squared / count)
-    margin = NORMAL_QUANTILE * np.sqrt(share * (1 - share) / count + squared / (4 * count**2)) / (1 + squared / count)
-    return [float(max(0.0, centre - margin)), float(min(1.0, centre + margin))]
+    """Return [low, high] of a fraction at 95 % by Wilson (1927), inside [0, 1] even at 0 % and 100 %."""
+    interval = binomtest(correct, count).proportion_ci(0.95, method="wilson")
+    return [float(interval.low), float(interval.high)]
 
 
 def _confusion(predictions: Predictions) -> np.ndarray:
     order = np.arange(len(predictions.classes))
-    return sk.confusion_matrix(predictions.labels, predictions.predicted, labels=order).astype(np.int64)
+    counts: np.ndarray = sk.confusion_matrix(predictions.labels, predictions.predicted, labels=order)
+    return counts.astype(np.int64)
 
 
 def _per_class(predictions: Predictions, counts: np.ndarray) -> dict[str, dict[str, float | int | None]]:
@@ -211,8 +211,8 @@ def _per_class(predictions: Predictions, counts: np.ndarray) -> dict[str, dict[s
 
 
 def _mean(per_class: dict[str, dict[str, float | int | None]], key: str) -> float | None:
-    values = [scores[key] for scores in per_class.values() if scores[key] is not None]
-    return float(np.mean(values)) if values else None
+    values = [value for scores in per_class.values() if (value := scores[key]) is not None]
+    return sum(values) / len(values) if values else None
 
 
 def _f1_macro_interval(counts: np.ndarray) -> list[float]:
@@ -233,7 +233,7 @@ def _f1_macro_interval(counts: np.ndarray) -> list[float]:
 
 
 def _top2_accuracy(predictions: Predictions) -> float:
-    """Share of labels that are the prediction or the most probable other class.
+    """Return the fraction of labels that are the prediction or the most probable other class.
 
     As scikit-learn's `top_k_accuracy_score`, but ties can never put the prediction itself out of the first two.
     """
@@ -254,7 +254,7 @@ SCORES = {"acc": "accuracy", "f1_macro": "f1_macro", "balanced_acc": "balanced_a
 
 
 def final_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the scores of a verdict as they are logged, tag → value.
+    """Return the scores of a run as they are logged, tag → value.
 
     Args:
         metrics: what `metrics.json` holds.

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 
+class Column(Protocol):
+    """Names, one a row."""
+
+    def __getitem__(self, rows: np.ndarray, /) -> Any: ...
+
+
 class LabelledImages(Protocol):
     """What the table needs to know of the data: names, splits and labels, a row an image."""
 
-    paths: Sequence[str] | np.ndarray
-    splits: Sequence[str] | np.ndarray
-    labels: np.ndarray
-    classes: tuple[str, ...]
+    @property
+    def paths(self) -> Column: ...
+
+    @property
+    def splits(self) -> Column: ...
+
+    @property
+    def labels(self) -> np.ndarray: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
 
 
 def predictions_table(

@@ -157,7 +157,8 @@ def _figures(figures: Iterable[tuple[str, bytes]]) -> list[tuple[bytes, str, str
     """Return (PNG, title, caption), in the order of `FIGURES`; other figures last, by name."""
     found = []
     for stem, png in figures:
-        fitting = [(place, *texts) for place, (part, *texts) in enumerate(FIGURES) if part in stem]
-        place, title, caption = fitting[0] if fitting else (len(FIGURES), stem.replace("_", " ").capitalize(), "")
+        known = (place for place, (part, _, _) in enumerate(FIGURES) if part in stem)
+        place = next(known, len(FIGURES))
+        title, caption = FIGURES[place][1:] if place < len(FIGURES) else (stem.replace("_", " ").capitalize(), "")
         found.append((place, stem, png, title, caption))
     return [(png, title, caption) for _, _, png, title, caption in sorted(found)]

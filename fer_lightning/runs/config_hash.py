@@ -43,7 +43,8 @@ def settings_of(cfg: DictConfig) -> dict[str, Any]:
         plain = OmegaConf.to_container(own, resolve=True)
     except OmegaConfBaseException:  # what cannot be resolved is told by the run itself
         plain = OmegaConf.to_container(own, resolve=False)
-    settings = {key: value for key, value in plain.items() if key not in ELSEWHERE}  # type: ignore[union-attr]
+    assert isinstance(plain, dict)
+    settings = {str(key): value for key, value in plain.items() if key not in ELSEWHERE}
     for share in SHARES:
         settings.get("machine", {}).pop(share, None)
     root = settings.get("data", {}).get("root")

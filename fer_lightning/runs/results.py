@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.core.errors import DataError
 from fer_lightning.evaluation.figures import plot_confusion, plot_curves, save
-from fer_lightning.evaluation.galleries import plot_gallery, plot_mistakes
+from fer_lightning.evaluation.galleries import Images, plot_gallery, plot_mistakes
 from fer_lightning.evaluation.metrics import classification_report, compute_metrics
 from fer_lightning.evaluation.report import ScoredRun, render_report
 from fer_lightning.runs.files import (
@@ -30,7 +29,7 @@ from fer_lightning.runs.files import (
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
-def write_results(table: pd.DataFrame, images: np.ndarray | None, folder: Path, **facts: Any) -> dict[str, Any]:
+def write_results(table: pd.DataFrame, images: Images | None, folder: Path, **facts: Any) -> dict[str, Any]:
     """Write the predictions, metrics, figures and report of a table.
 
     Args:

@@ -1,4 +1,4 @@
-"""What became of a run: `status.json` in its folder, written by the run, so that a killed one still says it ran."""
+"""How a run ended: `status.json` in its folder, written from its start on, so that a killed run leaves one too."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _NO_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 class Pruned(Exception):
-    """Training ended early, because the other trials of its sweep leave it no hope."""
+    """Training was stopped early, because other trials of its sweep are better at the same epoch."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """The account of a run.
+    """The state of a run.
 
     Attributes:
         status: `running`, `finished`, `pruned`, `failed` or `interrupted`; a run that was killed stays `running`.
         reason: of a failure: `out of memory`, `diverged`, `data`, `configuration`, `killed`, `storage` or `error`.
-        message: what it said.
-        identity: of its settings; see `sweeps.identity`.
+        message: the error's message.
+        identity: hash of its settings; see `runs.config_hash`.
         fingerprint: of the images it was trained on, once they are known.
-        overrides: what it was started with.
-        values: what a sweep compares it by, name → value.
+        overrides: what was typed for it.
+        values: the objectives of a sweep, name → value.
         attempts: how often it was started.
         started: when the last attempt was, in ISO 8601.
         ended: when that ended.
@@ -67,20 +67,20 @@ class Status:
 
 
 def read_status(folder: Path) -> Status | None:
-    """Return what a run folder says of itself; None where it says nothing that can be read."""
+    """Return the status in a run folder; None where there is none that can be read."""
     try:
         content = renamed(json.loads((folder / STATUS).read_text(encoding="utf-8")))
         known = {item.name: content[item.name] for item in fields(Status) if item.name in content}
         status = Status(**{"status": content["status"], **known})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    kinds = {"values": dict, "overrides": list, "attempts": int, "seconds": (int, float, type(None))}
-    sound = status.status in STATES and all(isinstance(getattr(status, name), kind) for name, kind in kinds.items())
-    return status if sound else None
+    kinds: dict[str, Any] = {"values": dict, "overrides": list, "attempts": int, "seconds": (int, float, type(None))}
+    sound = all(isinstance(getattr(status, name), kind) for name, kind in kinds.items())
+    return status if sound and status.status in STATES else None
 
 
 def write_status(folder: Path, status: Status) -> None:
-    """Write the account; a reader finds the old one or the new one, never half of it.
+    """Write a status; a reader finds the old one or the new one, never half of it.
 
     Raises:
         OSError: it cannot be written.
@@ -91,17 +91,17 @@ def write_status(folder: Path, status: Status) -> None:
 
 
 def write_failure(folder: Path, identity: str, overrides: Sequence[str], reason: str, message: str) -> None:
-    """Keep the account of a run that could not even begin.
+    """Write the status of a run that could not start.
 
     Raises:
         OSError: it cannot be written.
     """
-    status = Status(FAILED, reason, message, identity, overrides=[*overrides], version=__version__)
+    status = Status(FAILED, reason, message, identity=identity, overrides=[*overrides], version=__version__)
     write_status(folder, replace(status, started=now(), ended=now()))
 
 
 def update_status(folder: Path, **facts: Any) -> None:
-    """Add facts to the account of a run, if it keeps one: one that is driven from a notebook does not."""
+    """Add facts to the status of a run, if it has one: a run from a notebook has none."""
     status = read_status(folder)
     if status is not None:
         write_status(folder, replace(status, **facts))
@@ -109,23 +109,23 @@ def update_status(folder: Path, **facts: Any) -> None:
 
 @contextmanager
 def recorded(folder: Path, identity: str, overrides: Sequence[str]) -> Iterator[None]:
-    """Keep the account of a run while it lasts: that it runs, and how it ended.
+    """Record in a run folder that a run is running, and at the end how it ended.
 
     Raises:
-        OSError: the account cannot be written.
+        OSError: the status cannot be written.
     """
     before, clock = read_status(folder), time.monotonic()
     attempts = 1 if before is None else before.attempts + 1
-    status = Status(identity=identity, overrides=[*overrides], attempts=attempts, version=__version__)
-    write_status(folder, replace(status, started=now()))
+    status = Status(identity=identity, overrides=[*overrides], version=__version__, attempts=attempts, started=now())
+    write_status(folder, status)
 
     def end(status: str, **facts: Any) -> None:
         update_status(folder, status=status, ended=now(), seconds=round(time.monotonic() - clock, 2), **facts)
 
     try:
         yield
-    except Pruned as hopeless:
-        end(PRUNED, message=str(hopeless))
+    except Pruned as pruned:
+        end(PRUNED, message=str(pruned))
         raise
     except Exception as error:
         end(FAILED, reason=reason_of(error), message=message_of(error))
@@ -137,7 +137,7 @@ def recorded(folder: Path, identity: str, overrides: Sequence[str]) -> Iterator[
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the kind of a failure, by the first among an error and its causes that tells."""
+    """Return the kind of a failure: that of the first among the error and its causes that has one."""
     chain = [*_chain(error)]
     for one in chain:
         text = str(one).lower()
@@ -158,7 +158,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """Return what a failure said: all of a message for the user, the beginning of others."""
+    """Return the message of a failure: all of a `UserError`, the beginning of others."""
     for one in _chain(error):
         if isinstance(one, UserError):
             return str(one)
