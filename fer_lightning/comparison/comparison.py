@@ -1,4 +1,4 @@
-"""Everything that a comparison says, worked out once; the terminal, the page and the CSV file only show it."""
+"""Compare runs: everything that the terminal, the page and the CSV file show is worked out here, once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from fer_lightning.comparison.importance import Importance, weigh_settings
 from fer_lightning.comparison.ranking import Group, rank
-from fer_lightning.comparison.rerun_command import repeating_command
+from fer_lightning.comparison.rerun_command import rerun_command
 from fer_lightning.comparison.seeds import SeedGroup, average_seeds
 from fer_lightning.runs.find import find_runs
 from fer_lightning.runs.objectives import PARAMETERS
@@ -31,7 +31,7 @@ class Comparison:
         groups: of runs that may be ranked together, the largest first.
         unranked: runs that failed, were pruned, interrupted or still run, or have no score.
         keys: settings that differ between runs, with their short names.
-        seed_groups: ranked runs of the same settings but for the seed, best mean first.
+        seed_groups: ranked runs that differ in their seed only, best mean first.
         importance: of settings, in the first group, or why there is none.
         notes: what else a reader should know.
     """
@@ -48,17 +48,17 @@ class Comparison:
         """All of them, ranked ones first."""
         return [*(run for group in self.groups for run in group.runs), *self.unranked]
 
-    def columns(self, *groups: Group) -> dict[str, str]:
-        """Settings that differ within one of these groups, with their short names; as many as there is room for."""
-        kinds = [[run.settings for run in group.runs] for group in groups]
-        vary = (key for key in self.keys if any(len({identity(run, [key]) for run in runs}) > 1 for runs in kinds))
-        return {key: self.keys[key] for key in islice(vary, COLUMNS)}
-
     @property
     def commands(self) -> list[tuple[Group, str]]:
         """The command that repeats the best run of each group, where it is known."""
-        found = ((group, repeating_command(group.best)) for group in self.groups)
+        found = ((group, rerun_command(group.best)) for group in self.groups)
         return [(group, command) for group, command in found if command is not None]
+
+    def columns(self, group: Group) -> dict[str, str]:
+        """Return the settings that differ within a group, with their short names, as many as there is room for."""
+        settings = [run.settings for run in group.runs]
+        differ = (key for key in self.keys if len({identity(values, [key]) for values in settings}) > 1)
+        return {key: self.keys[key] for key in islice(differ, COLUMNS)}
 
 
 def compare(places: Sequence[str | Path]) -> Comparison:
@@ -74,13 +74,13 @@ def compare(places: Sequence[str | Path]) -> Comparison:
     importance: Importance | str = "Importance of settings: no run has a score."
     if groups:
         importance = weigh_settings(groups[0].runs, keys)
-    repeats = average_seeds(groups, keys)
-    notes = [*_warnings(groups, repeats, keys), *_gaps(runs, others)]
-    return Comparison(tuple(groups), tuple(unranked), short_names(keys), tuple(repeats), importance, tuple(notes))
+    seed_groups = average_seeds(groups, keys)
+    notes = [*_warnings(groups, seed_groups, keys), *_missing(runs, others)]
+    return Comparison(tuple(groups), tuple(unranked), short_names(keys), tuple(seed_groups), importance, tuple(notes))
 
 
 def describe(comparison: Comparison) -> str:
-    """One line: how many runs, and how they ended."""
+    """Return one line: how many runs, and how they ended."""
     states = [run.status.status for run in comparison.runs]
     counts = {state: states.count(state) for state in dict.fromkeys([FINISHED, *sorted(states)]) if state in states}
     listed = ", ".join(f"{count} {state}" for state, count in counts.items())
@@ -88,33 +88,29 @@ def describe(comparison: Comparison) -> str:
 
 
 def label(run: RecordedRun, columns: Mapping[str, str]) -> str:
-    """Return what tells a run from the others: its settings that differ, or else its name."""
+    """Return the settings that tell a run from the others, or else its name."""
     values = run.settings.values
     words = [f"{name}={show(key, values[key])}" for key, name in columns.items() if key in values]
-    return ", ".join(words) if words else run.name
+    return ", ".join(words) or run.name
 
 
 def tabulate(comparison: Comparison) -> pd.DataFrame:
     """Return one row a run, ranked ones first, with every setting that differs under its full name."""
     rows: list[dict[str, Any]] = []
     for group in comparison.groups:
-        unbeaten = {run.folder for run in group.unbeaten}
+        front = {run.folder for run in group.pareto_front}
         for place, (run, difference) in enumerate(zip(group.runs, group.differences, strict=True), 1):
-            gap = {} if difference is None else difference._asdict()
-            rows.append(
-                {
-                    "group": group.letter,
-                    "rank": place,
-                    **_row(run),
-                    **({"unbeaten": run.folder in unbeaten} if group.objectives else {}),
-                    **{f"difference_{key}": part for key, part in gap.items()},
-                }
-            )
+            row = {"group": group.letter, "rank": place, **_row(run)}
+            if group.objectives:
+                row["pareto_front"] = run.folder in front
+            if difference is not None:
+                row |= {f"difference_{key}": part for key, part in difference._asdict().items()}
+            rows.append(row)
     rows += [_row(run) for run in comparison.unranked]
-    head = [*dict.fromkeys(key for row in rows for key in row)]
+    columns = [*dict.fromkeys(key for row in rows for key in row)]
     for row, run in zip(rows, comparison.runs, strict=True):
         row |= {key: run.settings.values.get(key) for key in comparison.keys}
-    return pd.DataFrame(rows, columns=[*head, *comparison.keys])
+    return pd.DataFrame(rows, columns=[*columns, *comparison.keys])
 
 
 def _row(run: RecordedRun) -> dict[str, Any]:
@@ -137,12 +133,12 @@ def _row(run: RecordedRun) -> dict[str, Any]:
         "parameters": run.metrics.get("parameters"),
         "seconds": run.status.seconds,
         **{name: value for name, value in run.objectives.items() if name != PARAMETERS},
-        "command": repeating_command(run),
+        "command": rerun_command(run),
     }
 
 
-def _warnings(groups: Sequence[Group], repeats: Sequence[SeedGroup], keys: Sequence[str]) -> list[str]:
-    """What keeps runs from being compared."""
+def _warnings(groups: Sequence[Group], seed_groups: Sequence[SeedGroup], keys: Sequence[str]) -> list[str]:
+    """Return what keeps runs from being compared."""
     found = []
     if len(groups) > 1:
         letters = ", ".join(group.letter for group in groups)
@@ -150,7 +146,7 @@ def _warnings(groups: Sequence[Group], repeats: Sequence[SeedGroup], keys: Seque
             f"These runs are {len(groups)} groups ({letters}) that are not ranked with each other: what chose their"
             " checkpoints, or the images they were scored on, are not the same."
         )
-    if any(item.image_sets > 1 for item in repeats):
+    if any(group.image_sets > 1 for group in seed_groups):
         found.append(
             "Another data.seed drew or split the images of some runs; data.seed=42 would keep those the same for all."
         )
@@ -159,11 +155,11 @@ def _warnings(groups: Sequence[Group], repeats: Sequence[SeedGroup], keys: Seque
     return found
 
 
-def _gaps(runs: Sequence[RecordedRun], others: Sequence[Path]) -> list[str]:
-    """What was found and is no run, and what runs lack."""
-    found = []
+def _missing(runs: Sequence[RecordedRun], others: Sequence[Path]) -> list[str]:
+    """Return which folders hold no training run, and which files runs lack."""
+    found = [f"{run.name}: {', '.join(run.notes)}." for run in runs if run.notes]
     if others:
         named = ", ".join(folder.name for folder in others[:5]) + (", …" if len(others) > 5 else "")
-        are = "folders hold" if len(others) > 1 else "folder holds"
-        found.append(f"{len(others)} {are} scores of evaluate or ensemble, and no training run: {named}.")
-    return found + [f"{run.name}: {', '.join(run.notes)}." for run in runs if run.notes]
+        hold = "folders hold" if len(others) > 1 else "folder holds"
+        found.insert(0, f"{len(others)} {hold} scores of evaluate or ensemble, and no training run: {named}.")
+    return found

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from fer_lightning.comparison.ranking import by_value, chosen_by
+from fer_lightning.comparison.ranking import best_first, selection_of
 from fer_lightning.config.check import check_config
 from fer_lightning.core.errors import DataError, UserError
 from fer_lightning.data.source import ImageRows
@@ -42,7 +42,7 @@ def choose_members(runs: Sequence[RecordedRun], top: int) -> list[RecordedRun]:
             f"an average needs two finished runs, and there {'is' if len(ranked) == 1 else 'are'} {len(ranked)} among"
             f" {len(runs)}: name more folders"
         )
-    kinds = {chosen_by(run): run for run in ranked}
+    kinds = {selection_of(run): run for run in ranked}
     if len(kinds) > 1:
         examples = "; ".join(f"{run.monitor} on {limit} batches: {run.name}" for (*_, limit), run in kinds.items())
         raise DataError(
@@ -50,7 +50,7 @@ def choose_members(runs: Sequence[RecordedRun], top: int) -> list[RecordedRun]:
         )
     if top > len(ranked):
         log.warning(f"top={top}, but {len(ranked)} runs have a score: all of them are averaged")
-    return by_value(ranked)[:top]
+    return best_first(ranked)[:top]
 
 
 class Members:

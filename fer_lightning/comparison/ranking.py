@@ -8,31 +8,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
-import numpy as np
-
 from fer_lightning.comparison.paired_test import Difference, paired_difference
-from fer_lightning.comparison.pareto import find_unbeaten
+from fer_lightning.comparison.pareto import pareto_front
 from fer_lightning.config.overrides import quoted
 from fer_lightning.evaluation.score_name import name_score
 from fer_lightning.runs.files import BEST_CHECKPOINT
 from fer_lightning.runs.read import RecordedRun
 
 OPTIMISTIC = "The best of {count} runs on the images that chose it is optimistic: do not report its {monitor}"
-CURE = "but score it once on images that chose nothing: python -m fer_lightning.evaluate {told} split=test"
-TRADE_OFF = (
-    "The sweep was to optimise {others} too; the order is by {monitor} alone. No other run beats these in all of them"
-    " (Pareto's front), by place: {named}."
-)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that one value chose on the same images, best first.
+    """Runs whose checkpoints were selected by the same score and which were scored on the same images, best first.
 
     Attributes:
         letter: A for the largest group.
         runs: at least one.
-        differences: of each run's accuracy to that of the first, on the same images; None where it cannot be had.
+        differences: in accuracy of each run to the first, on the same images; None where it is not known.
     """
 
     letter: str
@@ -45,13 +38,13 @@ class Group:
 
     @property
     def objectives(self) -> list[str]:
-        """What the sweep was to optimise beside the monitored value."""
+        """The objectives of the sweep beside the monitored value."""
         return [*dict.fromkeys(name for run in self.runs for name in run.objectives)]
 
     @property
-    def unbeaten(self) -> list[RecordedRun]:
-        """Where the sweep had several objectives, the runs that no other run beats in all of them."""
-        return find_unbeaten(self.runs, self.objectives) if self.objectives else []
+    def pareto_front(self) -> list[RecordedRun]:
+        """The runs that no other run beats in all objectives; none where the monitored value is the only one."""
+        return pareto_front(self.runs, self.objectives) if self.objectives else []
 
     @property
     def split(self) -> str | None:
@@ -61,123 +54,125 @@ class Group:
     @property
     def title(self) -> str:
         """By what the runs are ranked, and what was scored."""
-        counts = (run.metrics["count"] for run in self.runs if "count" in run.metrics)
-        count = next(counts, None)
+        count = next((run.metrics["count"] for run in self.runs if "count" in run.metrics), None)
         order = "highest" if self.best.mode == "max" else "lowest"
-        about = f"accuracy on {count:,} {self.split} images" if count is not None else "not scored"
-        return f"{self.best.monitor}, {order} first; {about}"
+        scored = "not scored" if count is None else f"accuracy on {count:,} {self.split} images"
+        return f"{self.best.monitor}, {order} first; {scored}"
 
     @property
     def notes(self) -> list[str]:
         """What a reader must know to believe neither too much nor too little."""
         found = []
         if len(self.runs) > 1:
-            words = OPTIMISTIC.format(count=len(self.runs), monitor=self.best.monitor)
-            root = self.best.settings.values.get("data.root")
-            words_typed = [_typed("ckpt_path", self.best.folder / BEST_CHECKPOINT)]
-            words_typed += [] if root is None else [_typed("data.root", root)]
-            cure = CURE.format(told=" ".join(words_typed))
-            found.append(f"{words}; the test images had no part in it." if self.split == "test" else f"{words}, {cure}")
+            optimistic = OPTIMISTIC.format(count=len(self.runs), monitor=self.best.monitor)
+            end = "; the test images had no part in it." if self.split == "test" else self._how_to_test()
+            found.append(f"{optimistic}{end}")
         if self.objectives:
             found.append(self._trade_off())
         if self.split == "test":
             found.append("The accuracy is of the test split: it is shown beside, and ranks nothing.")
-        if any(run.metrics.get("partial") for run in self.runs):
-            found.append(name_score(next(run.metrics for run in self.runs if run.metrics.get("partial")))[1])
+        found += [name_score(run.metrics)[1] for run in self.runs if run.metrics.get("partial")][:1]
         unknown = [run.name for run in self.runs if run.scored is None]
         if unknown and len(self.runs) > 1:
-            named = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
-            found.append(f"Without predictions.csv, the same images are taken on trust of what else is known: {named}.")
+            named = shorten(unknown, 5)
+            found.append(f"Runs without predictions.csv are here because nothing else that is known differs: {named}.")
         seeds = {run.settings.values.get("data.seed") for run in self.runs if run.splits is None}
         if self.split != "validation" and len(seeds) > 1:
             found.append("Whether the same validation images chose these runs is not known: their data.seed differs.")
         if _other_pixels(self.runs):
-            found.append("The images are called alike but are not the same pixels in all runs: were files replaced?")
+            found.append("The images have the same paths but not the same pixels in all runs: were files replaced?")
         return found
 
+    def _how_to_test(self) -> str:
+        root = self.best.settings.values.get("data.root")
+        words = [_typed("ckpt_path", self.best.folder / BEST_CHECKPOINT)]
+        words += [] if root is None else [_typed("data.root", root)]
+        command = f"python -m fer_lightning.evaluate {' '.join(words)} split=test"
+        return f", but score it once on images that chose nothing: {command}"
+
     def _trade_off(self) -> str:
-        """By place in the ranking, the runs between which only taste decides."""
-        unbeaten = {run.folder for run in self.unbeaten}
-        places = [str(place) for place, run in enumerate(self.runs, 1) if run.folder in unbeaten]
-        named = ", ".join(places[:20]) + (f" and {len(places) - 20} more" if len(places) > 20 else "")
-        return TRADE_OFF.format(others=" and ".join(self.objectives), monitor=self.best.monitor, named=named)
+        front = {run.folder for run in self.pareto_front}
+        places = [str(place) for place, run in enumerate(self.runs, 1) if run.folder in front]
+        return (
+            f"The sweep optimised {' and '.join(self.objectives)} too; the order is by {self.best.monitor} alone. No"
+            f" other run beats these in all of them (Pareto front), by place: {shorten(places, 20)}."
+        )
+
+
+def shorten(names: Sequence[str], count: int) -> str:
+    """Return the first names, and how many more there are."""
+    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
 
 
 def rank(runs: Sequence[RecordedRun]) -> tuple[list[Group], list[RecordedRun]]:
     """Sort runs into groups that may be ranked, largest first.
 
-    Two runs are in one group if the same value chose their checkpoints and the same images were scored. A run whose
-    predictions are not there joins the group that nothing it says speaks against, if there is just one.
+    Two runs are in one group if the same score selected their checkpoints and the same images were scored. A run
+    without predictions joins the one group that nothing known of it contradicts; if there are several, it stays alone.
 
     Returns:
         groups, and the runs without a value to be ranked by.
     """
     members: dict[tuple[str, ...], list[RecordedRun]] = {}
-    unsure = []
-    for run in (run for run in runs if run.ranked):
+    ranked = [run for run in runs if run.ranked]
+    for run in ranked:
+        if run.scored is not None:
+            # where others were scored, the validation images still matter: a seed may have drawn them from train
+            held_out = "" if run.metrics.get("split") == "validation" else run.splits or ""
+            members.setdefault((*selection_of(run), run.scored.digest, held_out), []).append(run)
+    for run in ranked:
         if run.scored is None:
-            unsure.append(run)
-        else:
-            members.setdefault((*chosen_by(run), run.scored.images, _held_out(run)), []).append(run)
-    for run in unsure:
-        fitting = [key for key, others in members.items() if _may_join(run, others[0])]
-        members.setdefault(fitting[0] if len(fitting) == 1 else (*chosen_by(run), str(run.folder)), []).append(run)
-    ordered = sorted((by_value(group) for group in members.values()), key=lambda group: (-len(group), group[0].name))
+            fitting = [key for key, others in members.items() if _may_join(run, others[0])]
+            key = fitting[0] if len(fitting) == 1 else (*selection_of(run), str(run.folder))
+            members.setdefault(key, []).append(run)
+    ordered = sorted(map(best_first, members.values()), key=lambda group: (-len(group), group[0].name))
     groups = [Group(_letter(number), tuple(group), _differences(group)) for number, group in enumerate(ordered)]
     return groups, [run for run in runs if not run.ranked]
 
 
-def _held_out(run: RecordedRun) -> str:
-    """Which validation images there were, where others were scored: a seed may have cut them from training images."""
-    return "" if run.metrics.get("split") == "validation" or run.splits is None else run.splits
-
-
-def chosen_by(run: RecordedRun) -> tuple[str, ...]:
-    """The monitored value, its direction, and how much of the validation images it was taken on."""
+def selection_of(run: RecordedRun) -> tuple[str, str, str]:
+    """Return what selected a checkpoint: the monitored score, its mode, and how many batches it was computed on."""
     limit = run.settings.values.get("trainer.limit_val_batches")
     return str(run.monitor), run.mode, "all" if limit in (None, 1.0) and not isinstance(limit, int) else str(limit)
 
 
-def _may_join(run: RecordedRun, other: RecordedRun) -> bool:
-    facts = [(run.fingerprint, other.fingerprint), (run.splits, other.splits)]
-    facts += [(run.metrics.get(key), other.metrics.get(key)) for key in ("split", "count")]
-    known = [(own, theirs) for own, theirs in facts if own is not None and theirs is not None]
-    return chosen_by(run) == chosen_by(other) and bool(known) and all(own == theirs for own, theirs in known)
-
-
-def by_value(runs: Sequence[RecordedRun]) -> list[RecordedRun]:
-    """Best first; equal values keep their order."""
+def best_first(runs: Sequence[RecordedRun]) -> list[RecordedRun]:
+    """Return ranked runs by value; equal values keep their order."""
     sign = -1 if runs[0].mode == "max" else 1
-    return sorted(runs, key=lambda run: sign * float(run.value if run.value is not None else np.nan))
+    return sorted(runs, key=lambda run: sign * float(run.value or 0))
+
+
+def _may_join(run: RecordedRun, other: RecordedRun) -> bool:
+    pairs = [(run.fingerprint, other.fingerprint), (run.splits, other.splits)]
+    pairs += [(run.metrics.get(key), other.metrics.get(key)) for key in ("split", "count")]
+    known = [pair for pair in pairs if None not in pair]
+    return selection_of(run) == selection_of(other) and bool(known) and all(one == two for one, two in known)
 
 
 def _differences(runs: Sequence[RecordedRun]) -> tuple[Difference | None, ...]:
     best = runs[0].scored
     if best is None:
         return (None,) * len(runs)
-    others = (run.scored for run in runs[1:])
-    return (
-        None,
-        *(None if other is None else paired_difference(other.correct, best.correct) for other in others),
-    )
+    others = (None if run.scored is None else paired_difference(run.scored.correct, best.correct) for run in runs[1:])
+    return None, *others
 
 
 def _other_pixels(runs: Sequence[RecordedRun]) -> bool:
-    """Whether runs that were given pictures of one size were given different ones."""
+    """Whether runs with the same image size and channels have data of several fingerprints."""
     seen: dict[tuple[object, ...], set[str]] = {}
     for run in runs:
         if run.fingerprint is not None and run.scored is not None:
             size = tuple(run.settings.values.get(key) for key in ("data.image_size", "data.channels"))
             seen.setdefault(size, set()).add(run.fingerprint)
-    return any(len(prints) > 1 for prints in seen.values())
+    return any(len(fingerprints) > 1 for fingerprints in seen.values())
 
 
 def _typed(key: str, path: object) -> str:
-    """A path as the shell and Hydra take it, whatever the folder of a job is called."""
+    """Return an override with a path, quoted for Hydra and the shell, whatever the folder of a job is called."""
     if re.fullmatch(r"[\w./+-]+", str(path)):
         return f"{key}={path}"
     word = f"{key}={quoted(path)}"
-    return shlex.quote(word) if re.search(r'["$`\\!]', word) else f'"{word}"'  # the second is what people can read
+    return shlex.quote(word) if re.search(r'["$`\\!]', word) else f'"{word}"'  # the second is easier to read
 
 
 def _letter(number: int) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from fer_lightning.comparison.ranking import Group, chosen_by
+from fer_lightning.comparison.ranking import Group, selection_of
 from fer_lightning.runs.read import RecordedRun
 from fer_lightning.runs.settings import SEEDS, identity
 
@@ -63,7 +63,7 @@ def average_seeds(groups: Sequence[Group], keys: Sequence[str]) -> list[SeedGrou
     alike: dict[tuple[object, ...], list[tuple[str, RecordedRun]]] = {}
     for group in groups:
         for run in group.runs:
-            key = (*chosen_by(run), run.metrics.get("split"), identity(run.settings, others))
+            key = (*selection_of(run), run.metrics.get("split"), identity(run.settings, others))
             alike.setdefault(key, []).append((group.letter, run))
     found = [
         SeedGroup(tuple(run for _, run in members), len({letter for letter, _ in members}))

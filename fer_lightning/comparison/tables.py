@@ -21,7 +21,7 @@ from fer_lightning.comparison.formatting import (
     score,
 )
 from fer_lightning.comparison.ranking import Group
-from fer_lightning.comparison.rerun_command import of_its_sweep
+from fer_lightning.comparison.rerun_command import belongs_to_sweep
 from fer_lightning.comparison.seeds import SeedGroup
 from fer_lightning.runs.objectives import PARAMETERS
 from fer_lightning.runs.settings import SEEDS, identity, values_as_text
@@ -68,7 +68,7 @@ def outcomes_table(comparison: Comparison) -> Table:
     """Return one row for each run that is not ranked, and why."""
     rows = []
     for run in comparison.unranked:
-        typed = " ".join(word for word in run.overrides if not of_its_sweep(word))
+        typed = " ".join(word for word in run.overrides if not belongs_to_sweep(word))
         cells = [run.name, outcome(run), run.status.message or NONE, epochs(run), duration(run.status.seconds)]
         rows.append([*cells, str(run.status.attempts), typed])
     return Table(["run", "outcome", "message", "epochs", "time", "attempts", "typed"], rows)

@@ -1,4 +1,4 @@
-"""What makes two jobs the same job: their settings, after composition, and nothing of when or where they run."""
+"""The identity of a job: a hash of its composed settings, without where and how it is run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-# how a run is written down and driven by its sweep, but not what it computes
+# where a run is written and how its sweep drives it, but not what it computes
 ELSEWHERE = ("output_dir", "sweep", "logger")
-SHARES = ("threads", "jobs")  # of the machine
+RESOURCES = ("threads", "jobs")  # keys of `machine`
 
 
 def identify(cfg: DictConfig) -> str:
@@ -26,27 +26,27 @@ def identify(cfg: DictConfig) -> str:
 
 
 def identify_overrides(overrides: list[str]) -> str:
-    """Return the same of settings that cannot be composed."""
+    """Return 16 hexadecimal digits of overrides that cannot be composed."""
     return hashlib.sha256("\n".join(overrides).encode()).hexdigest()[:16]
 
 
 def settings_of(cfg: DictConfig) -> dict[str, Any]:
-    """Return what a run computes with, as plain resolved values."""
+    """Return the settings that determine what a run computes, as plain resolved values."""
     own = OmegaConf.create({key: cfg._get_node(key) for key in cfg if key != "hydra"})
     with open_dict(own):
         own.output_dir = None
-        if "optimizer" in own:  # a training that is continued is the same one; an evaluation is about its checkpoint
+        if "optimizer" in own:  # continuing a training does not change it, but an evaluation depends on its checkpoint
             own.ckpt_path = None
-        if isinstance(own.get("sweep"), DictConfig):  # others refer to it, so it stays until they are resolved
+        if isinstance(own.get("sweep"), DictConfig):  # other keys refer to it: it is removed after they are resolved
             own.sweep = dict.fromkeys(own.sweep)
     try:
         plain = OmegaConf.to_container(own, resolve=True)
-    except OmegaConfBaseException:  # what cannot be resolved is told by the run itself
+    except OmegaConfBaseException:  # the run itself will report what cannot be resolved
         plain = OmegaConf.to_container(own, resolve=False)
     assert isinstance(plain, dict)
     settings = {str(key): value for key, value in plain.items() if key not in ELSEWHERE}
-    for share in SHARES:
-        settings.get("machine", {}).pop(share, None)
+    for name in RESOURCES:
+        settings.get("machine", {}).pop(name, None)
     root = settings.get("data", {}).get("root")
     if isinstance(root, str):
         settings["data"]["root"] = str(Path(root).expanduser().absolute())

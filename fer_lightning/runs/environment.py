@@ -1,4 +1,4 @@
-"""The record of what a run ran on: enough to repeat it, or to see why it cannot be."""
+"""The record of what a run ran on: versions, commit, command and machine."""
 
 from __future__ import annotations
 
@@ -15,20 +15,9 @@ from fer_lightning.runs.files import ENVIRONMENT
 from fer_lightning.runs.status import now
 
 PACKAGES = (
-    "fer_lightning",
-    "torch",
-    "torchvision",
-    "lightning",
-    "hydra-core",
-    "omegaconf",
-    "timm",
-    "torchmetrics",
-    "albumentations",
-    "opencv-python-headless",
-    "numpy",
-    "pandas",
-    "scikit-learn",
-)
+    "fer_lightning", "torch", "torchvision", "lightning", "hydra-core", "omegaconf", "timm", "torchmetrics",
+    "albumentations", "opencv-python-headless", "numpy", "pandas", "scikit-learn",
+)  # fmt: skip
 
 
 def describe_environment(**facts: Any) -> dict[str, Any]:
@@ -45,7 +34,7 @@ def describe_environment(**facts: Any) -> dict[str, Any]:
 
 
 def write_environment(folder: Path, **facts: Any) -> None:
-    """Write `describe_environment(**facts)` to `environment.json`; records of earlier sessions stay under `before`."""
+    """Write `describe_environment(**facts)` to `environment.json`; an earlier record is kept under `before`."""
     file = folder / ENVIRONMENT
     record = describe_environment(**facts)
     if file.is_file():
@@ -68,17 +57,16 @@ def installed_version(package: str) -> str | None:
 
 
 def _git_state() -> dict[str, Any] | None:
-    """Commit of the checkout that this package runs from, and whether it was changed; None when installed."""
+    """Return the commit of the checkout that this package runs from, and whether it was changed; None if installed."""
     folder = Path(__file__).parents[1]
 
     def ask(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
+        command = ["git", "-C", str(folder), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
         if Path(ask("rev-parse", "--show-toplevel")) != folder.parent.resolve():
-            return None  # installed into an environment that happens to lie in somebody else's checkout
+            return None  # installed into an environment inside of another checkout
         changed = ask("status", "--porcelain", "--untracked-files=no")
         return {"commit": ask("rev-parse", "HEAD"), "changed": bool(changed)}
     except (OSError, subprocess.SubprocessError):

@@ -1,4 +1,4 @@
-"""Run folders in and below some places."""
+"""Find run folders."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from fer_lightning.core.errors import ConfigError, DataError
 from fer_lightning.runs.files import METRICS, STATUS
 
 SIGNS = (STATUS, METRICS)
-INSIDE = {"checkpoints", "tensorboard", "csv", ".hydra"}  # of a run; no other run lies in there
+INSIDE = {"checkpoints", "tensorboard", "csv", ".hydra"}  # folders of a run that hold no other run
 
 
 def find_runs(places: Sequence[str | Path]) -> list[Path]:
-    """Return every run folder in or below some places, each once, in the order of their numbers and names.
+    """Return every run folder in or below some places, each once, sorted by name, numbers as numbers.
 
     Raises:
         ConfigError: no place is named.
@@ -40,12 +40,12 @@ def find_runs(places: Sequence[str | Path]) -> list[Path]:
 
 
 def _walk(place: Path) -> Iterator[Path]:
-    """Yield a folder and all below it, links followed, none twice."""
+    """Yield a folder and all folders below it, links followed, none twice."""
     seen = set()
     for root, folders, _ in os.walk(place, followlinks=True):
         real = os.path.realpath(root)
         inside = sorted(Path(root, name) for name in folders if name not in INSIDE)
-        inside.sort(key=Path.is_symlink)  # last, so that a run is called by its own name
+        inside.sort(key=Path.is_symlink)  # last, so that a run keeps its own name
         folders[:] = [] if real in seen else [path.name for path in inside]
         if real not in seen:
             yield Path(root)
@@ -53,5 +53,5 @@ def _walk(place: Path) -> Iterator[Path]:
 
 
 def _natural(text: str) -> list[tuple[bool, int, str]]:
-    """Sort key by which 2 comes before 10."""
+    """Return a sort key by which 2 comes before 10."""
     return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", text)]

@@ -1,4 +1,4 @@
-"""What a sweep optimises: scores that training logs, and what the network costs."""
+"""The objectives of a sweep: scores that training logs, latency and parameters of the network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WARM_UP, _TIMED = 10, 50  # passes
 
 
 def objectives(cfg: DictConfig) -> list[str]:
-    """Return what a sweep optimises: `sweep.objectives`, or `monitor` where that is null.
+    """Return the objectives of a sweep: `sweep.objectives`, or `monitor` where that is null.
 
     Raises:
         ConfigError: one of them is never measured, or is named twice.
@@ -42,14 +42,14 @@ def objectives(cfg: DictConfig) -> list[str]:
 
 
 def directions(names: Sequence[str]) -> list[str]:
-    """Return `maximize` or `minimize` for each objective, as Optuna says it."""
+    """Return `maximize` or `minimize` for each objective, in Optuna's words."""
     return ["maximize" if MODES[name] == "max" else "minimize" for name in names]
 
 
 def measure(
     names: Sequence[str], trainer: pl.Trainer, model: pl.LightningModule, image: Any, row: dict[str, float]
 ) -> dict[str, float]:
-    """Return the objectives of a trained network, those that can be had.
+    """Return the objectives of a trained network, as far as they can be measured.
 
     Args:
         names: of the objectives.

@@ -1,4 +1,4 @@
-"""What a run folder says of its run; what is missing or damaged becomes a note."""
+"""Read a run from its folder; what is missing or damaged becomes a note."""
 
 from __future__ import annotations
 
@@ -37,30 +37,30 @@ DRAWN = re.compile(r"(drawn-.*)-\d+px-\d+ch(-seed\d+)")
 
 
 @dataclass(frozen=True)
-class Scored:
-    """Which images were scored, and which of them right.
+class ScoredImages:
+    """Which images were scored, and for which the prediction was right.
 
     Attributes:
-        images: hex; the same for the same images with the same labels, however many pixels the network was given.
-        correct: bool `(n,)`, in the order of split and path, so that two of the same images compare one by one.
+        digest: hex; the same for the same images with the same labels, at any image size.
+        correct: bool `(n,)`, sorted by split and path, so that two runs on the same images compare one by one.
     """
 
-    images: str
+    digest: str
     correct: np.ndarray
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """What a folder says of its run.
+    """A run as its folder records it.
 
     Attributes:
         folder: of the run.
-        name: of the folder, with as much of its path as tells it from the others.
+        name: of the folder, with as much of its path as makes it unique.
         status: how it ended.
         metrics: as in `metrics.json`; empty without.
         environment: as in `environment.json`; empty without.
-        settings: what it was told.
-        overrides: those typed for it.
+        settings: as composed.
+        overrides: the settings that were typed.
         history: one row an epoch.
         scored: from its predictions.
         notes: what is missing or damaged.
@@ -74,53 +74,52 @@ class RecordedRun:
     settings: Settings = field(default_factory=Settings)
     overrides: tuple[str, ...] = ()
     history: pd.DataFrame | None = None
-    scored: Scored | None = None
+    scored: ScoredImages | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def monitor(self) -> str | None:
-        """What chose its checkpoint, such as `val/acc`."""
+        """The score that selected its checkpoint, such as `val/acc`."""
         named = self.metrics.get("monitor", self.settings.values.get("monitor"))
         return next(iter(self.status.values), None) if named is None else str(named)
 
     @property
     def mode(self) -> str:
-        """`max` or `min`: which end of the monitored value is the good one."""
+        """`max` or `min`: whether a higher or a lower monitored value is better."""
         return str(self.settings.values.get("mode", MONITORS.get(str(self.monitor), "max")))
 
     @property
     def value(self) -> float | None:
-        """The monitored value of its best checkpoint; None without one, or where it is no number."""
+        """The monitored value of its best checkpoint; None without one, and for NaN or infinity."""
         value = self.metrics.get("monitored")
         value = self.status.values.get(str(self.monitor)) if value is None else value
         return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
     @property
     def ranked(self) -> bool:
-        """Whether it has a value to be ranked by: it finished, or was stopped by hand after its scores were written."""
+        """Whether it can be ranked: it has a value, and finished or was stopped by hand after it was scored."""
         stopped = self.status.status == INTERRUPTED and self.metrics.get("monitored") is not None
         return self.value is not None and (self.status.status == FINISHED or stopped)
 
     @property
     def epochs(self) -> int | None:
         """How many epochs it was trained for."""
-        if self.history is None or "epoch" not in self.history or self.history["epoch"].dropna().empty:
-            return None
-        return int(self.history["epoch"].max())
+        last = self.history["epoch"].max() if self.history is not None and "epoch" in self.history else math.nan
+        return None if math.isnan(last) else int(last)
 
     @property
     def fingerprint(self) -> str | None:
-        """Of the data."""
+        """Of its data."""
         return self._of_data("fingerprint") if self.status.fingerprint is None else self.status.fingerprint
 
     @property
     def splits(self) -> str | None:
-        """Hex, the same for the same images in the same splits; older runs do not say."""
+        """Hex, the same for the same images in the same splits; runs of older versions have none."""
         return self._of_data("splits")
 
     @property
     def objectives(self) -> dict[str, float]:
-        """What else its sweep was to optimise, beside the monitored value."""
+        """The other objectives of its sweep, beside the monitored value."""
         return {name: value for name, value in self.status.values.items() if name != self.monitor}
 
     def _of_data(self, key: str) -> str | None:
@@ -134,15 +133,12 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[RecordedRun], list[Path]]:
     Returns:
         the runs, and the folders that hold scores of something else: of `evaluate` or `ensemble`.
     """
-    names = _names(folders)
-    found = [read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
-    trained = [_is_training(run) for run in found]
-    runs = [run for run, is_run in zip(found, trained, strict=True) if is_run]
-    return runs, [run.folder for run, is_run in zip(found, trained, strict=True) if not is_run]
+    found = [read_run(folder, name) for folder, name in zip(folders, _unique_names(folders), strict=True)]
+    return [run for run in found if _is_training(run)], [run.folder for run in found if not _is_training(run)]
 
 
 def read_run(folder: Path, name: str) -> RecordedRun:
-    """Read what there is of a run."""
+    """Read what is there of a run."""
     files = RunFiles(folder)
     status = read_status(folder)
     if status is None and (folder / STATUS).is_file():
@@ -166,12 +162,12 @@ def read_run(folder: Path, name: str) -> RecordedRun:
     return replace(run, notes=tuple(note for note in files.notes if complete or "cannot be read" in note))
 
 
-def read_scored(path: Path, fingerprint: str | None) -> Scored:
+def read_scored(path: Path, fingerprint: str | None) -> ScoredImages:
     """Read which images a predictions table is about, and which are right.
 
     Args:
         path: of `predictions.csv`.
-        fingerprint: of the data; drawn faces are called alike, so that only this tells them apart.
+        fingerprint: of the data; drawn faces of other seeds have the same paths, and only this differs.
 
     Raises:
         OSError, ValueError: it is no predictions table.
@@ -181,24 +177,24 @@ def read_scored(path: Path, fingerprint: str | None) -> Scored:
     drawn = DRAWN.fullmatch(fingerprint) if fingerprint is not None else None
     digest = sha256(("".join(drawn.groups()) if drawn else "").encode())
     digest.update("\n".join(table["split"] + "\t" + table["path"] + "\t" + table["label"]).encode())
-    return Scored(digest.hexdigest()[:16], (table["label"] == table["predicted"]).to_numpy(dtype=bool))
+    return ScoredImages(digest.hexdigest()[:16], (table["label"] == table["predicted"]).to_numpy(dtype=bool))
 
 
 def _is_training(run: RecordedRun) -> bool:
-    """Whether a folder is that of a training, which a job of an `evaluate` sweep, with its own status, is not."""
-    known = run.settings.values
-    told = any(key.startswith("optimizer.") for key in known) if known else (run.folder / STATUS).is_file()
-    return told or "monitored" in run.metrics
+    """Whether a folder is that of a training; a job of an `evaluate` sweep, which has a status too, is not."""
+    settings = run.settings.values
+    trained = any(key.startswith("optimizer.") for key in settings) if settings else (run.folder / STATUS).is_file()
+    return trained or "monitored" in run.metrics
 
 
 def _settle(folder: Path, status: Status | None, metrics: Mapping[str, Any]) -> Status:
-    """Complete what a run says of its end by what it cannot have said."""
-    if status is None:  # of a version that kept no account
+    """Return the status of a run, completed by what a killed run could not write."""
+    if status is None:  # a version that wrote none
         return Status(status=INTERRUPTED if metrics.get("interrupted") else FINISHED)
-    if status.status == RUNNING and not (folder / LOCK).is_file():  # no job of a sweep, so nothing tells more
-        return replace(status, message="it still runs, or ended without a word")
+    if status.status == RUNNING and not (folder / LOCK).is_file():  # no job of a sweep, so nobody knows more
+        return replace(status, message="it is still running, or was killed")
     if status.status == RUNNING and not is_locked(folder):
-        return replace(status, status=INTERRUPTED, reason="killed", message="it ended without a word")
+        return replace(status, status=INTERRUPTED, reason="killed", message="the process was killed")
     return status
 
 
@@ -211,17 +207,17 @@ def _read_overrides(folder: Path) -> tuple[str, ...]:
 
 def _read_metrics(path: Path) -> dict[str, Any]:
     content = read_object(path)
-    numbers = [(key, content.get(key)) for key in NUMBERS]
     ends = content.get("accuracy_interval", [0, 1])
-    numbers += [("accuracy_interval", end) for end in (ends if isinstance(ends, list) and len(ends) == 2 else [""])]
-    for key, value in numbers:
-        if value is not None and not isinstance(value, (int, float)):
+    if not (isinstance(ends, list) and len(ends) == 2 and all(isinstance(end, (int, float)) for end in ends)):
+        raise ValueError("accuracy_interval is not two numbers")
+    for key in NUMBERS:
+        if not isinstance(content.get(key), (int, float, type(None))):
             raise ValueError(f"{key} is no number")
     return content
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
-    """What tells the folders apart: their paths below the deepest that holds all of them."""
+def _unique_names(folders: Sequence[Path]) -> list[str]:
+    """Return the names of folders; where two are the same, their paths below the deepest folder that holds all."""
     whole = [folder.absolute() for folder in folders]
     if len({folder.name for folder in whole}) == len(whole):
         return [folder.name for folder in whole]

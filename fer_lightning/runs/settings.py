@@ -1,4 +1,4 @@
-"""What runs were told: their settings as flat tables, those that differ between them, and short names for these."""
+"""The settings of runs as flat tables, which of them differ between runs, and short names for those."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from fer_lightning.core.former_names import TARGETS
 from fer_lightning.runs.config_hash import ELSEWHERE
 
 SEEDS = ("seed", "data.seed", "data.draw_seed")
-NAMES = {"model.backbone": "model"}  # whose last word says less than the first
+NAMES = {"model.backbone": "model"}  # whose last part says less than the first
 WATCHING = ("progress_bar", "lr_monitor", "history", "batch_preview", "validation_pictures", "stop_on_interrupt")
-# where things lie and how they are watched, which no score depends on
+# where files are and how a run is watched: no score depends on these
 APART = (
     "hydra",
     "split",
@@ -48,7 +48,7 @@ class Settings:
 
 
 def read_settings(path: Path) -> Settings:
-    """Read a run's `.hydra/config.yaml`; what interpolates anything but another key stays as it is written.
+    """Read a run's `.hydra/config.yaml`; interpolations are resolved where they are just another key.
 
     Raises:
         OSError, ValueError: the file cannot be read, or is no configuration.
@@ -69,11 +69,11 @@ def read_settings(path: Path) -> Settings:
 
 
 def differing(runs: Sequence[Settings], typed: Collection[str] = ()) -> list[str]:
-    """Return the keys whose values differ between runs: those that were typed, those of a group that was, the others.
+    """Return the keys whose values differ between runs: first those that were typed, then those of a typed group.
 
-    Left out is what follows from another: a key that always repeats another, and one that only some choices of a group
-    know (AdamW's `amsgrad` beside SGD's `momentum`) as long as nobody has changed it. A key that an older version did
-    not have yet counts as null.
+    Keys that follow from another are left out: a key that always repeats another, and a key of only some choices of a
+    group (AdamW's `amsgrad` beside SGD's `momentum`) whose default nobody changed. A key that an older version did not
+    have counts as null.
 
     Args:
         runs: to compare.
@@ -85,7 +85,7 @@ def differing(runs: Sequence[Settings], typed: Collection[str] = ()) -> list[str
     kept = [key for key in free if not _follows(key, free, runs)]
     chosen = {key: key.removesuffix(f".{TARGET}") if key not in NAMES else NAMES[key] for key in kept}
     groups = {key: key.split(".")[0] for key in kept}
-    # seeds last: what they matter is noise
+    # seeds last: their effect is noise
     order = {key: (key not in typed, chosen[key] not in typed, groups[key] not in typed) for key in kept}
     return sorted(kept, key=lambda key: (key in SEEDS, *order[key]))
 
@@ -119,7 +119,7 @@ def show(key: str, value: Any) -> str:
 
 
 def identity(settings: Settings, keys: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Return what is equal for two runs that agree on these keys."""
+    """Return a value that is equal for two runs that agree on these keys."""
     return tuple(_comparable(settings.values.get(key)) for key in keys)
 
 
@@ -133,18 +133,18 @@ def _is_apart(key: str) -> bool:
 
 
 def _comparable(value: Any) -> tuple[str, str]:
-    """1 and 1.0 are the same setting, 1 and true are not."""
+    """Return type and text of a value, by which 1 equals 1.0 and not true."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return ("number", repr(float(value))) if number else (type(value).__name__, str(value))
 
 
 def _follows(key: str, vary: Sequence[str], runs: Sequence[Settings]) -> bool:
-    """Whether some runs lack a key because they chose another class for its group, and the others agree on it."""
-    knowing = [run for run in runs if key in run.values]
+    """Whether the runs with a key are those that chose one class for its group, and all of these agree on its value."""
+    with_key = [run for run in runs if key in run.values]
     parts = key.split(".")
     targets = [".".join([*parts[:end], TARGET]) for end in range(len(parts) - 1, 0, -1)]
     target = next((name for name in targets if name in vary and name != key), None)
-    if target is None or len(knowing) == len(runs):
+    if target is None or len(with_key) == len(runs):
         return False
-    pairs = {(str(run.values.get(target)), _comparable(run.values[key])) for run in knowing}
+    pairs = {(str(run.values.get(target)), _comparable(run.values[key])) for run in with_key}
     return len(pairs) == len({choice for choice, _ in pairs})

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from fer_lightning.comparison.comparison import Comparison
-from fer_lightning.comparison.pareto import find_unbeaten
+from fer_lightning.comparison.pareto import pareto_front
 from fer_lightning.comparison.ranking import Group, rank
 from fer_lightning.comparison.seeds import average_seeds
 from fer_lightning.comparison.tables import ranking_table
@@ -104,7 +104,7 @@ def test_a_run_without_predictions_joins_where_nothing_speaks_against_it(make_ru
     groups, _ = rank(runs)
     assert [names(group) for group in groups] == [["bare", "whole"], ["elsewhere"]]
     assert groups[0].differences == (None, None)
-    assert any("on trust of what else is known: bare" in note for note in groups[0].notes)
+    assert any("nothing else that is known differs: bare" in note for note in groups[0].notes)
 
 
 def test_replaced_pixels_are_noticed_and_other_sizes_are_not(make_run: MakeRun) -> None:
@@ -165,13 +165,13 @@ def test_what_else_a_sweep_optimised_is_weighed(make_run: MakeRun) -> None:
         ]
     )
     assert group.objectives == ["latency", "parameters"]
-    assert [run.name for run in group.unbeaten] == ["accurate", "small", "fast", "twin"]
-    assert any("optimise latency and parameters too" in said and said.endswith(": 1, 3, 4, 5.") for said in group.notes)
+    assert [run.name for run in group.pareto_front] == ["accurate", "small", "fast", "twin"]
+    assert any("latency and parameters too" in said and said.endswith(": 1, 3, 4, 5.") for said in group.notes)
     table = ranking_table(Comparison((group,), (), {}, (), "", ()), group)
     assert table.headings[3] == "latency"
     assert [cells[3] for cells in table.rows] == ["9 ms", "9.5 ms", "9.5 ms", "1 ms", "1 ms", "–"]
     (plain,), _ = rank([make_run("a"), make_run("b")])
-    assert (plain.objectives, plain.unbeaten) == ([], [])
+    assert (plain.objectives, plain.pareto_front) == ([], [])
 
 
 def test_no_run_beats_the_front_and_some_run_beats_every_other(make_run: MakeRun) -> None:
@@ -182,7 +182,7 @@ def test_no_run_beats_the_front_and_some_run_beats_every_other(make_run: MakeRun
         make_run(f"{at}", [True], value=float(a), status={**status, "values": {"val/acc": float(a), "latency": int(b)}})
         for at, (a, b) in enumerate(points)
     ]
-    found = {int(run.name) for run in find_unbeaten(runs, ["latency"])}
+    found = {int(run.name) for run in pareto_front(runs, ["latency"])}
     for at, (a, b) in enumerate(points):
         beaten = any((c >= a and d <= b) and (c > a or d < b) for c, d in points)
         assert beaten is (at not in found)

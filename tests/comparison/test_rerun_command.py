@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_lightning.comparison.rerun_command import repeating_command
+from fer_lightning.comparison.rerun_command import rerun_command
 from fer_lightning.runs.read import RecordedRun
 
 
@@ -35,13 +35,13 @@ TRAIN = "python -m fer_lightning.train"
     ],
 )
 def test_what_belongs_to_sweep_or_folder_is_left_out(command: str, repeated: str) -> None:
-    assert repeating_command(run(command)) == repeated
+    assert rerun_command(run(command)) == repeated
 
 
 def test_the_command_of_a_whole_sweep_becomes_that_of_the_run() -> None:
     sweep = f"{TRAIN} -m --config-dir mine model=vgg16,small_cnn seed=1,2 hydra.sweep.dir=x"
-    assert repeating_command(run(sweep, "model=vgg16", "seed=2")) == f"{TRAIN} --config-dir mine model=vgg16 seed=2"
+    assert rerun_command(run(sweep, "model=vgg16", "seed=2")) == f"{TRAIN} --config-dir mine model=vgg16 seed=2"
 
 
 def test_a_run_that_does_not_say_how_it_was_started_has_none() -> None:
-    assert repeating_command(run(None)) is None
+    assert rerun_command(run(None)) is None
