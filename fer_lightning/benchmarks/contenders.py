@@ -126,7 +126,7 @@ def train_expert(tick: Tick, settings: str) -> None:
     parts = Parts.of(settings)
     model = parts.model()
     images, labels, rows = parts.images("train")
-    engine = parts.data.delivery.engine
+    engine = parts.data.loaders.engine
     optimizer, _ = build.build_optimizer(parts.cfg)
 
     def augment(batch: Tensor, epoch: int, chosen: Tensor) -> Tensor:
@@ -181,7 +181,7 @@ def load(tick: Tick, settings: str) -> None:
 def augment(tick: Tick, settings: str, engine: str, batch_size: int) -> None:
     """One augmentation engine on batches that lie in memory."""
     parts = Parts.of(settings)
-    spec = parts.data.delivery.engine.spec
+    spec = parts.data.loaders.engine.spec
     makers: dict[str, Callable[..., Any]] = {"batched": BatchedEngine, "albumentations": AlbumentationsEngine}
     change, device = makers[engine](spec, parts.cfg.seed), parts.device if engine == "batched" else torch.device("cpu")
     images, _, rows = (part.to(device) for part in parts.images("train"))

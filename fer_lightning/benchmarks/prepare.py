@@ -61,7 +61,7 @@ def prepare(settings: str, folder: str) -> dict[str, Any]:
         "source": data.table.source,
         "faces": str(faces),
         "textbook": str(parts),
-        "resident": data.keeps_images_on(device),
+        "resident": data.is_resident_on(device),
         "pictures": len(data.rows("train")) if drawn else readable,  # of drawn faces, those that were written
         "train": len(data.rows("train")),
         "validation": len(data.rows("validation")),
@@ -109,7 +109,7 @@ def textbook_of(cfg: DictConfig, data: ExpressionDataModule, machine: Machine, d
     """Return what the textbook loop takes over of a run: network, optimizer and sizes."""
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     model = build.build_model(cfg, data, replace(machine, channels_last=False), fresh=False)
-    engine, (mean, std) = data.delivery.engine, data.statistics()
+    engine, (mean, std) = data.loaders.engine, data.statistics()
     maker = build.build_optimizer(cfg)[0]
     return Textbook(
         network=model.backbone,

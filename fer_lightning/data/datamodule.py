@@ -17,7 +17,7 @@ from fer_lightning.data.augmentation.spec import Augmentation
 from fer_lightning.data.cache.read_rows import pixel_statistics, read_rows
 from fer_lightning.data.layouts.recognize import Layout
 from fer_lightning.data.loading.dataset import SplitImages
-from fer_lightning.data.loading.loader_factory import Delivery, EngineName, Loader, build_engine
+from fer_lightning.data.loading.loader_factory import EngineName, Loader, LoaderFactory, build_engine
 from fer_lightning.data.loading.loaders import BatchSampler, TrainLoader
 from fer_lightning.data.loading.sampler import EvaluationBatchSampler, TrainBatchSampler
 from fer_lightning.data.source import ImageRows, Source, draw_source, read_source
@@ -105,7 +105,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         self.image_size, self.channels = image_size, channels
         self.batch_size, self.sampler, self.on_error = batch_size, sampler, on_error
         self.draw_seed = seed if draw_seed is None else draw_seed
-        self.delivery = Delivery(
+        self.loaders = LoaderFactory(
             engine=build_engine(augmentation, engine, self.draw_seed, image_size, channels),
             resident=resident,
             num_workers=0 if num_workers == "auto" else int(num_workers),
@@ -217,17 +217,17 @@ class ExpressionDataModule(pl.LightningDataModule):
         """Return mean and deviation of each channel of the training images, 0…1; see `pixel_statistics`."""
         return pixel_statistics(self.source.images, self.table.rows[self.rows("train")])
 
-    def explain_delivery(self, device: torch.device) -> str:
+    def describe_loading(self, device: torch.device) -> str:
         """Return one line on where the images lie while a device trains on them, and what augments them.
 
         Raises:
             ConfigError: they shall be kept in its memory, and do not fit.
         """
-        return self.delivery.explain(self._bytes, device)
+        return self.loaders.describe(self._bytes, device)
 
-    def keeps_images_on(self, device: torch.device) -> bool:
+    def is_resident_on(self, device: torch.device) -> bool:
         """Return whether all images lie in the memory of a device while it trains on them; raises as the above."""
-        return self.delivery.keeps(self._bytes, device)
+        return self.loaders.is_resident(self._bytes, device)
 
     @property
     def _bytes(self) -> int:
@@ -269,7 +269,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         if device is None:
             device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
         images = SplitImages(self.source.images, self.table.rows[rows], self.table.labels[rows], rows)
-        return self.delivery.loader(images, sampler, device, need=self._bytes, train=train)
+        return self.loaders.loader(images, sampler, device, need=self._bytes, train=train)
 
     def require(self, split: str) -> np.ndarray:
         """Return `rows(split)`, at least one.

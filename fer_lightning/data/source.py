@@ -1,4 +1,4 @@
-"""Where the images come from: one table and its pixels, drawn or read from disk."""
+"""The source of the images: one table and its pixels, drawn or read from disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fer_lightning.data.cache.table_index import TableIndex
 from fer_lightning.data.layouts.folder_search import Explorer
 from fer_lightning.data.layouts.recognize import Layout, read_layout
 from fer_lightning.data.table.emotions import CodeOrder
-from fer_lightning.data.table.image_table import ImageTable
+from fer_lightning.data.table.image_table import SPLITS, ImageTable
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Source:
     """A table of images and their pixels.
 
     Attributes:
-        table: one row a readable image; `table.rows` points into `images` and `digests`.
+        table: one row per readable image; `table.rows` points into `images` and `digests`.
         images: uint8 `(N, C, H, W)`, an array or a memory map; `images.read_rows` reads many of either.
         digests: uint64 `(N,)`, equal for pixel-identical images.
-        fingerprint: of the contents, to be stored with what is trained on them.
+        fingerprint: of the contents; stored in checkpoints.
         skipped: path → reason, of unreadable images that were left out.
-        notes: what the user should know, a line each.
+        notes: for the user, one line each.
     """
 
     table: ImageTable
@@ -43,7 +43,7 @@ class Source:
 
 
 class ImageRows:
-    """Some rows of the images, uint8 `(n, C, H, W)`, each read when it is asked for: a gallery needs few of many.
+    """Some rows of the images, uint8 `(n, C, H, W)`, each read when it is indexed: a gallery needs few of many.
 
     Args:
         images: uint8 `(N, C, H, W)`.
@@ -60,16 +60,17 @@ class ImageRows:
         return len(self._rows)
 
     def __getitem__(self, position: int) -> np.ndarray:
-        return read_rows(self._images, self._rows[[position]])[0]
+        return np.asarray(read_rows(self._images, self._rows[[position]])[0])
 
 
 def draw_source(counts: Mapping[str, int], *, image_size: int, channels: int, seed: int) -> Source:
     """Draw `counts["train"]`, `counts["validation"]` and `counts["test"]` faces."""
     from fer_lightning.data.synthetic.dataset import synthetic_table  # brings OpenCV
 
-    table, images = synthetic_table(**counts, image_size=image_size, channels=channels, seed=seed)
-    digests = np.arange(len(images), dtype=np.uint64)  # each drawn by a seed of its own: no twins
-    sizes = "-".join(str(counts[name]) for name in ("train", "validation", "test"))
+    train, validation, test = (counts[split] for split in SPLITS)
+    table, images = synthetic_table(train, validation, test, image_size=image_size, channels=channels, seed=seed)
+    digests = np.arange(len(images), dtype=np.uint64)  # no two drawn faces are identical
+    sizes = f"{train}-{validation}-{test}"
     return Source(table, images, digests, fingerprint=f"drawn-{sizes}-{image_size}px-{channels}ch-seed{seed}")
 
 
@@ -84,37 +85,38 @@ def read_source(
     cache_dir: Path,
     on_error: str,
 ) -> Source:
-    """Recognise the layout below `root` and open its cache, reading and decoding what is new.
+    """Recognise the layout below `root` and open its cache, decoding the images if they are new or changed.
 
     Raises:
-        DataError: the layout is not understood, or an image cannot be read and `on_error` is `raise`.
+        DataError: the layout is not recognised, or an image cannot be read and `on_error` is `raise`.
     """
     index = TableIndex(cache_dir, root, layout, aliases, code_order)
-    known, sizes = index.find(), {"image_size": image_size, "channels": channels, "cache_dir": cache_dir}
+    known = index.find()
     if known is None:
         explorer, started = Explorer(), time.time_ns()
         table = read_layout(root, layout, aliases, code_order, explorer)
         snapshot = take_snapshot(table)
-        cache = open_cache(table, state=snapshot.key, **sizes)
-        index.save(table, snapshot, explorer.seen, started)
+        state = snapshot.key
     else:
         table, state = known
-        cache = open_cache(table, state=state, **sizes)
+    cache = open_cache(table, image_size=image_size, channels=channels, cache_dir=cache_dir, state=state)
+    if known is None:
+        index.save(table, snapshot, explorer.seen, started)
     notes = describe_watch(table)
     if not cache.failures:
         return Source(table, cache.images, cache.digests, cache.fingerprint, notes=notes)
-    skipped, note = _judge_failures(table, cache, on_error)
+    skipped, note = _handle_failures(table, cache, on_error)
     readable = np.ones(len(table), dtype=bool)
     readable[list(cache.failures)] = False
     columns = {name: getattr(table, name)[readable] for name in ("paths", "labels", "splits", "rows")}
     return Source(replace(table, **columns), cache.images, cache.digests, cache.fingerprint, skipped, (*notes, note))
 
 
-def _judge_failures(table: ImageTable, cache: ImageCache, on_error: str) -> tuple[dict[str, str], str]:
+def _handle_failures(table: ImageTable, cache: ImageCache, on_error: str) -> tuple[dict[str, str], str]:
     failures = {str(table.paths[row]): reason for row, reason in sorted(cache.failures.items())}
     path, reason = next(iter(failures.items()))
     others = f", and {len(failures) - 1:,} more" if len(failures) > 1 else ""
     if on_error == "raise":
-        hint = "mend or delete them, or type data.on_error=skip to leave them out"
+        hint = "repair or delete them, or type data.on_error=skip to leave them out"
         raise DataError(f"cannot read {table.root / path} ({reason}){others}; {hint}")
     return failures, f"left out {len(failures):,} unreadable images: {path} ({reason}){others}"

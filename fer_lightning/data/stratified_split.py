@@ -1,4 +1,4 @@
-"""Stratified splits that keep identical pictures together, and a count of those that a download has torn apart."""
+"""Stratified splits that keep identical pictures together, and a count of duplicates across existing splits."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def stratified_split(
 ) -> CategoricalColumn:
     """Put every image into a split, each class in the same proportions, each group on one side.
 
-    Within a class whole groups are drawn, so a class of n groups is off by less than one group from its share; a class
-    too small for that still gets one group in every split. A group of several labels counts as its most frequent one.
-    The result depends on the seed and the set of images, not on the order of rows where `groups` are content digests.
+    Within a class whole groups are drawn, so a class is off by less than one group from its fraction; a class too small
+    for that still gets one group in every split. A group with several labels counts as its most frequent one. Where
+    `groups` are content digests, the result depends on the seed and the set of images, not on the order of rows.
 
     Args:
         labels: (N,) int, not negative.
-        fractions: Split name to its share, each above 0, together 1.
-        groups: (N,) sortable, equal for images that must stay together (pixel-identical ones); None: each alone.
+        fractions: Split name to its fraction, each above 0, together 1.
+        groups: (N,) sortable, equal for images that must stay together, such as pixel-identical ones; None for none.
         seed: 0 or more.
         classes: Names by label, for messages.
 
@@ -37,13 +37,13 @@ def stratified_split(
         (N,) str, names of `fractions`.
 
     Raises:
-        ConfigError: Fractions that are no shares of a whole.
+        ConfigError: `fractions` are not above 0 or do not sum to 1.
         DataError: A class has fewer groups than there are splits.
     """
     names = list(fractions)
-    shares = np.array([fractions[name] for name in names], dtype=float)
-    if not names or (shares <= 0).any() or abs(shares.sum() - 1) > 1e-6:
-        raise ConfigError(f"shares of a split must be above 0 and sum to 1: {dict(fractions)}")
+    parts = np.array([fractions[name] for name in names], dtype=float)
+    if not names or (parts <= 0).any() or abs(parts.sum() - 1) > 1e-6:
+        raise ConfigError(f"fractions of a split must be above 0 and sum to 1: {dict(fractions)}")
     if len(labels) == 0:
         return CategoricalColumn(np.array([], dtype=np.uint8), names)
     group, label_of_group = _group_labels(np.asarray(labels), groups)
@@ -56,10 +56,10 @@ def stratified_split(
                 f"class {name} has {len(members)} different images, too few for {len(names)} splits "
                 f"({', '.join(names)}): add images, or leave it out with data.classes=[…]"
             )
-        sizes = _apportion(len(members), shares)
+        sizes = _apportion(len(members), parts)
         state = int(np.random.SeedSequence([seed, label]).generate_state(1)[0])
         for split in range(1, len(names)):
-            # What scikit-learn's train_test_split draws, by which checkpoints were trained; its import takes 0.5 s.
+            # The same draws as scikit-learn's train_test_split, which earlier checkpoints used; its import takes 0.5 s.
             mixed = members[np.random.RandomState(state).permutation(len(members))]
             drawn, members = np.split(mixed, [sizes[split]])
             split_of_group[drawn] = split
@@ -67,15 +67,15 @@ def stratified_split(
 
 
 def duplicates_across(digests: np.ndarray, splits: CategoricalColumn | np.ndarray) -> dict[tuple[str, str], int]:
-    """Count the images of a later split that have an identical twin in an earlier one.
+    """Count the images of a later split that have a duplicate in an earlier one.
 
     Args:
         digests: (N,) uint64, equal for pixel-identical images.
         splits: (N,) str.
 
     Returns:
-        (earlier, later) to the number of images in `later`, in the order train, validation, test; pairs without any are
-        left out. ("train", "test"): 288 says that 288 test images were also trained on.
+        (earlier, later) to the number of images in `later`; pairs without any are left out. ("train", "test"): 288
+        means that 288 test images are also in train.
     """
     present = [split for split in SPLITS if (splits == split).any()]
     parts = {split: digests[splits == split] for split in present}
@@ -85,7 +85,7 @@ def duplicates_across(digests: np.ndarray, splits: CategoricalColumn | np.ndarra
 
 def _count_duplicates(earlier: np.ndarray, later: np.ndarray) -> int:
     """Return how many of `later` are in `earlier`, both (n,) uint64, well mixed in their low bits."""
-    # Most of `earlier` is soon ruled out by its low bits, so that only a few have to be sorted.
+    # The low bits rule out most of `earlier` quickly, so that only a few have to be sorted.
     mask = np.uint64(2 ** int(np.ceil(np.log2(8 * max(len(later), 1)))) - 1)
     marked = np.zeros(int(mask) + 1, dtype=bool)
     marked[later & mask] = True
@@ -99,18 +99,19 @@ def _group_labels(labels: np.ndarray, groups: np.ndarray | None) -> tuple[np.nda
     if groups is None:
         return np.arange(len(labels)), labels
     _, first, group, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
-    winners, width = labels[first], int(labels.max()) + 1
-    several = np.flatnonzero(sizes > 1)  # few, so that the table of votes is small
+    winners: np.ndarray = labels[first]
+    width = int(labels.max()) + 1
+    several = np.flatnonzero(sizes > 1)  # few, so the table of votes is small
     rows = np.flatnonzero((sizes > 1)[group])
     ballots = np.searchsorted(several, group[rows]) * width + labels[rows]
     winners[several] = np.bincount(ballots, minlength=len(several) * width).reshape(-1, width).argmax(axis=1)
     return group, winners
 
 
-def _apportion(total: int, shares: np.ndarray) -> np.ndarray:
-    """Return whole numbers near `total * shares` that sum to `total`, each at least 1."""
-    quota = total * shares
-    sizes = np.maximum(np.floor(quota).astype(np.int64), 1)
+def _apportion(total: int, fractions: np.ndarray) -> np.ndarray:
+    """Return integers near `total * fractions` that sum to `total`, each at least 1."""
+    quota = total * fractions
+    sizes: np.ndarray = np.maximum(np.floor(quota).astype(np.int64), 1)
     while sizes.sum() < total:
         sizes[np.argmax(quota - sizes)] += 1
     while sizes.sum() > total:
@@ -120,9 +121,7 @@ def _apportion(total: int, shares: np.ndarray) -> np.ndarray:
 
 def describe_duplicates(digests: np.ndarray, splits: CategoricalColumn | np.ndarray) -> tuple[str, ...]:
     """Return a line for each pair of splits that share pixel-identical images; arguments as for `duplicates_across`."""
-    twins = duplicates_across(digests, splits)
     return tuple(
-        f"{count:,} {there} images have a pixel-identical twin in {here}"
-        for (here, there), count in twins.items()
-        if count
+        f"{count:,} {later} images have a pixel-identical duplicate in {earlier}"
+        for (earlier, later), count in duplicates_across(digests, splits).items()
     )

@@ -96,7 +96,7 @@ def predict_checkpoint(cfg: DictConfig, *, announce: bool = True) -> Rescored:
     split = data.report_split if cfg.split == "auto" else cfg.split
     data.require(split)
     trainer = build.build_trainer(cfg, machine, [ProgressBar()], [])
-    delivery = data.explain_delivery(trainer.strategy.root_device)
+    delivery = data.describe_loading(trainer.strategy.root_device)
     for remark in (*data.notes, machine.summary, delivery) if announce else ():
         log.info(remark)
     table, images = predict_split(trainer, model, data, split)

@@ -58,7 +58,7 @@ class TrainingRun:
         self.resumed_at = None if resumed is None else int(resumed["global_step"])
         self.loggers = build.build_loggers(cfg, self.resumed_at)
         self.trainer = build.build_trainer(cfg, self.machine, build.build_callbacks(cfg), self.loggers)
-        self.delivery = self.data.explain_delivery(self.trainer.strategy.root_device)
+        self.delivery = self.data.describe_loading(self.trainer.strategy.root_device)
         self.interrupted, self.monitored = False, None
 
     def fit(self) -> None:

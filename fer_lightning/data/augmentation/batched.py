@@ -1,10 +1,10 @@
-"""Augmentation of whole batches, on the device where they lie: CPU, CUDA or MPS.
+"""Augmentation of whole batches on their device: CPU, CUDA or MPS.
 
-What is drawn follows Albumentations 2.0.8, parameter by parameter; a test compares the two. All changes of place are
-one resampling, all changes of light one multiplication and addition. Nothing waits for the device and no shape depends
-on what was drawn, so a call can be compiled and become part of a CUDA graph.
+The distributions are those of Albumentations 2.0.8, parameter by parameter; a test compares the two. All geometric
+changes are one resampling, all changes of light one multiplication and addition. Nothing synchronises with the device
+and no shape depends on a random number, so a call can be compiled and captured in a CUDA graph.
 
-Not Kornia, which draws from a global generator and took 2.8 times as long (48 pixels, batches of 128, 2 CPU cores).
+Kornia draws from a global generator and took 2.8 times as long (48 pixels, batches of 128, 2 CPU cores).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fer_lightning.data.augmentation.spec import Augmentation
 
 _GREY = (0.299, 0.587, 0.114)  # of red, green and blue
 _RATIO = (0.5, 2.0)  # of an erased rectangle, width over height
-_CHUNK_BYTES = 288 << 10  # of images that a CPU changes together (128 of 48 pixels): they stay in its cache
+_CHUNK_BYTES = 288 << 10  # of images that a CPU augments together (128 of 48 pixels), to stay in its cache
 
 
 class BatchedEngine:
@@ -34,26 +34,26 @@ class BatchedEngine:
 
     Raises:
         ValueError: the seed is out of range.
-        ConfigError: `spec.extra` is given, which only Albumentations can draw.
+        ConfigError: `spec.extra` is given, which only Albumentations supports.
     """
 
     def __init__(self, spec: Augmentation, seed: int) -> None:
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed={seed} must lie between 0 and 2**64 - 1")
         if spec.extra:
-            raise ConfigError("augmentation.extra is Albumentations' alone: type data.engine=albumentations, or auto")
+            raise ConfigError("augmentation.extra needs Albumentations: type data.engine=albumentations, or auto")
         self.spec, self.seed = spec, seed
         self._moves = spec.affine > 0 and max(spec.rotate, spec.shift, spec.zoom) > 0
         self._lights = spec.light > 0 and max(spec.brightness, spec.contrast) > 0
         self._idle = not (spec.flip > 0 or self._moves or self._lights or spec.erase > 0)
 
     def __call__(self, images: Tensor, epoch: int | Tensor, rows: Tensor, repeats: Tensor) -> Tensor:
-        """Draws once for each image.
+        """Augment each image once.
 
         Args:
-            images: uint8 `(B, C, H, W)`, C 1 or 3, H and W at least 2; never written to.
-            epoch: 0 or more; also int64 `()` on the device of `images`, which a CUDA graph can change.
-            rows: int64 `(B,)` on that device, which images these are, 0 or more.
+            images: uint8 `(B, C, H, W)`, C 1 or 3, H and W at least 2; not modified.
+            epoch: 0 or more; also int64 `()` on the device of `images`, for CUDA graphs.
+            rows: int64 `(B,)` on that device, which images these are.
             repeats: int64 `(B,)` on that device, how often each was drawn before in this epoch.
 
         Returns:
@@ -62,14 +62,14 @@ class BatchedEngine:
         """
         if self._idle or len(images) == 0:
             return images
-        draws = _Draws(*uniforms(self.seed, epoch, rows, repeats, sum(_DRAWN)).split(_DRAWN))
+        draws = _Draws(*torch.split(uniforms(self.seed, epoch, rows, repeats, sum(_DRAWN)), list(_DRAWN)))
         plan = self._plan(draws, *images.shape[-2:])
         if images.device.type != "cpu":
             return self._change(images, plan)
         size = max(1, _CHUNK_BYTES // images[0].numel())
         parts = [
             self._change(chunk, _Plan(*(None if part is None else part[..., at : at + size] for part in plan)))
-            for at, chunk in zip(range(0, len(images), size), images.split(size), strict=True)
+            for at, chunk in zip(range(0, len(images), size), torch.split(images, size), strict=True)
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
@@ -97,7 +97,7 @@ class BatchedEngine:
             if plan.light is not None:
                 values = _relight(values, plan.light)
             images = values.to(torch.uint8)
-        if plan.hole is not None:
+        if plan.hole is not None and plan.noise is not None:
             images = _erase(images, plan.hole, plan.noise)
         return images
 
@@ -122,14 +122,14 @@ _DRAWN = (4, 4, 2, 5)  # numbers under each attribute of _Draws
 
 
 class _Plan(NamedTuple):
-    """What is to happen to each image; the last axis counts images, None leaves a step out.
+    """The changes to each image; the last axis counts images, None skips a step.
 
     Attributes:
-        flipped: bool `(B,)`, where nothing but flips changes the place.
-        matrix: float32 `(2, 3, B)`, from a place in the result to one in the image, both -1…1, x before y.
-        light: float32 `(2, B)`, what multiplies values, and what multiplies the mean, which is added.
-        hole: float32 `(4, B)`, left, top, right and bottom in pixels, the latter two beyond the rectangle.
-        noise: float32 `(B,)` in [0, 1), where in the bank.
+        flipped: bool `(B,)`, if flips are the only geometric change.
+        matrix: float32 `(2, 3, B)`, from positions in the result to positions in the image, both -1…1, x before y.
+        light: float32 `(2, B)`, factor of the values, and factor of the mean, which is added.
+        hole: float32 `(4, B)`, left, top, right and bottom in pixels, the latter two exclusive.
+        noise: float32 `(B,)` in [0, 1), position in the bank.
     """
 
     flipped: Tensor | None
@@ -140,9 +140,9 @@ class _Plan(NamedTuple):
 
 
 def _draw_matrix(spec: Augmentation, draws: _Draws, flipped: Tensor | None, height: int, width: int) -> Tensor:
-    """The inverse of: flip, scale, turn about the centre, shift by whole pixels."""
+    """Return the inverse of: flip, scale, rotate about the centre, shift by whole pixels."""
     moved = (draws.chances[1] < spec.affine).to(torch.float32)
-    angle, across, down, zoom = (_either_way(draws.moves) * moved).unbind(0)
+    angle, across, down, zoom = (_plus_minus_one(draws.moves) * moved).unbind(0)
     scale = zoom * spec.zoom + 1
     angle = angle * math.radians(spec.rotate)
     cos, sin = angle.cos() / scale, angle.sin() / scale
@@ -159,16 +159,16 @@ def _draw_matrix(spec: Augmentation, draws: _Draws, flipped: Tensor | None, heig
 
 
 def _draw_light(spec: Augmentation, draws: _Draws) -> Tensor:
-    """Brightness and contrast, which Albumentations applies in either order: without clipping the order is nothing."""
+    """Draw brightness and contrast; without clipping between them their order does not matter."""
     lit = (draws.chances[2] < spec.light).to(torch.float32)
-    brighter, steeper = (_either_way(draws.lights) * lit).unbind(0)
+    brighter, steeper = (_plus_minus_one(draws.lights) * lit).unbind(0)
     gain, stretch = brighter * spec.brightness + 1, steeper * spec.contrast + 1
     return torch.stack([gain * stretch, gain * (1 - stretch)])
 
 
 def _draw_hole(spec: Augmentation, draws: _Draws, height: int, width: int) -> Tensor:
     size, ratio, left, top, _ = draws.hole.unbind(0)
-    smallest, largest = (share * height * width for share in spec.erase_area)
+    smallest, largest = (fraction * height * width for fraction in spec.erase_area)
     largest = min(largest, height**2 * _RATIO[0], width**2 / _RATIO[1])
     area = size * (largest - smallest) + smallest
     narrowest, widest = (area / height**2).clamp(min=_RATIO[0]), (width**2 / area).clamp(max=_RATIO[1])
@@ -179,15 +179,15 @@ def _draw_hole(spec: Augmentation, draws: _Draws, height: int, width: int) -> Te
     return torch.stack([left, top, left + wide, top + tall])
 
 
-def _either_way(draws: Tensor) -> Tensor:
+def _plus_minus_one(draws: Tensor) -> Tensor:
     return draws * 2 - 1
 
 
 def _resample(values: Tensor, matrix: Tensor) -> Tensor:
     """Bilinear, mirrored at the border without repeating the outermost pixels (OpenCV's BORDER_REFLECT_101).
 
-    The grid is the sum of a part of x and a part of y; `F.affine_grid` takes twice as long as the sampling, because it
-    multiplies small matrices.
+    The grid is a sum of a function of x and one of y; `F.affine_grid`, which multiplies small matrices, takes twice as
+    long as the sampling.
     """
     height, width = values.shape[-2:]
     x = torch.linspace(-1, 1, width, device=values.device)
@@ -199,18 +199,18 @@ def _resample(values: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _relight(values: Tensor, light: Tensor) -> Tensor:
-    """Change whole numbers in place, rounding.
+    """Change brightness and contrast in place, and round.
 
-    The mean is exact, since rows are added up as whole numbers: the order in which a device adds floating-point numbers
-    depends on the size of the batch.
+    The mean is exact, because rows are summed as integers: the order in which a device adds floats depends on the size
+    of the batch.
     """
     height, width = values.shape[-2:]
     means = values.sum(3).to(torch.int64).sum(2).to(torch.float32) / (height * width)
     if values.shape[1] == 3:
-        red, green, blue = means.split(1, dim=1)
+        red, green, blue = torch.split(means, 1, dim=1)
         means = _GREY[0] * red + _GREY[1] * green + _GREY[2] * blue
-    gain, share = light[0, :, None], light[1, :, None]
-    values.mul_(gain[..., None, None]).add_((means * share)[..., None, None])
+    gain, offset = light[0, :, None], light[1, :, None]
+    values.mul_(gain[..., None, None]).add_((means * offset)[..., None, None])
     return values.clamp_(0, 255).round_()
 
 
@@ -231,5 +231,5 @@ def _bytes(mask: Tensor) -> Tensor:
 
 
 def _choose(mask: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
-    """`torch.where` for a mask of 0 and 255; on bytes that takes 30 times as long on a CPU."""
+    """Do the same as `torch.where`, for a mask of 0 and 255, 30 times as fast for bytes on a CPU."""
     return other ^ ((chosen ^ other) & mask)

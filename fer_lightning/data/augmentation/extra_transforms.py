@@ -1,4 +1,4 @@
-"""`augmentation.extra`: any transform of Albumentations by its name and arguments, or the reason why not."""
+"""`augmentation.extra`: Albumentations transforms by name and arguments."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from fer_lightning.core.suggestions import did_you_mean
 
 
 def build_extra(items: list[dict[str, Any]] | None) -> list[A.BasicTransform]:
-    """Return the transforms that are named under `augmentation.extra`; none for None.
+    """Return the transforms listed under `augmentation.extra`.
 
     Raises:
-        ConfigError: one of them is unknown or refuses its arguments.
+        ConfigError: a transform is unknown or rejects its arguments.
     """
     if items is None:
         return []
@@ -30,7 +30,7 @@ def build_extra(items: list[dict[str, Any]] | None) -> list[A.BasicTransform]:
 
 
 def _build_named(item: Any) -> A.BasicTransform:
-    """One Albumentations transform (or OneOf, SomeOf … over `transforms`) from its name and arguments."""
+    """Build one transform (or OneOf, SomeOf … of nested `transforms`) from its name and arguments."""
     if not isinstance(item, Mapping) or not isinstance(item.get("name"), str):
         raise ConfigError(f"augmentation.extra: {item!r} must name a transform, such as {{name: GaussNoise, p: 0.2}}")
     arguments = {str(key): value for key, value in item.items() if key != "name"}
@@ -40,10 +40,10 @@ def _build_named(item: Any) -> A.BasicTransform:
     try:
         inspect.signature(cls).bind(**arguments)
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # Albumentations warns and falls back on its defaults
+            warnings.simplefilter("error", UserWarning)  # Albumentations warns and uses its defaults
             return cls(**arguments)
-    except Exception as error:  # the constructor's own complaint, of whatever kind
-        raise ConfigError(f"augmentation.extra: {item['name']}: {complaint(error)}") from error
+    except Exception as error:  # whatever the constructor raises
+        raise ConfigError(f"augmentation.extra: {item['name']}: {reason_of(error)}") from error
 
 
 def _find_transform(name: str) -> type[A.BasicTransform]:
@@ -55,9 +55,9 @@ def _find_transform(name: str) -> type[A.BasicTransform]:
     raise ConfigError(f"augmentation.extra: Albumentations {A.__version__} has no transform {name!r}{hint}")
 
 
-def complaint(error: Exception) -> str:
-    """Return the reason in one line; pydantic's own text spreads over several and ends in a link."""
-    if type(error.__cause__).__name__ == "ValidationError":  # not imported: pydantic is Albumentations' affair
+def reason_of(error: Exception) -> str:
+    """Return an error's message as one line; pydantic's own has several and ends in a link."""
+    if error.__cause__ is not None and hasattr(error.__cause__, "errors"):  # pydantic's ValidationError
         found = error.__cause__.errors()
         return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']} (got {one['input']!r})" for one in found)
     return " ".join(str(error).split()) or type(error).__name__

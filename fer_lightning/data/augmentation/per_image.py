@@ -1,9 +1,9 @@
-"""Augmentation image by image, on the CPU, through Albumentations.
+"""Augmentation image by image, on the CPU, with Albumentations.
 
-Albumentations 2.0.8 draws the same stream in every DataLoader worker and again in every epoch, however a worker is
-seeded. Here the stream of an image is set anew from (seed, epoch, row, repeat) before each call, which costs about
-4 µs. So draws differ between images, workers and epochs, are the same under the same seed, and depend neither on the
-number of workers nor on what was drawn before, as after resuming.
+Albumentations 2.0.8 draws the same random numbers in every DataLoader worker and in every epoch, however a worker is
+seeded. Here the generator is reseeded from (seed, epoch, row, repeat) before each image, which takes about 4 µs. So
+draws differ between images, workers and epochs, repeat under the same seed, and depend neither on the number of workers
+nor on earlier draws.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ import torch
 from torch import Tensor
 
 from fer_lightning.core.errors import ConfigError
-from fer_lightning.data.augmentation.extra_transforms import build_extra, complaint
+from fer_lightning.data.augmentation.extra_transforms import build_extra, reason_of
 from fer_lightning.data.augmentation.spec import Augmentation
 
 
 class AlbumentationsEngine:
-    """Augments images one after the other; picklable, so it travels to workers. Not for use by two threads at once.
+    """Augments images one by one; picklable for workers, not thread-safe.
 
     Args:
-        spec: what to draw from, `extra` included.
+        spec: what to draw from, including `extra`.
         seed: 0 <= seed < 2**64.
 
     Raises:
@@ -44,20 +44,20 @@ class AlbumentationsEngine:
         self.seed = seed
         self._extra = build_extra(spec.extra)
         transforms = _build_transforms(spec, self._extra)
-        # Counter-based: (seed, epoch, row, repeat) is the state itself, nothing to hash, no two alike, 0.4 µs to set.
+        # Counter-based: (seed, epoch, row, repeat) is the state itself; setting it takes 0.4 µs.
         self._philox = np.random.Philox()
         self._random = random.Random()
         self._compose = A.Compose(transforms, is_check_shapes=False) if transforms else None
-        if self._compose is not None:  # all transforms share these two, so reseeding them in place is enough
+        if self._compose is not None:  # shared by all transforms, so reseeding them in place is enough
             self._compose.set_random_state(np.random.Generator(self._philox), self._random)
 
     def __call__(self, images: Tensor, epoch: int, rows: Tensor, repeats: Tensor) -> Tensor:
-        """Draws once for each image.
+        """Augment each image once.
 
         Args:
-            images: uint8 `(B, C, H, W)` on the CPU, C 1 or 3; never written to.
+            images: uint8 `(B, C, H, W)` on the CPU, C 1 or 3; not modified.
             epoch: 0 or more.
-            rows: int64 `(B,)`, which images these are, 0 or more.
+            rows: int64 `(B,)`, which images these are.
             repeats: int64 `(B,)`, how often each was drawn before in this epoch.
 
         Returns:
@@ -75,14 +75,14 @@ class AlbumentationsEngine:
         result = np.empty(images.shape, np.uint8)
         channels_last = np.ascontiguousarray(images.numpy().transpose(0, 2, 3, 1))
         for place, (row, repeat) in enumerate(zip(rows.tolist(), repeats.tolist(), strict=True)):
-            result[place] = self.one(channels_last[place], epoch, row, repeat).transpose(2, 0, 1)
+            result[place] = self.augment_one(channels_last[place], epoch, row, repeat).transpose(2, 0, 1)
         return torch.from_numpy(result)
 
-    def one(self, image: np.ndarray, epoch: int, row: int, repeat: int = 0) -> np.ndarray:
-        """Draws once for one image.
+    def augment_one(self, image: np.ndarray, epoch: int, row: int, repeat: int = 0) -> np.ndarray:
+        """Augment one image.
 
         Args:
-            image: uint8 `(H, W, C)`, C 1 or 3, any strides; never written to.
+            image: uint8 `(H, W, C)`, C 1 or 3, any strides; not modified.
             epoch: 0 or more.
             row: which image this is, 0 or more.
             repeat: how often it was drawn before in this epoch.
@@ -102,19 +102,19 @@ class AlbumentationsEngine:
         return np.ascontiguousarray(augmented)
 
     def check(self, image_size: int, channels: int) -> None:
-        """Runs each transform under `extra` once, so that a misfit shows before training and not within a worker.
+        """Run each transform under `extra` once, to find errors before training rather than in a worker.
 
         Raises:
-            ConfigError: a transform cannot handle such images or does not give back uint8 of the same size.
+            ConfigError: a transform fails on such images or does not return uint8 of the same size.
         """
         probe = np.random.default_rng(0).integers(0, 256, (image_size, image_size, channels), dtype=np.uint8)
         for transform in self._extra:
             name = type(transform).__name__
             try:
                 result = transform(image=probe.copy(), force_apply=True)["image"]
-            except Exception as error:  # whatever a transform of the user's choice may raise
+            except Exception as error:  # whatever the transform raises
                 size = f"{image_size}x{image_size}x{channels}"
-                raise ConfigError(f"augmentation.extra: {name} fails on {size} images: {complaint(error)}") from error
+                raise ConfigError(f"augmentation.extra: {name} fails on {size} images: {reason_of(error)}") from error
             if getattr(result, "shape", None) != probe.shape or result.dtype != np.uint8:
                 raise _not_an_image(name, result, probe)
 
@@ -122,20 +122,21 @@ class AlbumentationsEngine:
         return type(self), (self.spec, self.seed)
 
     def _reseed(self, epoch: int, row: int, repeat: int) -> None:
-        self._philox.state = {
+        state: Any = {  # tuples, which are faster than the arrays that NumPy's stubs ask for
             "bit_generator": "Philox",
-            # Word 0 counts what is drawn, the words above it are free to tell epochs and repeats apart.
+            # Word 0 counts the draws; the higher words distinguish epochs and repeats.
             "state": {"counter": (0, 0, repeat, epoch), "key": (self.seed, row)},
             "buffer": (0, 0, 0, 0),
-            "buffer_pos": 4,  # the buffer is used up
+            "buffer_pos": 4,  # empty buffer
             "has_uint32": 0,
             "uinteger": 0,
         }
+        self._philox.state = state
         self._random.seed(repeat << 192 | self.seed << 128 | epoch << 64 | row)
 
 
 def _build_transforms(spec: Augmentation, extra: list[A.BasicTransform]) -> list[A.BasicTransform]:
-    """The transforms that can have an effect, in their order; an idle one would still cost its call."""
+    """Return the transforms that have an effect, in order; one without would still take time."""
     transforms: list[A.BasicTransform] = []
     if spec.flip > 0:
         transforms.append(A.HorizontalFlip(p=spec.flip))
@@ -143,7 +144,7 @@ def _build_transforms(spec: Augmentation, extra: list[A.BasicTransform]) -> list
         shift = (-float(spec.shift), float(spec.shift))
         affine = A.Affine(
             rotate=(-float(spec.rotate), float(spec.rotate)),
-            translate_percent={"x": shift, "y": shift},  # a dict draws the axes apart
+            translate_percent={"x": shift, "y": shift},  # a dict draws the axes independently
             scale=(1.0 - spec.zoom, 1.0 + spec.zoom),
             keep_ratio=True,
             interpolation=cv2.INTER_LINEAR,
@@ -152,7 +153,7 @@ def _build_transforms(spec: Augmentation, extra: list[A.BasicTransform]) -> list
         )
         transforms.append(affine)
     if spec.light > 0 and max(spec.brightness, spec.contrast) > 0:
-        # Not RandomBrightnessContrast: it stretches away from black, and at 0.4 most of one face in ten is clipped.
+        # RandomBrightnessContrast scales contrast about black, and at 0.4 clips most of one face in ten.
         brightness, contrast = ((1.0 - change, 1.0 + change) for change in (spec.brightness, spec.contrast))
         transforms.append(A.ColorJitter(brightness, contrast, saturation=(1.0, 1.0), hue=(0.0, 0.0), p=spec.light))
     transforms.extend(extra)

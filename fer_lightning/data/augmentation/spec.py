@@ -1,8 +1,8 @@
-"""Random changes to training images: one specification, which two engines draw from.
+"""Random changes to training images: one specification for two engines.
 
-`AlbumentationsEngine` changes image by image and knows all of Albumentations, `BatchedEngine` changes whole batches on
-the device where they lie. Both draw the same distributions, and both draw for each image a function of (seed, epoch,
-row, repeat) alone: how images are grouped into batches, ranks and workers changes nothing, nor does resuming.
+`AlbumentationsEngine` works image by image and supports all of Albumentations, `BatchedEngine` works on whole batches
+on their device. Both draw from the same distributions, for each image as a function of (seed, epoch, row, repeat)
+alone: batches, ranks, workers and resuming have no influence.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-_SIZES = {  # inclusive bounds of each number, as the error message gives them
+_SIZES = {  # inclusive bounds
     "flip": (0, 1),
     "rotate": (0, 180),
     "shift": (0, 0.5),
@@ -23,31 +23,31 @@ _SIZES = {  # inclusive bounds of each number, as the error message gives them
     "light": (0, 1),
     "erase": (0, 1),
 }
-_LARGEST_ERASE = 0.5  # of the picture: what a rectangle of 1:2 can cover
+_LARGEST_ERASE = 0.5  # fraction of the picture that a rectangle of 1:2 can cover
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to a training image, in this order; all zeros (the defaults) change nothing.
+    """Random changes, applied in this order; the defaults change nothing.
 
     Attributes:
         flip: probability of a left-right flip.
-        rotate: largest turn to either side, degrees.
-        shift: largest move along each axis, fraction of the side.
+        rotate: largest rotation to either side, degrees.
+        shift: largest translation along each axis, fraction of the side.
         zoom: scale drawn from 1 - zoom to 1 + zoom.
-        affine: probability that turn, move and scale are applied, as one resampling with mirrored borders.
+        affine: probability of rotation, translation and scale together, one resampling with mirrored borders.
         brightness: values are multiplied by 1 - brightness to 1 + brightness.
         contrast: distances from the picture's mean are multiplied by 1 - contrast to 1 + contrast.
-        light: probability that brightness and contrast are applied.
-        erase: probability that one rectangle is overwritten with noise, as in random erasing (Zhong et al. 2017):
-            unlike a constant it looks like no shade of skin or hair, and it needs no statistics of the data.
-        erase_area: smallest and largest erased share of the picture.
+        light: probability of brightness and contrast together.
+        erase: probability that one rectangle is overwritten with noise (random erasing, Zhong et al. 2017); unlike a
+            constant, noise resembles neither skin nor hair, and needs no statistics of the data.
+        erase_area: smallest and largest erased fraction of the picture.
         extra: further Albumentations transforms, applied before erasing, each a dict with its class name under `name`
             and the constructor's arguments beside it: `[{name: GaussNoise, p: 0.2}]`. Must keep size and uint8.
 
     Raises:
-        ValueError: a number is out of its range; all of them are named.
-        ConfigError: a transform under `extra` is unknown or refuses its arguments.
+        ValueError: numbers are out of range; the message names all of them.
+        ConfigError: a transform under `extra` is unknown or rejects its arguments.
     """
 
     flip: float = 0.0
@@ -73,12 +73,10 @@ class Augmentation:
             wrong.append(f"erase_area={list(area)} must be [smallest, largest] with 0 < smallest <= largest <= 0.5")
         if wrong:
             raise ValueError("augmentation: " + "; ".join(f"augmentation.{problem}" for problem in wrong))
-        extra = OmegaConf.to_container(self.extra, resolve=True) if OmegaConf.is_config(self.extra) else self.extra
-        object.__setattr__(self, "erase_area", area)  # plain tuple and list, also when Hydra hands its own containers
+        extra: Any = OmegaConf.to_container(self.extra, resolve=True) if OmegaConf.is_config(self.extra) else self.extra
+        object.__setattr__(self, "erase_area", area)  # plain tuple and list rather than OmegaConf's containers
         object.__setattr__(self, "extra", extra)
         if extra is not None:
-            from fer_lightning.data.augmentation.extra_transforms import (
-                build_extra,  # imports Albumentations, which takes 0.25 s
-            )
+            from fer_lightning.data.augmentation import extra_transforms  # imports Albumentations, which takes 0.25 s
 
-            build_extra(extra)
+            extra_transforms.build_extra(extra)

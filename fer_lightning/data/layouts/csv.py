@@ -1,10 +1,10 @@
-"""fer2013.csv and its kin: labels, pixels and, mostly, the official split in one table."""
+"""fer2013.csv and similar files: labels, pixels and, in most, the official split."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_co
 if TYPE_CHECKING:
     import pandas as pd
 
-# The competition's names. Of several that lie side by side the first is read: they hold the same rows.
+# The names used by the competition. Of several in one folder the first is read: they hold the same rows.
 KNOWN_FILES: tuple[str, ...] = ("fer2013.csv", "icml_face_data.csv", "train.csv")
 USAGES: dict[str, str] = {"training": "train", "publictest": "validation", "privatetest": "test"}
 CHUNK_ROWS = 1024  # 9 MB of text at 48 x 48
@@ -27,11 +27,11 @@ CHUNK_ROWS = 1024  # 9 MB of text at 48 x 48
 def read_csv_table(path: Path, code_order: CodeOrder | None = None) -> ImageTable:
     """Read labels and splits of a CSV with the columns emotion, pixels and, optionally, Usage.
 
-    Header names may carry blanks and stand in any order. Pixels are not looked at here: see `read_csv_pixels`.
+    Header names may contain blanks and be in any order. `read_csv_pixels` reads the pixels.
 
     Args:
         path: The CSV file.
-        code_order: What the label numbers mean, a key of `CODE_ORDERS`; None is "fer2013", the order of these files.
+        code_order: What the label numbers mean, a key of `CODE_ORDERS`; None for "fer2013", the order of these files.
 
     Raises:
         DataError: Unreadable file, wrong column names, no rows, a label out of range, an unknown Usage.
@@ -43,12 +43,12 @@ def read_csv_table(path: Path, code_order: CodeOrder | None = None) -> ImageTabl
     if frame.empty:
         raise DataError(f"{path} has a header and no rows; point data.root=… at a complete copy")
     names = CODE_ORDERS["fer2013" if code_order is None else code_order]
-    meanings = {str(code): code for code in range(len(names))}
-    codes = _look_up(path, frame[columns["emotion"]], meanings, f"a number from 0 ({names[0]}) to 6 ({names[6]})")
+    code_of = {str(code): code for code in range(len(names))}
+    codes = _look_up(path, frame[columns["emotion"]], code_of, f"a number from 0 ({names[0]}) to 6 ({names[6]})")
     splits = CategoricalColumn(np.zeros(len(frame), dtype=np.uint8), ("",))
     if "usage" in columns:
-        meanings = USAGES | {split: split for split in SPLITS}
-        found = _look_up(path, frame[columns["usage"]], meanings, "Training, PublicTest or PrivateTest")
+        split_of = USAGES | {split: split for split in SPLITS}
+        found = _look_up(path, frame[columns["usage"]], split_of, "Training, PublicTest or PrivateTest")
         splits = CategoricalColumn.of(found, SPLITS)
     classes = order_classes(names[code] for code in np.unique(codes))
     labels = np.array([classes.index(name) if name in classes else -1 for name in names])[codes.astype(np.int64)]
@@ -76,7 +76,7 @@ def read_csv_pixels(path: Path) -> np.ndarray:
         (N, S, S) uint8, S being 48 in FER-2013.
 
     Raises:
-        DataError: A row with another number of pixels than the rest, no square, a value that is no number in 0..255.
+        DataError: A row differs in its number of pixels, pictures are not square, a value is not a number in 0..255.
     """
     column = _find_columns(path, ("pixels",))["pixels"]
     pictures = bytearray()  # grows in place, so the peak stays near the size of the result
@@ -97,19 +97,19 @@ def read_csv_pixels(path: Path) -> np.ndarray:
                 pictures += values.astype(np.uint8).tobytes()
         row += 1
     if bad_values:
-        raise DataError(f"{path}, {_name_rows(bad_values)}: a pixel is no whole number from 0 to 255")
+        raise DataError(f"{path}, {_name_rows(bad_values)}: a pixel is not a whole number from 0 to 255")
     if bad_lengths:
         found = next(iter(bad_lengths.values()))
         raise DataError(f"{path}, {_name_rows(bad_lengths)}: {found:,} pixels, not {expected:,} as in the other rows")
     side = math.isqrt(expected or 0)
     if side < 2 or side * side != expected:
         hint = "2,304 blank-separated numbers, 48 x 48, are usual"
-        raise DataError(f"{path}: {expected or 0:,} pixels a row make no square picture ({hint})")
+        raise DataError(f"{path}: {expected or 0:,} pixels per row make no square picture ({hint})")
     return np.frombuffer(pictures, dtype=np.uint8).reshape(-1, side, side)
 
 
 def has_pixel_columns(path: Path) -> bool:
-    """Return whether the header of a CSV names both labels and pixels; False for what is no CSV."""
+    """Return whether the header of a CSV names both labels and pixels; False for other files."""
     try:
         _find_columns(path, ("emotion", "pixels"))
     except DataError:
@@ -118,7 +118,7 @@ def has_pixel_columns(path: Path) -> bool:
 
 
 def _find_columns(path: Path, required: Sequence[str]) -> dict[str, str]:
-    """Return the header's names as they are written, by their folded form; raise DataError where one is missing."""
+    """Return the header's names by their folded form; raise DataError where a required one is missing."""
     header = {fold(str(name)): str(name) for name in next(_read(path, None, chunk_rows=1)).columns}
     missing = [name for name in required if name not in header]
     if not missing:
@@ -134,7 +134,7 @@ def _read(path: Path, columns: Sequence[str] | None, chunk_rows: int = CHUNK_ROW
     """Yield the columns (None: all) as text, chunk by chunk and at least once. Empty fields are empty strings."""
     import pandas as pd
 
-    # index_col=False: else pandas takes surplus fields in front for an index and shifts the columns
+    # index_col=False: otherwise pandas takes surplus leading fields for an index and shifts the columns
     options = {"usecols": columns, "dtype": str, "na_filter": False, "index_col": False, "chunksize": chunk_rows}
     try:
         with pd.read_csv(path, encoding="utf-8-sig", encoding_errors="replace", **options) as chunks:
@@ -145,18 +145,18 @@ def _read(path: Path, columns: Sequence[str] | None, chunk_rows: int = CHUNK_ROW
         raise DataError(f"cannot read {path} as a CSV: {error}; point data.root=… at a complete copy") from error
 
 
-def _look_up(path: Path, values: pd.Series, meanings: dict[str, object], expected: str) -> np.ndarray:
+def _look_up(path: Path, values: pd.Series, meanings: Mapping[str, object], expected: str) -> np.ndarray:
     """Return the meaning of each value, (N,); raise DataError naming the first row whose value has none."""
     found = values.str.strip().str.casefold().map(meanings)
     unknown = np.flatnonzero(found.isna())
     if len(unknown):
         what = f"{values.name.strip()} is {values.iloc[unknown[0]]!r}, not {expected}"
         raise DataError(f"{path}, {_name_rows(unknown)}: {what}")
-    return found.to_numpy()
+    return np.asarray(found)
 
 
 def _parse_numbers(texts: Iterable[str]) -> list[np.ndarray]:
-    """Return the numbers of each text, int64; a text that holds anything else becomes [-1], no pixel value."""
+    """Return the numbers of each text, int64; [-1], which is no pixel value, for a text that holds anything else."""
 
     def parse(text: str) -> np.ndarray:
         try:
@@ -165,7 +165,7 @@ def _parse_numbers(texts: Iterable[str]) -> list[np.ndarray]:
             return np.array([-1])
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # what older NumPys give in place of the ValueError
+        warnings.simplefilter("error", DeprecationWarning)  # which older NumPys issue instead of a ValueError
         return [parse(text) for text in texts]
 
 

@@ -1,4 +1,4 @@
-"""Rows of the image cache as batches of bytes."""
+"""Batches of uint8 images, read from the image cache."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fer_lightning.data.cache.read_rows import read_rows
-from fer_lightning.data.loading.sampler import Draws
+from fer_lightning.data.loading.sampler import BatchIndices
 
 
 class Engine(Protocol):
-    """What changes training images at random, as a function of its arguments alone; see `augmentation`."""
+    """Random augmentation, a function of its arguments alone; see the folder `augmentation`."""
 
     def __call__(self, images: Tensor, epoch: int, rows: Tensor, repeats: Tensor) -> Tensor:
-        """Return uint8 `(B, C, H, W)` for images uint8 `(B, C, H, W)` in these draws, rows and repeats int64 `(B,)`."""
+        """Return augmented images uint8 `(B, C, H, W)` for images of that kind, rows and repeats int64 `(B,)`."""
         ...
 
 
 class Batch(NamedTuple):
-    """What crosses from the data to the model.
+    """A batch as the model gets it.
 
     Attributes:
         images: uint8 `(B, C, H, W)`; the network scales and normalises them itself.
-        labels: int64 `(B,)`, positions in the data's `classes`.
+        labels: int64 `(B,)`, indices into the data's `classes`.
         index: int64 `(B,)`, rows of the image table.
     """
 
     images: Tensor
     labels: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody calls
 
 
 class IndexedBatch(NamedTuple):
-    """A batch, and which draws of augmentation belong to it.
+    """A batch, and what its augmentation depends on.
 
     Attributes:
-        batch: not augmented on a device yet.
-        rows: int64 `(B,)`, in the image cache: what an image is known by whichever classes and splits are chosen.
-        repeats: int64 `(B,)`; see `Draws`.
+        batch: not yet augmented on a device.
+        rows: int64 `(B,)`, in the image cache, hence independent of the selected classes and splits.
+        repeats: int64 `(B,)`; see `BatchIndices`.
         epoch: 0 or more.
     """
 
@@ -52,14 +52,14 @@ class IndexedBatch(NamedTuple):
 
 
 class SplitImages(Dataset[IndexedBatch]):
-    """The images of one split, read a whole batch at a time: one call an image would cost more than the reading.
+    """The images of one split, read a whole batch at a time; one call per image would cost more than the reading.
 
     Args:
-        images: uint8 `(N, C, H, W)`, all that the cache holds.
-        rows: int64 `(n,)`, of `images`.
+        images: uint8 `(N, C, H, W)`, of the whole cache.
+        rows: int64 `(n,)`, into `images`.
         labels: int `(n,)`.
         index: int64 `(n,)`, rows of the image table.
-        engine: augments on the CPU what is read, in a worker; None leaves it as it is.
+        engine: augments on the CPU, in a worker; None for no augmentation.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class SplitImages(Dataset[IndexedBatch]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitems__(self, draws: Draws) -> IndexedBatch:
-        rows, repeats = torch.from_numpy(self.rows[draws.rows]), torch.from_numpy(draws.repeats)
-        images = torch.from_numpy(read_rows(self.images, self.rows[draws.rows]))
+    def __getitems__(self, indices: BatchIndices) -> IndexedBatch:
+        rows, repeats = torch.from_numpy(self.rows[indices.rows]), torch.from_numpy(indices.repeats)
+        images = torch.from_numpy(read_rows(self.images, self.rows[indices.rows]))
         if self.engine is not None:
-            images = self.engine(images, draws.epoch, rows, repeats)
-        labels = torch.from_numpy(self.labels[draws.rows].astype(np.int64))
-        batch = Batch(images, labels, torch.from_numpy(self.index[draws.rows]))
-        return IndexedBatch(batch, rows, repeats, draws.epoch)
+            images = self.engine(images, indices.epoch, rows, repeats)
+        labels = torch.from_numpy(self.labels[indices.rows].astype(np.int64))
+        batch = Batch(images, labels, torch.from_numpy(self.index[indices.rows]))
+        return IndexedBatch(batch, rows, repeats, indices.epoch)

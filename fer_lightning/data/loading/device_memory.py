@@ -1,4 +1,4 @@
-"""Where the images of a run live: in the memory of the device, or on disk."""
+"""Whether the images of a run fit into the memory of the device."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 
 from fer_lightning.core.errors import ConfigError
 
-# of what is free: a GPU is the run's own; a host's memory serves the disk cache too, which is as good a place
-_SHARE_OF_A_GPU, _SHARE_OF_A_HOST = 0.25, 0.05
-# limit and use of a container or a SLURM job, in version 2 of control groups and in version 1
+# Of the free memory. Less on a host, where the disk cache, which uses the same memory, serves as well.
+_GPU_FRACTION, _HOST_FRACTION = 0.25, 0.05
+# memory limit and use of a container or SLURM job, in control groups v2 and v1
 _CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -21,16 +21,16 @@ _CGROUPS = (
 
 
 def free_memory(device: torch.device) -> int:
-    """Return the bytes that are free on a device; on Apple's GPUs, which share it, those of the host."""
+    """Return the free bytes of a device; for Apple's GPUs those of the host, which they share."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return min(psutil.virtual_memory().available, *(_left_in_group(*files) for files in _CGROUPS))
+    return int(min(psutil.virtual_memory().available, *(_left_in_group(*files) for files in _CGROUPS)))
 
 
 def _left_in_group(limit: str, use: str) -> float:
     try:
         return max(0, int(Path(limit).read_text()) - int(Path(use).read_text()))
-    except (OSError, ValueError):  # there is no such group, or "max"
+    except (OSError, ValueError):  # no such group, or "max"
         return math.inf
 
 
@@ -38,18 +38,18 @@ def fits(resident: bool | Literal["auto"], need: int, device: torch.device) -> b
     """Decide whether the images are kept in the memory of the device.
 
     Args:
-        resident: as it was asked for.
+        resident: the setting `data.resident`.
         need: bytes of all images.
-        device: that trains on them.
+        device: the one that trains.
 
     Raises:
-        ConfigError: asked for, and they do not fit.
+        ConfigError: `resident` is true, and they do not fit.
     """
     if resident is False:
         return False
     free = free_memory(device)
     if resident == "auto":
-        return need <= free * (_SHARE_OF_A_HOST if device.type == "cpu" else _SHARE_OF_A_GPU)
+        return need <= free * (_HOST_FRACTION if device.type == "cpu" else _GPU_FRACTION)
     if need > free:
         raise ConfigError(
             f"data.resident=true: the images take {readable(need)}, and {device} has {readable(free)} free; type "
@@ -59,7 +59,7 @@ def fits(resident: bool | Literal["auto"], need: int, device: torch.device) -> b
 
 
 def readable(size: int) -> str:
-    """Return a number of bytes as people say it.
+    """Format a number of bytes.
 
     >>> readable(74_381_536), readable(7_438_153_600), readable(9_216)
     ('74 MB', '7.4 GB', '9 kB')

@@ -1,4 +1,4 @@
-"""In which order rows are drawn: functions of their arguments alone."""
+"""The order of rows in an epoch, as functions of their arguments alone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ STRATEGIES = ("shuffle", "balanced", "sequential")
 
 
 def fixed_order(count: int) -> np.ndarray:
-    """Return rows int64 `(count,)` in an order that never changes, mixed since tables are sorted by class.
+    """Return rows int64 `(count,)` in a fixed random order.
 
-    So the first few batches, as under `trainer.limit_val_batches` or `trainer.overfit_batches`, hold all classes.
+    Tables are sorted by class; mixed, the first few batches (`trainer.limit_val_batches`) contain all classes.
     """
     return np.random.default_rng(0).permutation(count)
 
@@ -24,7 +24,7 @@ def epoch_order(labels: np.ndarray, strategy: str, seed: int, epoch: int) -> np.
 
 
 def count_repeats(rows: np.ndarray) -> np.ndarray:
-    """Return int64 `(N,)`: how often each of rows int64 `(N,)` came before.
+    """Return int64 `(N,)`: how often each of rows int64 `(N,)` occurred before.
 
     >>> count_repeats(np.array([3, 5, 3, 3]))
     array([0, 0, 1, 2])
@@ -36,10 +36,10 @@ def count_repeats(rows: np.ndarray) -> np.ndarray:
 
 
 def _balanced(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """Rows (N,) of one epoch in which each class has its share, class after class.
+    """Return rows (N,) of one epoch with equally many of each class, sorted by class.
 
-    Draw number t, counted over all epochs, belongs to class t mod K. So how often a class was drawn before this epoch,
-    and with it the place in its deck, needs no memory.
+    Draw number t, counted over all epochs, belongs to class t mod K. So the number of earlier draws of a class, and the
+    position in its shuffled deck, follow from the epoch.
     """
     count = len(labels)
     classes = np.unique(labels)

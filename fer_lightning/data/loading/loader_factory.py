@@ -1,4 +1,4 @@
-"""How batches reach the device: where the images lie, which engine augments them, and who reads."""
+"""Choose loader and augmentation engine from the settings and the device."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ EngineName = Literal["auto", "albumentations", "batched"]
 def build_engine(
     spec: Augmentation | None, name: EngineName, seed: int, image_size: int, channels: int
 ) -> Engine | None:
-    """Return what augments: whole batches on their device, unless only Albumentations can do what is asked for.
+    """Return the augmentation engine: batched, unless only Albumentations can do what `spec` asks for.
 
     Args:
-        spec: what may happen to an image; None for nothing.
+        spec: None for no augmentation.
         name: `auto` prefers `batched`.
-        seed: of the draws.
-        image_size: pixels a side of the images.
+        seed: of the random draws.
+        image_size: height and width, pixels.
         channels: of the images.
 
     Raises:
@@ -46,14 +46,14 @@ def build_engine(
 
 
 @dataclass
-class Delivery:
-    """The choices behind `data.engine`, `data.resident` and the loader's settings.
+class LoaderFactory:
+    """Makes loaders according to `data.engine`, `data.resident` and the settings of the DataLoader.
 
     Attributes:
         engine: augments training images.
-        resident: whether all images are kept in the memory of the device.
-        num_workers: processes that read, where they are not.
-        pin_memory: whether what is read goes through page-locked memory; `auto`: on its way to a GPU.
+        resident: whether to keep all images in the memory of the device.
+        num_workers: processes that read images from disk, where images are not resident.
+        pin_memory: whether these go through page-locked memory; `auto`: for a GPU.
         persistent_workers: whether these processes outlive an epoch; `auto`: yes.
     """
 
@@ -64,33 +64,32 @@ class Delivery:
     persistent_workers: bool | Auto = "auto"
     _kept: dict[tuple[int, torch.device], bool] = field(default_factory=dict, init=False, repr=False)
 
-    def keeps(self, need: int, device: torch.device) -> bool:
+    def is_resident(self, need: int, device: torch.device) -> bool:
         """Return whether `need` bytes of images are kept in the memory of the device.
 
-        Decided once: the images of one split leave less memory free for those of the next, which were counted too.
+        Decided once for all splits, because loading one leaves less free memory for the next.
 
         Raises:
-            ConfigError: that is asked for, and they do not fit, or are augmented elsewhere.
+            ConfigError: `resident` is true, but they do not fit or cannot be augmented there.
         """
         if self._per_image and device.type != "cpu":
             if self.resident is True:
                 raise ConfigError(
-                    f"data.resident=true keeps the images on {device}, where Albumentations cannot change them; type "
+                    f"data.resident=true keeps the images on {device}, where Albumentations cannot augment them; type "
                     "data.resident=false, or data.engine=batched without augmentation.extra"
                 )
             return False
         if self._per_image and self.num_workers > 0 and self.resident == "auto":
-            return False  # these processes were asked for, and only what is read by them is augmented by them
+            return False  # these processes only augment what they read
         if (need, device) not in self._kept:
             self._kept[need, device] = fits(self.resident, need, device)
         return self._kept[need, device]
 
-    def explain(self, need: int, device: torch.device) -> str:
+    def describe(self, need: int, device: torch.device) -> str:
         """Return one line on where the images are and how they are augmented."""
-        how = "not augmented" if self.engine is None else "augmented in whole batches"
-        if self._per_image:
-            how = "augmented one by one by Albumentations"
-        if self.keeps(need, device):
+        batched = "not augmented" if self.engine is None else "augmented in whole batches"
+        how = "augmented one by one by Albumentations" if self._per_image else batched
+        if self.is_resident(need, device):
             return f"{readable(need)} of images kept in the memory of the {device.type.upper()}, {how}"
         readers = f"{self.num_workers} loader process{'es' * (self.num_workers > 1)}"
         by = readers if self.num_workers else "the training process"
@@ -99,20 +98,20 @@ class Delivery:
     def loader(
         self, images: SplitImages, sampler: BatchSampler, device: torch.device, *, need: int, train: bool
     ) -> Loader:
-        """Return batches of a split on the device, augmented if they are to train on.
+        """Return a loader of a split.
 
         Args:
             images: of the split.
-            sampler: what to draw of it.
-            device: where the batches shall lie.
+            sampler: yields the indices of each batch.
+            device: where the batches go.
             need: bytes of the images of all splits.
-            train: whether to augment them.
+            train: whether to augment.
 
         Raises:
-            ConfigError: as in `keeps`.
+            ConfigError: see `is_resident`.
         """
         engine = self.engine if train else None
-        if self.keeps(need, device):
+        if self.is_resident(need, device):
             return ResidentLoader(images, sampler, device, engine)
         if self._per_image:
             images.engine, engine = engine, None

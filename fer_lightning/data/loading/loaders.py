@@ -1,4 +1,4 @@
-"""Loaders: from an order of rows to batches on the device, out of its memory or from disk."""
+"""Loaders: batches on the device, from its memory or from disk."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from torch.utils.data import DataLoader
 
 from fer_lightning.data.cache.read_rows import read_rows
 from fer_lightning.data.loading.dataset import Batch, Engine, IndexedBatch, SplitImages
-from fer_lightning.data.loading.sampler import Draws, TrainBatchSampler
+from fer_lightning.data.loading.sampler import BatchIndices, TrainBatchSampler
 
-_BLOCK_BYTES = 16 << 20  # augmenting takes up to sixteen times as much for a moment
+_BLOCK_BYTES = 16 << 20  # augmentation needs up to sixteen times as much
 
 
 class BatchSampler(Protocol):
-    """Gives the draws of one epoch, batch by batch."""
+    """Yields the indices of one epoch, batch by batch."""
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Draws]: ...
+    def __iter__(self) -> Iterator[BatchIndices]: ...
 
 
 class ResidentLoader:
-    """Batches of images that lie in the memory of the device.
+    """Batches of images that are kept in the memory of the device.
 
-    A GPU cuts its batches out of blocks of many, because there a step can take less time than the launching of all the
-    small operations that augment one batch. The draws of an image do not depend on what else is in its block.
+    On a GPU several batches are augmented as one block, because launching the small operations for a single batch can
+    take longer than a training step. The augmentation of an image does not depend on its block.
 
     Args:
         images: of one split, all of them.
-        sampler: what to draw.
-        device: where the images shall lie.
-        engine: augments there; None leaves the images as they are.
-        block_bytes: of images that are augmented together; None for 16 MB, and on a CPU, whose caches are small, for a
-            batch at a time.
+        sampler: yields the indices of each batch.
+        device: where the images are kept.
+        engine: augments there; None for no augmentation.
+        block_bytes: of images that are augmented together; None for 16 MB, and on a CPU, whose caches are small, a
+            single batch.
     """
 
     def __init__(
@@ -49,48 +49,48 @@ class ResidentLoader:
         engine: Engine | None = None,
         block_bytes: int | None = None,
     ) -> None:
-        self.whole = gather(images, device)
-        self.draws, self.engine = sampler, engine  # not `sampler`, by which Lightning knows a DataLoader
+        self.split = load_split(images, device)
+        self.indices, self.engine = sampler, engine  # not `sampler`: Lightning would take this for a DataLoader
         most = block_bytes if block_bytes is not None else 0 if device.type == "cpu" else _BLOCK_BYTES
-        self._block = most // self.whole.batch.images[:1].numel()
+        self._block = most // self.split.batch.images[:1].numel()
 
     def __len__(self) -> int:
-        return len(self.draws)
+        return len(self.indices)
 
     def __iter__(self) -> Iterator[Batch]:
-        draws = list(self.draws)
-        if not draws:
+        epoch = list(self.indices)
+        if not epoch:
             return
-        rows, repeats = self._upload([one.rows for one in draws]), self._upload([one.repeats for one in draws])
+        rows, repeats = self._upload([one.rows for one in epoch]), self._upload([one.repeats for one in epoch])
         begin, end, sizes = 0, 0, list[int]()
-        for number, one in enumerate(draws, start=1):
+        for number, one in enumerate(epoch, start=1):
             sizes.append(len(one.rows))
             end += len(one.rows)
-            if end - begin >= self._block or number == len(draws):
-                batch = self._cut(rows[begin:end], repeats[begin:end], one.epoch)
-                for parts in zip(*(part.split(sizes) for part in batch), strict=True):
+            if end - begin >= self._block or number == len(epoch):
+                batch = self._make_block(rows[begin:end], repeats[begin:end], one.epoch)
+                for parts in zip(*(torch.split(part, sizes) for part in batch), strict=True):
                     yield Batch(*parts)
                 begin, sizes = end, []
 
-    def _cut(self, rows: Tensor, repeats: Tensor, epoch: int) -> Batch:
-        batch = Batch(*(part[rows] for part in self.whole.batch))
+    def _make_block(self, rows: Tensor, repeats: Tensor, epoch: int) -> Batch:
+        batch = Batch(*(part[rows] for part in self.split.batch))
         if self.engine is None:
             return batch
-        return batch._replace(images=self.engine(batch.images, epoch, self.whole.rows[rows], repeats))
+        return batch._replace(images=self.engine(batch.images, epoch, self.split.rows[rows], repeats))
 
     def _upload(self, columns: list[np.ndarray]) -> Tensor:
-        """Send what the whole epoch draws at once, so that no batch waits for a copy."""
-        column, device = torch.from_numpy(np.concatenate(columns)), self.whole.rows.device
+        """Send the indices of the whole epoch at once, so that no batch waits for a copy."""
+        column, device = torch.from_numpy(np.concatenate(columns)), self.split.rows.device
         return column.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else column.to(device)
 
 
-class _EndsWorkers:
-    """Lets Lightning end the loader processes when a run ends, as it does for a DataLoader, by the name it knows.
+class _ShutsDownWorkers:
+    """Lets Lightning shut down the worker processes when a run ends, through the attribute it uses of a DataLoader.
 
-    Otherwise they end when the garbage collector finds them, which then waits for each of them in vain.
+    Otherwise the garbage collector does, and waits for each of them until a timeout.
     """
 
-    batches: Any  # from a DataLoader, perhaps with one of these between
+    batches: Any  # a DataLoader, or another of these
 
     @property
     def _iterator(self) -> Any:
@@ -101,15 +101,15 @@ class _EndsWorkers:
         self.batches._iterator = iterator
 
 
-class StreamedLoader(_EndsWorkers):
-    """Batches that are read from disk when they are due.
+class StreamedLoader(_ShutsDownWorkers):
+    """Batches that are read from disk when they are needed.
 
     Args:
-        images: of one split; what they are augmented by in the loader processes goes with them.
-        sampler: what to draw.
-        device: where the batches shall lie.
-        engine: augments on the device; None leaves the images as they are.
-        **options: of DataLoader: how many processes, and how they hand over.
+        images: of one split, with the engine that augments them in the workers, if any.
+        sampler: yields the indices of each batch.
+        device: where the batches go.
+        engine: augments on the device; None for no augmentation.
+        **options: of DataLoader.
     """
 
     def __init__(
@@ -120,39 +120,39 @@ class StreamedLoader(_EndsWorkers):
         engine: Engine | None = None,
         **options: Any,
     ) -> None:
-        self.batches = DataLoader(images, batch_sampler=sampler, collate_fn=_as_it_is, **options)  # type: ignore[arg-type]
+        self.batches = DataLoader(images, batch_sampler=sampler, collate_fn=_identity, **options)  # type: ignore[arg-type]
         self.device, self.engine = device, engine
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        for drawn in self.batches:
-            batch, rows, repeats, epoch = _to(drawn, self.device)
+        for indexed in self.batches:
+            batch, rows, repeats, epoch = _to(indexed, self.device)
             if self.engine is not None:
                 batch = batch._replace(images=self.engine(batch.images, epoch, rows, repeats))
             yield batch
 
 
-class TrainLoader(_EndsWorkers):
-    """Keeps the draws of a loader in step with Lightning's Trainer.
+class TrainLoader(_ShutsDownWorkers):
+    """Keeps a loader in step with Lightning's Trainer.
 
-    When resuming, Lightning makes the iterator before it calls `set_epoch`, and workers of a plain DataLoader, which
-    fetch ahead, repeat the batches of epoch 0: here nothing is drawn before the first batch is asked for. And a
-    checkpoint from the middle of an epoch keeps its place there, through `state_dict`; a plain one starts it over.
+    On resuming, Lightning creates the iterator before it calls `set_epoch`, so the workers of a plain DataLoader, which
+    prefetch, repeat the batches of epoch 0. Here no index is drawn before the first batch is requested. `state_dict`
+    lets a checkpoint from the middle of an epoch resume there.
 
     Args:
-        batches: iterated anew each epoch.
-        batch_sampler: what `batches` draws by; Lightning tells it the epoch.
-        trained: tells how many batches of this epoch were trained on, for checkpoints written within a step (on Ctrl-C,
-            say); None takes each batch that was handed out for trained.
+        batches: iterated once per epoch.
+        batch_sampler: the sampler of `batches`; Lightning sets its epoch.
+        trained: returns how many batches of this epoch were trained on, for checkpoints written within a step (on
+            Ctrl-C, say); None counts each batch that was yielded.
     """
 
     def __init__(
         self, batches: Iterable[Any], batch_sampler: TrainBatchSampler, trained: Callable[[], int] | None = None
     ) -> None:
         self.batches, self.batch_sampler, self._trained = batches, batch_sampler, trained
-        self._given = {"epoch": 0, "batch": 0}  # epoch of the batch that was handed out last, and how many were
+        self._yielded = {"epoch": 0, "batch": 0}  # epoch of the last batch, and how many of it were yielded
 
     def __len__(self) -> int:
         return len(self.batch_sampler)
@@ -160,21 +160,21 @@ class TrainLoader(_EndsWorkers):
     def __iter__(self) -> Iterator[Any]:
         first, epoch = self.batch_sampler.first_batch, self.batch_sampler.epoch
         for count, batch in enumerate(self.batches, start=first + 1):
-            self._given = {"epoch": epoch, "batch": count}
+            self._yielded = {"epoch": epoch, "batch": count}
             yield batch
 
     def state_dict(self) -> dict[str, int]:
         if self._trained is None:
-            return self._given
-        return {**self._given, "batch": min(self._given["batch"], self._trained())}
+            return self._yielded
+        return {**self._yielded, "batch": min(self._yielded["batch"], self._trained())}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self._given = state
+        self._yielded = state
         self.batch_sampler.resume_at(state["epoch"], state["batch"])
 
 
-def gather(images: SplitImages, device: torch.device) -> IndexedBatch:
-    """Return all images of a split in their order, on a device; the host holds a small part of them at a time."""
+def load_split(images: SplitImages, device: torch.device) -> IndexedBatch:
+    """Return all images of a split in order, on a device; copied in blocks, to save memory of the host."""
     count, shape = len(images), images.images.shape[1:]
     step = max(1, _BLOCK_BYTES // math.prod(shape))
     pixels = torch.empty((count, *shape), dtype=torch.uint8, device=device)
@@ -182,18 +182,18 @@ def gather(images: SplitImages, device: torch.device) -> IndexedBatch:
         rows = np.arange(begin, min(begin + step, count))
         pixels[begin : begin + step] = torch.from_numpy(read_rows(images.images, images.rows[rows])).to(device)
     columns = (images.labels, images.index, images.rows)
-    labels, index, rows = (torch.from_numpy(column.astype(np.int64)).to(device) for column in columns)
-    return IndexedBatch(Batch(pixels, labels, index), rows, torch.zeros_like(rows), epoch=0)
+    labels, index, cache_rows = (torch.from_numpy(column.astype(np.int64)).to(device) for column in columns)
+    return IndexedBatch(Batch(pixels, labels, index), cache_rows, torch.zeros_like(cache_rows), epoch=0)
 
 
-def _to(drawn: IndexedBatch, device: torch.device) -> IndexedBatch:
+def _to(indexed: IndexedBatch, device: torch.device) -> IndexedBatch:
     if device.type == "cpu":
-        return drawn
-    batch = Batch(*(part.to(device, non_blocking=True) for part in drawn.batch))
-    rows, repeats = (part.to(device, non_blocking=True) for part in (drawn.rows, drawn.repeats))
-    return IndexedBatch(batch, rows, repeats, drawn.epoch)
+        return indexed
+    batch = Batch(*(part.to(device, non_blocking=True) for part in indexed.batch))
+    rows, repeats = (part.to(device, non_blocking=True) for part in (indexed.rows, indexed.repeats))
+    return IndexedBatch(batch, rows, repeats, indexed.epoch)
 
 
-def _as_it_is(drawn: IndexedBatch) -> IndexedBatch:
-    """The dataset gives whole batches; a named function, because spawned workers cannot pickle a lambda."""
-    return drawn
+def _identity(indexed: IndexedBatch) -> IndexedBatch:
+    """Collate nothing: the dataset returns whole batches. Not a lambda, which spawned workers cannot unpickle."""
+    return indexed

@@ -1,8 +1,8 @@
-"""The one place that decides which images are read, in which order, by which process.
+"""Batch samplers: which images are read, in which order, by which process.
 
-Every order is a function of (seed, epoch) alone, and the ranks of a distributed run cut their shares out of that one
-order. So batches repeat under the same seed, and a resumed run goes on with the draws of the unbroken one. Because the
-sharing happens here, the Trainer needs `use_distributed_sampler=False`; with True Lightning refuses these samplers.
+Every order is a function of (seed, epoch) alone, and the ranks of a distributed run take their parts of that one order.
+So the same seed repeats the same batches, and a resumed run continues with the batches of an uninterrupted one. Because
+the samplers know the ranks, the Trainer needs `use_distributed_sampler=False`; with True Lightning refuses them.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from fer_lightning.core.suggestions import did_you_mean
 from fer_lightning.data.loading.epoch_order import STRATEGIES, count_repeats, epoch_order, fixed_order
 
 
-class Draws(NamedTuple):
-    """One batch of what to draw; a persistent worker learns the epoch only from here.
+class BatchIndices(NamedTuple):
+    """The indices of one batch.
 
     Attributes:
         rows: int64 `(B,)`, which images.
-        repeats: int64 `(B,)`, how often each came before in this epoch, over all ranks; so that it is augmented anew
-            each time.
-        epoch: 0 or more.
+        repeats: int64 `(B,)`, how often each occurred before in this epoch, over all ranks; a repeated image is
+            augmented differently.
+        epoch: 0 or more; persistent workers learn it from here.
     """
 
     rows: np.ndarray
@@ -33,28 +33,28 @@ class Draws(NamedTuple):
     epoch: int
 
 
-class TrainBatchSampler(Sampler[Draws]):
-    """Batches for training: as many, and of the same size, on each rank.
+class TrainBatchSampler(Sampler[BatchIndices]):
+    """Batches for training; each rank gets the same number of batches, of the same sizes.
 
     The strategies:
         shuffle: each image once an epoch, in a new order.
-        balanced: each class equally often (to within one image), in as many draws as there are images. A class deals
-            its images from shuffled decks that last across epochs: none comes again before all have come.
-        sequential: each image once an epoch, always in one order, that of `fixed_order`.
+        balanced: each class equally often (to within one image), in as many draws as there are images. The images of
+            a class come from shuffled decks that last across epochs: none is repeated before all were drawn.
+        sequential: each image once an epoch, in the order of `fixed_order`.
 
-    Ranks take every `world_size`-th image, so W ranks with batches of B see together, step by step, the images that one
-    process with batches of W * B sees.
+    Rank r takes every `world_size`-th image, so W ranks with batches of B see, step by step, the same images as one
+    process with batches of W * B.
 
     Args:
         labels: (N,) int, class of each row; N at least 1.
-        batch_size: images a rank and batch.
+        batch_size: images per batch and rank.
         strategy: one of the above.
         seed: 0 or more; the same on all ranks.
-        drop_last: leave out the images that do not fill a batch on each rank; else a smaller batch comes last, filled
-            up with at most `world_size - 1` repeated images. Where there is not even one full batch, that smaller
-            batch is given in either case.
-        rank: place among the processes; None asks torch.distributed, when iterating.
-        world_size: number of processes; given or left out together with `rank`.
+        drop_last: leave out the images that do not fill a batch on each rank; otherwise a smaller batch comes last,
+            filled up with at most `world_size - 1` repeated images. If there is no full batch at all, the smaller one
+            is always yielded.
+        rank: of this process; None asks torch.distributed, when iterating.
+        world_size: number of processes; given together with `rank`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -71,7 +71,7 @@ class TrainBatchSampler(Sampler[Draws]):
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        _check_shares(batch_size, rank, world_size)
+        _check_ranks(batch_size, rank, world_size)
         if strategy not in STRATEGIES:
             hint = did_you_mean(strategy, STRATEGIES)
             raise ValueError(f"strategy={strategy!r} must be one of {', '.join(STRATEGIES)}{hint}")
@@ -84,21 +84,21 @@ class TrainBatchSampler(Sampler[Draws]):
         self.strategy = strategy
         self.seed = seed
         self.epoch = 0
-        self._drop_last = drop_last  # not public: beside `batch_size` Lightning would take this for a BatchSampler
-        self._place = (rank, world_size)
+        self._drop_last = drop_last  # private: with a public one Lightning would take this for a BatchSampler
+        self._ranks = (rank, world_size)
         self._resume = (0, 0)
 
     @property
     def sampler(self) -> TrainBatchSampler:
-        """Itself: Lightning calls `set_epoch` on `batch_sampler.sampler` and never on `batch_sampler`."""
+        """This sampler: Lightning calls `set_epoch` on `batch_sampler.sampler` only."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch (0 or more) that the next iteration draws."""
+        """Set the epoch (0 or more) of the next iteration."""
         self.epoch = epoch
 
     def resume_at(self, epoch: int, batch: int) -> None:
-        """Leaves out the first `batch` batches of the next iteration, if that turns out to be over `epoch`."""
+        """Skip the first `batch` batches of the next iteration, if that is of this epoch."""
         self._resume = (epoch, batch)
 
     @property
@@ -108,23 +108,23 @@ class TrainBatchSampler(Sampler[Draws]):
         return batch if epoch == self.epoch else 0
 
     def __len__(self) -> int:
-        """Batches of a whole epoch on this rank, whether or not resumed."""
-        _, world_size = _resolve_place(*self._place)
+        """Return the batches of a whole epoch on this rank, whether or not resumed."""
+        _, world_size = _resolve_ranks(*self._ranks)
         return len(self._batch_sizes(world_size))
 
-    def __iter__(self) -> Iterator[Draws]:
-        rank, world_size = _resolve_place(*self._place)
+    def __iter__(self) -> Iterator[BatchIndices]:
+        rank, world_size = _resolve_ranks(*self._ranks)
         epoch, first = self.epoch, self.first_batch
         self._resume = (0, 0)  # only once
         sizes = self._batch_sizes(world_size)
-        # resize repeats from the start where the last batch needs filling up, and cuts off what drop_last leaves out
+        # resize repeats rows from the start to fill the last batch, or cuts off what drop_last leaves out
         rows = np.resize(epoch_order(self.labels, self.strategy, self.seed, epoch), sum(sizes) * world_size)
-        again = self.strategy == "balanced" or len(rows) > len(self.labels)  # counting sorts, which takes a while
+        again = self.strategy == "balanced" or len(rows) > len(self.labels)  # counting takes a sort
         repeats = (count_repeats(rows) if again else np.zeros_like(rows))[rank::world_size]
         rows = rows[rank::world_size]
         stops = np.cumsum(sizes)
         for start, stop in list(zip(stops - sizes, stops, strict=True))[first:]:
-            yield Draws(rows[start:stop], repeats[start:stop], epoch)
+            yield BatchIndices(rows[start:stop], repeats[start:stop], epoch)
 
     def _batch_sizes(self, world_size: int) -> list[int]:
         full, rest = divmod(len(self.labels), self.batch_size * world_size)
@@ -134,15 +134,15 @@ class TrainBatchSampler(Sampler[Draws]):
         return sizes
 
 
-class EvaluationBatchSampler(Sampler[Draws]):
+class EvaluationBatchSampler(Sampler[BatchIndices]):
     """Batches of rows, each exactly once over all ranks, always in the order of `fixed_order`.
 
-    Each rank gives the same number of batches, because the forward pass of a distributed model waits for the others.
-    The batches of one step differ in size by at most one image; the last can be empty on some ranks.
+    Each rank yields the same number of batches, because the forward pass of a distributed model waits for the others.
+    The batches of one step differ in size by at most one image; the last may be empty on some ranks.
 
     Args:
         count: number of rows, 0 or more.
-        batch_size: images a rank and batch.
+        batch_size: images per batch and rank.
         rank: place among the processes; None asks torch.distributed, when iterating.
         world_size: number of processes; given or left out together with `rank`.
 
@@ -151,26 +151,26 @@ class EvaluationBatchSampler(Sampler[Draws]):
     """
 
     def __init__(self, count: int, batch_size: int, rank: int | None = None, world_size: int | None = None) -> None:
-        _check_shares(batch_size, rank, world_size)
+        _check_ranks(batch_size, rank, world_size)
         if count < 0:
             raise ValueError(f"count={count} must be 0 or more")
         self.count = count
         self.batch_size = batch_size
-        self._place = (rank, world_size)
+        self._ranks = (rank, world_size)
 
     def __len__(self) -> int:
-        _, world_size = _resolve_place(*self._place)
+        _, world_size = _resolve_ranks(*self._ranks)
         return -(-self.count // (self.batch_size * world_size))
 
-    def __iter__(self) -> Iterator[Draws]:
-        rank, world_size = _resolve_place(*self._place)
+    def __iter__(self) -> Iterator[BatchIndices]:
+        rank, world_size = _resolve_ranks(*self._ranks)
         rows = fixed_order(self.count)[rank::world_size]
         for batch in range(len(self)):
             part = rows[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield Draws(part, np.zeros_like(part), epoch=0)
+            yield BatchIndices(part, np.zeros_like(part), epoch=0)
 
 
-def _check_shares(batch_size: int, rank: int | None, world_size: int | None) -> None:
+def _check_ranks(batch_size: int, rank: int | None, world_size: int | None) -> None:
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be 1 or more")
     if (rank is None) != (world_size is None):
@@ -179,7 +179,7 @@ def _check_shares(batch_size: int, rank: int | None, world_size: int | None) -> 
         raise ValueError(f"rank={rank} must lie between 0 and world_size - 1 = {world_size - 1}")
 
 
-def _resolve_place(rank: int | None, world_size: int | None) -> tuple[int, int]:
+def _resolve_ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
     if rank is not None and world_size is not None:
         return rank, world_size
     if dist.is_available() and dist.is_initialized():

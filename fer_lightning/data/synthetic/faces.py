@@ -133,8 +133,8 @@ def _draw_nose(pen: Pen, params: FaceParameters, face: Mapping[str, float], stre
             pen.stroke(np.array([0.05 * side - 0.43j, 0.07 * side - 0.26j]), line, 0.035)
         if face["fold"] > 0.0:
             end = face["width"] * params.mouth_size + 0.09
-            x, y = np.array([0.17, 0.75 * end, end]), np.array([0.24, 0.37, params.mouth_y - 0.08])
-            pen.stroke(side * x + 1j * y, shade(params.skin, 1.0 - 0.4 * face["fold"]), 0.035)
+            shape = side * np.array([0.17, 0.75 * end, end]) + 1j * np.array([0.24, 0.37, params.mouth_y - 0.08])
+            pen.stroke(shape, shade(params.skin, 1.0 - 0.4 * face["fold"]), 0.035)
 
 
 def _draw_eye(pen: Pen, params: FaceParameters, face: Mapping[str, float], side: int, gaze: complex) -> None:

@@ -51,14 +51,14 @@ def test_extra_transforms_are_drawn_by_the_same_rule() -> None:
     spec = Augmentation(extra=extra)
     one, two = (AlbumentationsEngine(spec, 0) for _ in range(2))
     one.check(48, 1)
-    later = [_digest(two.one(_face(), 0, row)) for row in reversed(range(20))][::-1]
-    assert [_digest(one.one(_face(), 0, row)) for row in range(20)] == later
+    later = [_digest(two.augment_one(_face(), 0, row)) for row in reversed(range(20))][::-1]
+    assert [_digest(one.augment_one(_face(), 0, row)) for row in range(20)] == later
     assert len(set(later)) == 20
 
 
 def test_extra_comes_before_erase() -> None:
     spec = Augmentation(erase=1.0, extra=[{"name": "InvertImg", "p": 1.0}])
-    augmented = AlbumentationsEngine(spec, 0).one(np.zeros((48, 48, 1), np.uint8), 0, 0)
+    augmented = AlbumentationsEngine(spec, 0).augment_one(np.zeros((48, 48, 1), np.uint8), 0, 0)
     assert (augmented == 255).mean() > 0.7
     assert (augmented != 255).any()
     assert augmented[augmented != 255].std() > 40  # noise, not inverted noise of zeros
@@ -81,4 +81,4 @@ def test_check_finds_extras_that_do_not_fit_the_images(extra: dict[str, Any], ch
 def test_an_extra_that_changes_the_size_is_refused_when_drawn() -> None:
     engine = AlbumentationsEngine(Augmentation(extra=[{"name": "Resize", "height": 32, "width": 32, "p": 1}]), 0)
     with pytest.raises(ConfigError, match="Resize gives"):
-        engine.one(_face(), 0, 0)
+        engine.augment_one(_face(), 0, 0)

@@ -1,4 +1,4 @@
-"""Draws are functions of (seed, epoch, row, repeat), whatever the process, the batch and the past."""
+"""BatchIndices are functions of (seed, epoch, row, repeat), whatever the process, the batch and the past."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fer_lightning.data.augmentation.per_image import AlbumentationsEngine
 from fer_lightning.data.augmentation.spec import Augmentation
-from fer_lightning.data.loading.sampler import Draws, TrainBatchSampler
+from fer_lightning.data.loading.sampler import BatchIndices, TrainBatchSampler
 
 CONF = Path(__file__).parents[3] / "conf" / "augmentation"
 RANDOM = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "none")
@@ -48,7 +48,7 @@ def test_images_stay_uint8_contiguous_and_of_their_shape(strength: str, channels
     engine, image = AlbumentationsEngine(_spec(strength), 0), _face(channels)
     before = _digest(image)
     for row in range(60):
-        augmented = engine.one(image, 0, row)
+        augmented = engine.augment_one(image, 0, row)
         assert (augmented.shape, augmented.dtype) == ((48, 48, channels), np.uint8)
         assert augmented.flags.c_contiguous
         assert type(augmented) is np.ndarray
@@ -59,20 +59,20 @@ def test_strided_views_of_a_channels_first_cache_are_taken() -> None:
     cache = np.random.default_rng(0).integers(0, 256, (2, 3, 48, 48), dtype=np.uint8)
     engine = AlbumentationsEngine(_spec("strong"), 0)
     view = cache[1].transpose(1, 2, 0)
-    np.testing.assert_array_equal(engine.one(view, 0, 5), engine.one(np.ascontiguousarray(view), 0, 5))
+    np.testing.assert_array_equal(engine.augment_one(view, 0, 5), engine.augment_one(np.ascontiguousarray(view), 0, 5))
 
 
 @pytest.mark.parametrize("strength", RANDOM)
 def test_draws_are_functions_of_seed_epoch_and_row(strength: str) -> None:
     spec, image = _spec(strength, flip=0.5, affine=1.0), _face()
     engine = AlbumentationsEngine(spec, 3)
-    first = engine.one(image, 2, 9).copy()
+    first = engine.augment_one(image, 2, 9).copy()
     for row in range(20):  # whatever happened before
-        engine.one(image, 5, row)
-    np.testing.assert_array_equal(engine.one(image, 2, 9), first)
-    np.testing.assert_array_equal(AlbumentationsEngine(spec, 3).one(image, 2, 9), first)
+        engine.augment_one(image, 5, row)
+    np.testing.assert_array_equal(engine.augment_one(image, 2, 9), first)
+    np.testing.assert_array_equal(AlbumentationsEngine(spec, 3).augment_one(image, 2, 9), first)
     others = [
-        AlbumentationsEngine(spec, seed).one(image, epoch, row)
+        AlbumentationsEngine(spec, seed).augment_one(image, epoch, row)
         for seed, epoch, row in ((4, 2, 9), (3, 9, 2), (3, 2, 8))
     ]
     assert len({_digest(draw) for draw in [first, *others]}) == 4
@@ -81,41 +81,43 @@ def test_draws_are_functions_of_seed_epoch_and_row(strength: str) -> None:
 @pytest.mark.parametrize("extra", [None, [{"name": "PixelDropout", "p": 1.0}]])
 def test_an_image_that_comes_again_in_an_epoch_is_drawn_anew(extra: list[dict[str, Any]] | None) -> None:
     engine, image = AlbumentationsEngine(_spec("standard", affine=1.0, extra=extra), 3), _face()
-    draws = [_digest(engine.one(image, 2, 9, repeat)) for repeat in range(10)]
+    draws = [_digest(engine.augment_one(image, 2, 9, repeat)) for repeat in range(10)]
     assert len(set(draws)) == 10
-    assert draws == [_digest(engine.one(image, 2, 9, repeat=np.int64(repeat))) for repeat in range(10)]
-    assert draws[0] == _digest(engine.one(image, 2, 9))
-    assert not set(draws) & {_digest(engine.one(image, epoch, 9)) for epoch in range(10) if epoch != 2}
+    assert draws == [_digest(engine.augment_one(image, 2, 9, repeat=np.int64(repeat))) for repeat in range(10)]
+    assert draws[0] == _digest(engine.augment_one(image, 2, 9))
+    assert not set(draws) & {_digest(engine.augment_one(image, epoch, 9)) for epoch in range(10) if epoch != 2}
 
 
 def test_draws_do_not_repeat() -> None:
     engine, image = AlbumentationsEngine(_spec("standard", affine=1.0), 0), _face()
-    draws = {_digest(engine.one(image, epoch, row)) for epoch in range(10) for row in range(100)}
+    draws = {_digest(engine.augment_one(image, epoch, row)) for epoch in range(10) for row in range(100)}
     assert len(draws) == 1000
 
 
 def test_large_seeds_epochs_and_numpy_rows_are_taken() -> None:
     engine = AlbumentationsEngine(_spec("strong"), 2**64 - 1)
     row = np.int64(2**40)
-    np.testing.assert_array_equal(engine.one(_face(), np.int64(10**6), row), engine.one(_face(), 10**6, int(row)))
+    np.testing.assert_array_equal(
+        engine.augment_one(_face(), np.int64(10**6), row), engine.augment_one(_face(), 10**6, int(row))
+    )
 
 
 def test_none_gives_the_image_back() -> None:
-    np.testing.assert_array_equal(AlbumentationsEngine(_spec("none"), 0).one(_face(3), 0, 0), _face(3))
+    np.testing.assert_array_equal(AlbumentationsEngine(_spec("none"), 0).augment_one(_face(3), 0, 0), _face(3))
 
 
 def test_one_number_raised_over_none_takes_effect() -> None:
     raised = {"flip": 0.5, "rotate": 20, "shift": 0.1, "zoom": 0.2, "brightness": 0.3, "contrast": 0.3, "erase": 0.9}
     for name, value in raised.items():
         engine = AlbumentationsEngine(_spec("none", **{name: value}), 0)
-        assert any((engine.one(_face(), 0, row) != _face()).any() for row in range(8)), name
+        assert any((engine.augment_one(_face(), 0, row) != _face()).any() for row in range(8)), name
 
 
 def test_flip_mirrors_with_its_probability() -> None:
     engine, image = AlbumentationsEngine(Augmentation(flip=0.25), 0), _face()
     flipped = 0
     for row in range(2000):
-        draw = engine.one(image, 0, row)
+        draw = engine.augment_one(image, 0, row)
         mirrored = bool((draw == image[:, ::-1]).all())
         assert mirrored or (draw == image).all()
         flipped += mirrored
@@ -128,13 +130,13 @@ def test_shift_moves_the_axes_apart_within_its_range_and_mirrors_the_border() ->
     engine = AlbumentationsEngine(Augmentation(shift=0.25), 0)
     moves = []
     for row in range(300):
-        rows, columns = np.nonzero(engine.one(image, 0, row)[..., 0] > 60)
+        rows, columns = np.nonzero(engine.augment_one(image, 0, row)[..., 0] > 60)
         moves.append((rows.mean() - 24, columns.mean() - 24))
     extent = np.abs(moves)
     assert 10 < extent.max() <= 12.5
     assert abs(np.corrcoef(np.transpose(moves))[0, 1]) < 0.2
     bright = np.full((48, 48, 1), 200, np.uint8)
-    assert all((engine.one(bright, 0, row) == 200).all() for row in range(20)), "no black borders"
+    assert all((engine.augment_one(bright, 0, row) == 200).all() for row in range(20)), "no black borders"
 
 
 def test_zoom_keeps_the_aspect_ratio_within_its_range() -> None:
@@ -143,7 +145,7 @@ def test_zoom_keeps_the_aspect_ratio_within_its_range() -> None:
     engine = AlbumentationsEngine(Augmentation(zoom=0.25), 0)
     sides = []
     for row in range(200):
-        rows, columns = np.nonzero(engine.one(image, 0, row)[..., 0] > 127)
+        rows, columns = np.nonzero(engine.augment_one(image, 0, row)[..., 0] > 127)
         sides.append((np.ptp(rows) + 1, np.ptp(columns) + 1))
     heights, widths = np.transpose(sides)
     assert np.abs(heights - widths).max() <= 1
@@ -154,11 +156,11 @@ def test_zoom_keeps_the_aspect_ratio_within_its_range() -> None:
 def test_brightness_and_contrast_keep_to_their_ranges() -> None:
     flat = np.full((48, 48, 1), 100, np.uint8)
     lit = AlbumentationsEngine(Augmentation(brightness=0.2), 0)
-    levels = [int(lit.one(flat, 0, row)[0, 0, 0]) for row in range(300)]
+    levels = [int(lit.augment_one(flat, 0, row)[0, 0, 0]) for row in range(300)]
     assert 79 <= min(levels) < 83
     assert 117 < max(levels) <= 121
     contrasted = AlbumentationsEngine(Augmentation(contrast=0.2), 0)
-    draws = [contrasted.one(_gradient(), 0, row) for row in range(300)]
+    draws = [contrasted.augment_one(_gradient(), 0, row) for row in range(300)]
     assert max(abs(draw.mean() - _gradient().mean()) for draw in draws) < 1
     ratios = [np.ptp(draw) / np.ptp(_gradient()) for draw in draws]
     assert 0.79 <= min(ratios) < 0.85
@@ -171,26 +173,26 @@ def test_erase_keeps_to_its_area_and_fills_with_noise(area: tuple[float, float])
     engine = AlbumentationsEngine(Augmentation(erase=1.0, erase_area=area), 0)
     shares = []
     for row in range(300):
-        rows, columns = np.nonzero(engine.one(black, 0, row).any(-1))
+        rows, columns = np.nonzero(engine.augment_one(black, 0, row).any(-1))
         shares.append((np.ptp(rows) + 1) * (np.ptp(columns) + 1) / 48**2)
     assert min(shares) >= area[0] * 0.8
     assert max(shares) <= area[1] * 1.1
     assert max(shares) > area[1] * 0.9
-    erased = engine.one(black, 0, 0)
+    erased = engine.augment_one(black, 0, 0)
     assert len(np.unique(erased)) > 20
 
 
 def test_the_smallest_erased_area_is_no_error() -> None:
     engine = AlbumentationsEngine(Augmentation(erase=1.0, erase_area=(1e-6, 1e-6)), 0)
-    assert engine.one(_face(), 0, 0).shape == (48, 48, 1)
+    assert engine.augment_one(_face(), 0, 0).shape == (48, 48, 1)
 
 
 def test_an_engine_pickles_small_and_draws_the_same() -> None:
     engine = AlbumentationsEngine(_spec("strong", extra=[{"name": "GaussNoise", "p": 1.0}]), 11)
-    engine.one(_face(), 0, 0)
+    engine.augment_one(_face(), 0, 0)
     packed = pickle.dumps(engine)
     assert len(packed) < 2000
-    np.testing.assert_array_equal(pickle.loads(packed).one(_face(), 1, 2), engine.one(_face(), 1, 2))
+    np.testing.assert_array_equal(pickle.loads(packed).augment_one(_face(), 1, 2), engine.augment_one(_face(), 1, 2))
 
 
 # --- whole batches ---
@@ -208,7 +210,7 @@ def test_a_batch_is_its_images_one_by_one(channels: int) -> None:
     assert (batch.dtype, batch.shape, batch.is_contiguous()) == (torch.uint8, images.shape, True)
     for place in range(6):
         image = images[place].permute(1, 2, 0).numpy()
-        single = engine.one(image, 3, int(rows[place]), int(repeats[place]))
+        single = engine.augment_one(image, 3, int(rows[place]), int(repeats[place]))
         np.testing.assert_array_equal(batch[place].permute(1, 2, 0).numpy(), single)
     assert torch.equal(images, before)
 
@@ -253,7 +255,7 @@ class _OneFace(Dataset[Any]):
     def __len__(self) -> int:
         return 32
 
-    def __getitems__(self, draws: Draws) -> list[tuple[int, str]]:
+    def __getitems__(self, draws: BatchIndices) -> list[tuple[int, str]]:
         worker = torch.utils.data.get_worker_info()
         rows, repeats = torch.from_numpy(draws.rows), torch.from_numpy(draws.repeats)
         batch = self.engine(self.face.expand(len(rows), -1, -1, -1), draws.epoch, rows, repeats)

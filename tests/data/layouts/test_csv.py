@@ -138,12 +138,12 @@ def test_damaged_files(tmp_path: Path, content: bytes) -> None:
     [
         ([GREY, GREY + " 1", GREY, "1 2"], "row 1 and 1 more .*: 17 pixels, not 16 as in the other rows"),
         ([GREY, "", GREY], "row 1 .*: 0 pixels, not 16"),
-        (["1 2 3 4 5"] * 3, "5 pixels a row make no square picture"),
-        (["7"] * 3, "1 pixels a row make no square picture"),
-        ([GREY, GREY.replace("128", "256", 1)], r"row 1 \(.*a pixel is no whole number from 0 to 255"),
-        ([GREY, GREY.replace("128", "-1", 1)], "row 1 .*no whole number"),
-        ([GREY, GREY.replace("128", "0.5", 1)], "row 1 .*no whole number"),
-        ([GREY, GREY.replace("128", "x", 1), "a"], "row 1 and 1 more .*no whole number"),
+        (["1 2 3 4 5"] * 3, "5 pixels per row make no square picture"),
+        (["7"] * 3, "1 pixels per row make no square picture"),
+        ([GREY, GREY.replace("128", "256", 1)], r"row 1 \(.*a pixel is not a whole number from 0 to 255"),
+        ([GREY, GREY.replace("128", "-1", 1)], "row 1 .*not a whole number"),
+        ([GREY, GREY.replace("128", "0.5", 1)], "row 1 .*not a whole number"),
+        ([GREY, GREY.replace("128", "x", 1), "a"], "row 1 and 1 more .*not a whole number"),
     ],
 )
 @pytest.mark.filterwarnings("error")

@@ -16,7 +16,7 @@ from fer_lightning.data.augmentation.per_image import AlbumentationsEngine
 from fer_lightning.data.augmentation.spec import Augmentation
 from fer_lightning.data.datamodule import ExpressionDataModule
 from fer_lightning.data.loading.dataset import SplitImages
-from fer_lightning.data.loading.loader_factory import Delivery, build_engine
+from fer_lightning.data.loading.loader_factory import LoaderFactory, build_engine
 from fer_lightning.data.loading.loaders import ResidentLoader, StreamedLoader
 from fer_lightning.data.loading.sampler import TrainBatchSampler
 
@@ -74,23 +74,23 @@ def test_images_are_kept_by_size_where_whole_batches_are_augmented(
     monkeypatch: pytest.MonkeyPatch, engine: BatchedEngine | None
 ) -> None:
     set_free(monkeypatch, 1000)
-    assert Delivery(engine).keeps(50, CPU)
-    assert not Delivery(engine).keeps(51, CPU)
-    assert Delivery(engine).keeps(250, APPLE)
-    assert Delivery(engine, resident=True).keeps(1000, APPLE)
-    assert not Delivery(engine, resident=False).keeps(0, CPU)
+    assert LoaderFactory(engine).is_resident(50, CPU)
+    assert not LoaderFactory(engine).is_resident(51, CPU)
+    assert LoaderFactory(engine).is_resident(250, APPLE)
+    assert LoaderFactory(engine, resident=True).is_resident(1000, APPLE)
+    assert not LoaderFactory(engine, resident=False).is_resident(0, CPU)
     with pytest.raises(ConfigError, match=r"data\.resident=true.*1 kB.*mps has 1 kB"):
-        Delivery(engine, resident=True).keeps(1001, APPLE)
+        LoaderFactory(engine, resident=True).is_resident(1001, APPLE)
 
 
 def test_albumentations_works_beside_the_images_on_a_cpu_and_in_workers_for_a_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     set_free(monkeypatch, 1000)
-    assert Delivery(ONE_BY_ONE).keeps(50, CPU)
-    assert not Delivery(ONE_BY_ONE).keeps(0, GPU)  # without a look at the GPU, which is not there
+    assert LoaderFactory(ONE_BY_ONE).is_resident(50, CPU)
+    assert not LoaderFactory(ONE_BY_ONE).is_resident(0, GPU)  # without a look at the GPU, which is not there
     with pytest.raises(ConfigError, match=r"resident=true.*cuda.*resident=false, or data\.engine=batched"):
-        Delivery(ONE_BY_ONE, resident=True).keeps(0, GPU)
+        LoaderFactory(ONE_BY_ONE, resident=True).is_resident(0, GPU)
 
 
 def test_what_was_decided_holds_when_memory_fills_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,18 +98,18 @@ def test_what_was_decided_holds_when_memory_fills_up(monkeypatch: pytest.MonkeyP
         data = ExpressionDataModule(image_size=16, resident=resident, synthetic=FACES)
         data.setup()
         set_free(monkeypatch, 10**9)
-        said = data.explain_delivery(CPU)
+        said = data.describe_loading(CPU)
         train = data.train_dataloader()
         set_free(monkeypatch, 0)  # the training images lie there now, and the network
         assert isinstance(train.batches, ResidentLoader)
         assert isinstance(data.val_dataloader(), ResidentLoader)
-        assert data.explain_delivery(CPU) == said
+        assert data.describe_loading(CPU) == said
 
 
-def given_loader(delivery: Delivery, device: torch.device, *, train: bool = True) -> Any:
+def given_loader(factory: LoaderFactory, device: torch.device, *, train: bool = True) -> Any:
     images = SplitImages(np.zeros((6, 1, 8, 8), np.uint8), np.arange(6), np.zeros(6, int), np.arange(6))
     batches = TrainBatchSampler(images.labels, 2, strategy="shuffle", seed=0)
-    return delivery.loader(images, batches, device, need=images.images.nbytes, train=train)
+    return factory.loader(images, batches, device, need=images.images.nbytes, train=train)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def given_loader(delivery: Delivery, device: torch.device, *, train: bool = True
 def test_settings_of_the_loader_reach_it(
     settings: dict[str, Any], device: torch.device, expected: tuple[int, bool, bool]
 ) -> None:
-    streamed = given_loader(Delivery(TOGETHER, resident=False, **settings), device)
+    streamed = given_loader(LoaderFactory(TOGETHER, resident=False, **settings), device)
     loader = streamed.batches
     assert (loader.num_workers, loader.pin_memory, loader.persistent_workers) == expected
     assert streamed.device == device
@@ -151,7 +151,7 @@ def test_the_datamodule_passes_its_settings_on() -> None:
 @pytest.mark.parametrize("train", [True, False])
 def test_training_images_alone_are_augmented_where_their_engine_works(train: bool) -> None:
     def engines(engine: Any, resident: bool) -> tuple[Any, Any]:
-        loader = given_loader(Delivery(engine, resident=resident), CPU, train=train)
+        loader = given_loader(LoaderFactory(engine, resident=resident), CPU, train=train)
         reader = None if resident else loader.batches.dataset.engine
         return loader.engine, reader
 
@@ -180,4 +180,4 @@ def test_training_images_alone_are_augmented_where_their_engine_works(train: boo
 )
 def test_one_line_says_what_is_done(monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], line: str) -> None:
     set_free(monkeypatch, 10**9)
-    assert Delivery(**settings).explain(40_000_000, CPU) == line
+    assert LoaderFactory(**settings).describe(40_000_000, CPU) == line

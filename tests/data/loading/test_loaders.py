@@ -19,8 +19,8 @@ from fer_lightning.data.augmentation.spec import Augmentation
 from fer_lightning.data.datamodule import ExpressionDataModule
 from fer_lightning.data.loading import loaders
 from fer_lightning.data.loading.dataset import Batch, Engine, SplitImages
-from fer_lightning.data.loading.loader_factory import Delivery
-from fer_lightning.data.loading.loaders import BatchSampler, ResidentLoader, StreamedLoader, gather
+from fer_lightning.data.loading.loader_factory import LoaderFactory
+from fer_lightning.data.loading.loaders import BatchSampler, ResidentLoader, StreamedLoader, load_split
 from fer_lightning.data.loading.sampler import EvaluationBatchSampler, TrainBatchSampler
 
 CPU = torch.device("cpu")
@@ -75,8 +75,8 @@ def in_memory(engine: Engine | None, batches: BatchSampler, **options: Any) -> R
 
 
 def from_disk(engine: Engine | None, batches: BatchSampler, workers: int = 0) -> StreamedLoader:
-    delivery = Delivery(engine, resident=False, num_workers=workers)
-    loader = delivery.loader(split_images(), batches, CPU, need=0, train=True)
+    factory = LoaderFactory(engine, resident=False, num_workers=workers)
+    loader = factory.loader(split_images(), batches, CPU, need=0, train=True)
     assert isinstance(loader, StreamedLoader)
     return loader
 
@@ -168,10 +168,10 @@ def test_two_ranks_of_32_see_what_one_of_64_sees(name: str) -> None:
 @pytest.mark.parametrize("world_size", [1, 4])
 def test_evaluation_gives_each_image_once_and_as_it_is(resident: bool, world_size: int) -> None:
     count, seen = 34, []
-    delivery = Delivery(BatchedEngine(SPEC, seed=3), resident=resident)
+    factory = LoaderFactory(BatchedEngine(SPEC, seed=3), resident=resident)
     for rank in range(world_size):
         batches = EvaluationBatchSampler(count, 8, rank, world_size)
-        loader = delivery.loader(split_images(count), batches, CPU, need=0, train=False)
+        loader = factory.loader(split_images(count), batches, CPU, need=0, train=False)
         given = list(loader)
         assert len(given) == len(loader) == len(batches)
         assert_same(given, one_by_one(batches, None))
@@ -182,7 +182,7 @@ def test_evaluation_gives_each_image_once_and_as_it_is(resident: bool, world_siz
 @pytest.mark.parametrize("resident", [True, False])
 def test_an_empty_batch_of_a_rank_has_the_shape_of_the_others(resident: bool) -> None:
     batches = EvaluationBatchSampler(9, 4, rank=1, world_size=2)
-    *_, last = Delivery(None, resident=resident).loader(split_images(9), batches, CPU, need=0, train=False)
+    *_, last = LoaderFactory(None, resident=resident).loader(split_images(9), batches, CPU, need=0, train=False)
     assert (last.images.shape, last.images.dtype) == ((0, 1, SIDE, SIDE), torch.uint8)
     assert (last.labels.dtype, last.index.dtype) == (torch.int64, torch.int64)
 
@@ -212,7 +212,7 @@ def test_what_is_done_to_a_batch_changes_no_other(engine: Engine | None) -> None
 
 def test_a_split_is_read_whole_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loaders, "_BLOCK_BYTES", 40 * SIDE * SIDE)  # in pieces of forty images, the last one smaller
-    drawn = gather(split_images(), CPU)
+    drawn = load_split(split_images(), CPU)
     np.testing.assert_array_equal(drawn.batch.images, CACHE[ROWS])
     np.testing.assert_array_equal(drawn.batch.index, INDEX)
     np.testing.assert_array_equal(drawn.rows, ROWS)

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fer_lightning.data.loading.epoch_order import count_repeats, fixed_order
 from fer_lightning.data.loading.loaders import TrainLoader
-from fer_lightning.data.loading.sampler import Draws, EvaluationBatchSampler, TrainBatchSampler
+from fer_lightning.data.loading.sampler import BatchIndices, EvaluationBatchSampler, TrainBatchSampler
 
 LABELS = np.repeat([0, 1, 2], [23, 5, 12])  # 40 rows, uneven classes
 RAGGED = [(40, 4, 1), (40, 7, 2), (41, 4, 3), (7, 4, 1), (3, 4, 2), (1, 4, 3), (33, 16, 2), (10, 5, 2)]
@@ -37,7 +37,7 @@ def _rows(sampler: TrainBatchSampler, epoch: int = 0) -> list[list[int]]:
     return [batch.rows.tolist() for batch in batches]
 
 
-def _draws(batches: Iterable[Draws]) -> list[tuple[int, int]]:
+def _draws(batches: Iterable[BatchIndices]) -> list[tuple[int, int]]:
     return [draw for batch in batches for draw in zip(batch.rows.tolist(), batch.repeats.tolist(), strict=True)]
 
 
@@ -206,7 +206,7 @@ class _Echo(Dataset[Any]):
     def __len__(self) -> int:
         return len(LABELS)
 
-    def __getitems__(self, draws: Draws) -> torch.Tensor:
+    def __getitems__(self, draws: BatchIndices) -> torch.Tensor:
         epochs = np.full_like(draws.rows, draws.epoch)
         return torch.from_numpy(np.stack([draws.rows, epochs, draws.repeats], axis=1))
 
@@ -217,7 +217,7 @@ class _Diary(pl.LightningModule):
     def __init__(self, num_workers: int, persistent: bool, strategy: str, stop_at: int = -1) -> None:
         super().__init__()
         self.layer = torch.nn.Linear(3, 1)
-        self.options = {"num_workers": num_workers, "persistent_workers": persistent, "collate_fn": _as_it_is}
+        self.options = {"num_workers": num_workers, "persistent_workers": persistent, "collate_fn": _identity}
         self.strategy, self.stop_at = strategy, stop_at
         self.batches: list[list[list[int]]] = []
         self.validated: list[int] = []
@@ -246,7 +246,7 @@ class _Diary(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
-def _as_it_is(batch: torch.Tensor) -> torch.Tensor:
+def _identity(batch: torch.Tensor) -> torch.Tensor:
     return batch
 
 
@@ -345,6 +345,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow  # starts two processes
 def test_two_processes_share_without_being_told_their_ranks(tmp_path: Path) -> None:
     script = tmp_path / "share.py"
     script.write_text(TWO_PROCESSES)
