@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from fer_lightning.cli.command import run_task
 from fer_lightning.core.errors import CheckpointError, ConfigError, DataError
 from fer_lightning.data.synthetic.dataset import write_tree
-from fer_lightning.models.checkpoint import read_checkpoint, selection
+from fer_lightning.models.checkpoint import Checkpoint
 
 Compose = Callable[..., DictConfig]
 TINY = (
@@ -333,7 +334,7 @@ def test_evaluate_asks_for_what_it_needs(
 )
 def test_a_checkpoint_knows_whether_it_was_chosen(finished: Path, name: str, expected: dict[str, str | None]) -> None:
     file = "best.ckpt" if name == "renamed.ckpt" else name
-    assert selection(read_checkpoint(finished / "checkpoints" / file), name) == expected
+    assert replace(Checkpoint.read(finished / "checkpoints" / file), path=Path(name)).selection == expected
 
 
 @pytest.mark.parametrize("missing", ["train", "validation"])

@@ -50,7 +50,8 @@ class Parts:
         return cls(cfg, machine, build.build_data(cfg, machine), machine.device)
 
     def model(self) -> ExpressionClassifier:
-        return build.build_model(self.cfg, self.data, self.machine, fresh=False).to(self.device)
+        makers = build.build_optimizer(self.cfg)
+        return build.build_model(self.cfg, self.data, self.machine, *makers, fresh=False).to(self.device)
 
     def images(self, split: str) -> tuple[Tensor, Tensor, Tensor]:
         """Return images, labels and rows of the cache of a split, on the device."""

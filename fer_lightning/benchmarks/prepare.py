@@ -39,9 +39,9 @@ def prepare(settings: str, folder: str) -> dict[str, Any]:
     """
     silence_libraries()
     cfg = OmegaConf.load(settings)
-    build.try_settings(cfg)
-    machine = build.settle_machine(cfg)
-    data = build.build_data(cfg, machine)
+    parts = build.build_components(cfg)
+    machine, data = parts.machine, parts.data
+    data.setup()
     for split in ("train", "validation"):
         data.require(split)
     device = machine.device
@@ -49,8 +49,8 @@ def prepare(settings: str, folder: str) -> dict[str, Any]:
     if faces is None:
         faces = Path(folder, "faces")
         write_class_folders(data, faces)
-    parts = Path(folder, "textbook.pt")
-    torch.save(textbook_of(cfg, data, machine, device), parts)
+    textbook = Path(folder, "textbook.pt")
+    torch.save(textbook_of(cfg, data, machine, device), textbook)
     readable = len(data.source.images) - len(data.source.skipped)
     drawn = data.layout == "synthetic"
     return {
@@ -60,7 +60,7 @@ def prepare(settings: str, folder: str) -> dict[str, Any]:
         "remarks": list(data.notes),
         "source": data.table.source,
         "faces": str(faces),
-        "textbook": str(parts),
+        "textbook": str(textbook),
         "resident": data.is_resident_on(device),
         "pictures": len(data.rows("train")) if drawn else readable,  # of drawn faces, those that were written
         "train": len(data.rows("train")),
@@ -108,9 +108,9 @@ def write_class_folders(data: ExpressionDataModule, folder: Path) -> None:
 def textbook_of(cfg: DictConfig, data: ExpressionDataModule, machine: Machine, device: torch.device) -> Textbook:
     """Return what the textbook loop takes over of a run: network, optimizer and sizes."""
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    model = build.build_model(cfg, data, replace(machine, channels_last=False), fresh=False)
+    maker, scheduler = build.build_optimizer(cfg)
+    model = build.build_model(cfg, data, replace(machine, channels_last=False), maker, scheduler, fresh=False)
     engine, (mean, std) = data.loaders.engine, data.statistics()
-    maker = build.build_optimizer(cfg)[0]
     return Textbook(
         network=model.backbone,
         optimizer=functools.partial(maker.func, *maker.args, **maker.keywords),  # Hydra 1.4's own cannot be pickled

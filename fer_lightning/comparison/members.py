@@ -11,13 +11,12 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from fer_lightning.comparison.ranking import best_first, selection_of
-from fer_lightning.config.check import check_config
 from fer_lightning.core.errors import DataError, UserError
 from fer_lightning.data.source import ImageRows
 from fer_lightning.runs.files import BEST_CHECKPOINT, PREDICTIONS
 from fer_lightning.runs.read import RecordedRun
 from fer_lightning.training import build
-from fer_lightning.training.evaluate_checkpoint import Rescored, complete, predict_checkpoint
+from fer_lightning.training.evaluate_checkpoint import Evaluation
 
 OF_THE_RUN = ("root", "layout", "limit", "on_error")  # of its data, what the checkpoint does not know
 log = logging.getLogger(__name__)
@@ -80,7 +79,7 @@ class Members:
     def _predict(self, run: RecordedRun) -> pd.DataFrame:
         log.info(f"{run.name} predicts the {self.split} images")
         try:
-            done: Rescored = predict_checkpoint(self.config_of(run, self.split), announce=run is self.runs[0])
+            done = self.evaluation_of(run, self.split).predict(announce=run is self.runs[0])
         except UserError as error:
             raise type(error)(f"{run.name} has no predictions of the {self.split} split: {error}") from error
         if run is self.runs[0]:
@@ -94,7 +93,7 @@ class Members:
             return self._images
         table = self.tables[self.runs[0].name]
         try:
-            cfg = self.config_of(self.runs[0], self.split)
+            cfg = self.evaluation_of(self.runs[0], self.split).cfg
             cfg.trainer.precision = "32-true"  # nothing is computed, so no trial need find the fastest
             data = build.build_data(cfg, build.settle_machine(cfg))
         except UserError as error:
@@ -109,8 +108,8 @@ class Members:
             return None
         return data.image_rows(order)
 
-    def config_of(self, run: RecordedRun, split: str) -> DictConfig:
-        """Return the configuration by which `evaluate` would score a run's best checkpoint on the data it had.
+    def evaluation_of(self, run: RecordedRun, split: str) -> Evaluation:
+        """Return what `evaluate` would score a run's best checkpoint with, on the data it had.
 
         Raises:
             UserError: there is no checkpoint, or it does not know its data.
@@ -124,9 +123,7 @@ class Members:
         path = run.folder / BEST_CHECKPOINT
         open_ended = OmegaConf.create(OmegaConf.to_container(self.cfg, resolve=False))
         cfg = OmegaConf.merge(open_ended, {"ckpt_path": str(path), "split": split, "data": data})
-        cfg = complete(cfg)  # type: ignore[arg-type]
-        check_config(cfg)
-        return cfg
+        return Evaluation.prepare(cfg)  # type: ignore[arg-type]  # a mapping merged into a mapping is one
 
 
 def stored_predictions(run: RecordedRun, split: str) -> pd.DataFrame | None:

@@ -13,12 +13,17 @@ TARGETS = {
     "fer_lightning.machine.settle": "fer_lightning.system.machine.resolve_machine",
     "fer_lightning.sharding.ShardedStrategy": "fer_lightning.training.fsdp.ShardedStrategy",
 }
+# arguments of ExpressionClassifier in checkpoints before 0.2; None: no longer there
+HYPER_PARAMETERS = {"cuda_graph": None}
+# settings that a command line may still name, and what to type instead
+SETTINGS = {"model.cuda_graph": "model.compile=reduce-overhead"}
 
 
-def renamed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the top level of a JSON object with today's keys.
+def renamed(content: Mapping[str, Any], names: Mapping[str, str | None] = KEYS) -> dict[str, Any]:
+    """Return the top level of a mapping with today's keys, without those that are no longer there.
 
     >>> renamed({"begun": "2026-11-20T10:00:00+00:00", "attempts": 1})
     {'started': '2026-11-20T10:00:00+00:00', 'attempts': 1}
     """
-    return {KEYS.get(key, key): value for key, value in content.items()}
+    today = {names.get(key, key): value for key, value in content.items()}
+    return {key: value for key, value in today.items() if key is not None}

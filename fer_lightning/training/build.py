@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
+from torch import nn
 
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.data.datamodule import DEFAULT_CACHE, ExpressionDataModule
@@ -42,29 +44,63 @@ def settle_machine(cfg: DictConfig) -> Machine:
     )
 
 
-def try_settings(cfg: DictConfig) -> None:
-    """Make all that needs no data, so that constructors' complaints come at once and before any work.
+@dataclass(frozen=True)
+class Components:
+    """What a training run is built from before its data is read.
+
+    Attributes:
+        data: not set up.
+        optimizer: makes the optimizer from parameter groups.
+        scheduler: makes the schedule from the optimizer; None for none.
+    """
+
+    machine: Machine
+    data: ExpressionDataModule
+    optimizer: Callable[..., Any]
+    scheduler: Callable[..., Any] | None
+    loggers: list[Logger]
+    trainer: pl.Trainer
+
+
+def build_components(cfg: DictConfig, resumed_at: int | None = None) -> Components:
+    """Build all that needs no data, so that the constructors' complaints come at once and before any work.
+
+    Args:
+        cfg: the configuration.
+        resumed_at: see `build_loggers`.
 
     Raises:
         ConfigError: listing every setting that is out of its range.
     """
-    attempts = [
-        lambda: _make(cfg.data, num_workers=0, augmentation=_make(cfg.augmentation) if "augmentation" in cfg else None),
-        lambda: check_name(cfg.model.backbone),
-        lambda: build_optimizer(cfg),
-        lambda: _make(cfg.loss, class_counts=[1, 1]),
-        lambda: build_callbacks(cfg),
-        lambda: build_loggers(cfg),
-        lambda: build_trainer(cfg, settle_machine(cfg), [], []),
-    ]
-    problems = []
-    for attempt in attempts:
+    problems: list[str] = []
+
+    def attempt(build: Callable[..., Any], *args: Any) -> Any:
         try:
-            attempt()
+            return build(*args)
         except ConfigError as error:
             problems.append(str(error))
+            return None
+
+    machine = attempt(settle_machine, cfg)
+    data = attempt(make_data, cfg, 0 if machine is None else machine.num_workers)
+    attempt(check_name, cfg.model.backbone)
+    optimizer = attempt(build_optimizer, cfg)
+    attempt(build_loss, cfg, [1, 1])  # a trial: the classes are not known yet
+    callbacks, loggers = attempt(build_callbacks, cfg), attempt(build_loggers, cfg, resumed_at)
+    trainer = None if machine is None else attempt(build_trainer, cfg, machine, callbacks or [], loggers or [])
     if problems:
         raise ConfigError.listing(problems)
+    return Components(machine, data, *optimizer, loggers, trainer)
+
+
+def make_data(cfg: DictConfig, num_workers: int) -> ExpressionDataModule:
+    """Return the datamodule, not set up.
+
+    Raises:
+        ConfigError: a setting is out of its range.
+    """
+    augmentation = _make(cfg.augmentation) if "augmentation" in cfg else None
+    return _make(cfg.data, num_workers=num_workers, augmentation=augmentation)
 
 
 def build_data(cfg: DictConfig, machine: Machine) -> ExpressionDataModule:
@@ -74,8 +110,7 @@ def build_data(cfg: DictConfig, machine: Machine) -> ExpressionDataModule:
         DataError: the data cannot be used.
         ConfigError: a setting is out of its range.
     """
-    augmentation = _make(cfg.augmentation) if "augmentation" in cfg else None
-    data: ExpressionDataModule = _make(cfg.data, num_workers=machine.num_workers, augmentation=augmentation)
+    data = make_data(cfg, machine.num_workers)
     data.setup()
     return data
 
@@ -92,20 +127,27 @@ def fingerprint_data(cfg: DictConfig) -> str:
 
 
 def build_model(
-    cfg: DictConfig, data: ExpressionDataModule, machine: Machine, *, fresh: bool = True
+    cfg: DictConfig,
+    data: ExpressionDataModule,
+    machine: Machine,
+    optimizer: Callable[..., Any],
+    scheduler: Callable[..., Any] | None,
+    *,
+    fresh: bool = True,
 ) -> ExpressionClassifier:
-    """Return the model for these classes, with its loss, optimizer and schedule.
+    """Return the model for these classes, with its loss.
 
     Args:
         cfg: the configuration.
         data: set up.
         machine: decides what is `auto`.
+        optimizer: see `build_optimizer`.
+        scheduler: likewise.
         fresh: whether pretrained weights are loaded, where asked for; a checkpoint will bring its own.
 
     Raises:
         ConfigError: a setting is out of its range, or weights cannot be had.
     """
-    optimizer, scheduler = build_optimizer(cfg)
     mean, std = data.statistics()
     return _make(
         cfg.model,
@@ -117,12 +159,21 @@ def build_model(
         channels_last=machine.channels_last,
         data_facts=data.facts(),
         **({} if fresh else {"pretrained": False, "weights": None}),
-        loss=_make(cfg.loss, class_counts=data.class_counts),
+        loss=build_loss(cfg, data.class_counts),
         optimizer=optimizer,
         scheduler=scheduler,
         monitor=cfg.monitor,
         mode=cfg.mode,
     )
+
+
+def build_loss(cfg: DictConfig, class_counts: Sequence[int]) -> nn.Module:
+    """Return the loss for classes with so many training images each.
+
+    Raises:
+        ConfigError: a setting is out of its range.
+    """
+    return _make(cfg.loss, class_counts=class_counts)
 
 
 def build_optimizer(cfg: DictConfig) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
@@ -153,12 +204,13 @@ def build_loggers(cfg: DictConfig, resumed_at: int | None = None) -> list[Logger
         cfg: the configuration.
         resumed_at: step that the run continues from; TensorBoard forgets what an interrupted epoch logged after it.
     """
-    loggers = [_make(node) for node in cfg.logger.values()]
-    if resumed_at is None:
-        return loggers
-    purge = {"purge_step": resumed_at}
-    nodes = zip(loggers, cfg.logger.values(), strict=True)
-    return [_make(node, **purge) if isinstance(logger, TensorBoardLogger) else logger for logger, node in nodes]
+    loggers = []
+    for node in cfg.logger.values():
+        logger = _make(node)
+        if resumed_at is not None and isinstance(logger, TensorBoardLogger):
+            logger = _make(node, purge_step=resumed_at)
+        loggers.append(logger)
+    return loggers
 
 
 def carry_over(logger: CSVLogger, step: int) -> None:

@@ -1,4 +1,4 @@
-"""One evaluation: a checkpoint, some data, a verdict."""
+"""One evaluation: a checkpoint, some data, results."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import lightning.pytorch as pl
 from omegaconf import DictConfig, OmegaConf
 
 from fer_lightning.callbacks.progress import ProgressBar
+from fer_lightning.config.check import check_config
 from fer_lightning.core.errors import CheckpointError, ConfigError
 from fer_lightning.core.quiet_libraries import silence_libraries
 from fer_lightning.data.datamodule import ExpressionDataModule
 from fer_lightning.data.source import ImageRows
-from fer_lightning.models.checkpoint import data_facts, load_classifier, read_checkpoint, selection
+from fer_lightning.models.checkpoint import Checkpoint
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.runs import console
 from fer_lightning.runs.environment import write_environment
@@ -31,31 +32,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def complete(cfg: DictConfig) -> DictConfig:
-    """Fill in what is null of `cfg.data` from the checkpoint: its splits and its way of reading images.
-
-    Raises:
-        CheckpointError: the file is no checkpoint of fer_lightning, or does not know its data.
-        ConfigError: no checkpoint is named; image size or channels are asked for that the network does not take; the
-            images that it was trained on are not named.
-    """
-    if OmegaConf.is_missing(cfg, "ckpt_path") or cfg.ckpt_path is None:
-        raise ConfigError("ckpt_path has no value: type ckpt_path=<run folder>/checkpoints/best.ckpt")
-    facts = data_facts(read_checkpoint(cfg.ckpt_path), cfg.ckpt_path)
-    settings: dict[str, Any] = facts["settings"]
-    drawn = facts["fingerprint"].startswith("drawn-")
-    if not drawn and cfg.data.layout == "auto" and cfg.data.root is None:
-        raise ConfigError("data.root has no value: type data.root=PATH, or data=synthetic to score drawn faces")
-    for key in ("image_size", "channels"):
-        if cfg.data[key] not in (None, settings[key]):
-            raise ConfigError(f"data.{key}={cfg.data[key]}, but the network takes {settings[key]}: leave it out")
-    missing = {key: value for key, value in settings.items() if key in cfg.data and cfg.data[key] is None}
-    return OmegaConf.merge(cfg, {"data": missing})
-
-
 @dataclass(frozen=True)
 class Rescored:
-    """What a checkpoint said of the images of a split, and what it was asked with.
+    """What a checkpoint predicts for the images of a split, and what it was asked with.
 
     Attributes:
         table: predictions of n rows.
@@ -74,48 +53,100 @@ class Rescored:
     first: bool
 
 
-def predict_checkpoint(cfg: DictConfig, *, announce: bool = True) -> Rescored:
-    """Let `cfg.ckpt_path` predict `cfg.split` of `cfg.data`.
+@dataclass(frozen=True)
+class Evaluation:
+    """A checkpoint, and a checked configuration that says what it predicts.
+
+    Attributes:
+        cfg: composed from `conf/evaluate.yaml`, completed from the checkpoint.
+    """
+
+    cfg: DictConfig
+    checkpoint: Checkpoint
+
+    @classmethod
+    def prepare(cls, cfg: DictConfig) -> Evaluation:
+        """Read `cfg.ckpt_path`, and take from it what is null of `cfg.data`: its splits and how images are read.
+
+        Raises:
+            CheckpointError: the file is not a checkpoint of fer_lightning, or does not know its data.
+            ConfigError: no checkpoint is named; image size or channels are asked for that the network does not take;
+                the images that it was trained on are not named; or a setting cannot work.
+        """
+        if OmegaConf.is_missing(cfg, "ckpt_path") or cfg.ckpt_path is None:
+            raise ConfigError("ckpt_path has no value: type ckpt_path=<run folder>/checkpoints/best.ckpt")
+        checkpoint = Checkpoint.read(cfg.ckpt_path)
+        facts = checkpoint.data_facts
+        settings: dict[str, Any] = facts["settings"]
+        drawn = facts["fingerprint"].startswith("drawn-")
+        if not drawn and cfg.data.layout == "auto" and cfg.data.root is None:
+            raise ConfigError("data.root has no value: type data.root=PATH, or data=synthetic to score drawn faces")
+        for key in ("image_size", "channels"):
+            if cfg.data[key] not in (None, settings[key]):
+                raise ConfigError(f"data.{key}={cfg.data[key]}, but the network takes {settings[key]}: leave it out")
+        data = {key: value for key, value in settings.items() if key in cfg.data and cfg.data[key] is None}
+        if cfg.split == "all":
+            data["split"] = [0.0, 0.0, 1.0]  # a folder without splits is scored whole
+        completed = OmegaConf.merge(cfg, {"data": data})
+        check_config(completed)
+        return cls(completed, checkpoint)
+
+    def predict(self, *, announce: bool = True) -> Rescored:
+        """Predict `cfg.split` of `cfg.data`.
+
+        Args:
+            announce: say what data and machine there are.
+
+        Raises:
+            UserError: checkpoint or data cannot be used.
+        """
+        silence_libraries()
+        cfg, model = self.cfg, self.checkpoint.build()
+        machine = build.settle_machine(cfg)
+        machine.apply()
+        pl.seed_everything(cfg.seed, workers=True, verbose=False)
+        data = build.build_data(cfg, machine)
+        check_data(model, data, cfg)
+        split = data.report_split if cfg.split == "auto" else cfg.split
+        data.require(split)
+        trainer = build.build_trainer(cfg, machine, [ProgressBar()], [])
+        delivery = data.explain_delivery(trainer.strategy.root_device)
+        for note in (*data.notes, machine.summary, delivery) if announce else ():
+            log.info(note)
+        table, images = predict_split(trainer, model, data, split)
+        return Rescored(table, images, split, model, data, machine, delivery, trainer.is_global_zero)
+
+
+def evaluate(cfg: DictConfig) -> float:
+    """Score `cfg.ckpt_path` on `cfg.split` of `cfg.data`, and write the results.
 
     Args:
-        cfg: composed from `conf/evaluate.yaml`, completed and checked.
-        announce: say what data and machine there are.
-
-    Raises:
-        UserError: checkpoint or data cannot be used.
-    """
-    silence_libraries()
-    model = load_classifier(cfg.ckpt_path)
-    machine = build.settle_machine(cfg)
-    machine.apply()
-    pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    if cfg.split == "all":
-        cfg.data.split = [0.0, 0.0, 1.0]  # a folder without splits is scored whole
-    data = build.build_data(cfg, machine)
-    check_data(model, data, cfg)
-    split = data.report_split if cfg.split == "auto" else cfg.split
-    data.require(split)
-    trainer = build.build_trainer(cfg, machine, [ProgressBar()], [])
-    delivery = data.describe_loading(trainer.strategy.root_device)
-    for remark in (*data.notes, machine.summary, delivery) if announce else ():
-        log.info(remark)
-    table, images = predict_split(trainer, model, data, split)
-    return Rescored(table, images, split, model, data, machine, delivery, trainer.is_global_zero)
-
-
-def evaluate_checkpoint(cfg: DictConfig) -> float:
-    """Score `cfg.ckpt_path` on `cfg.split` of `cfg.data`, and write the verdict; arguments and errors as above.
+        cfg: composed from `conf/evaluate.yaml`, checked.
 
     Returns:
         the accuracy.
+
+    Raises:
+        UserError: settings, checkpoint or data cannot be used.
     """
-    done = predict_checkpoint(cfg)
+    evaluation = Evaluation.prepare(cfg)
+    done = evaluation.predict()
     if done.first:
         folder = Path(cfg.output_dir)
         facts = {"fingerprint": done.data.source.fingerprint, "delivery": done.delivery}
         write_environment(folder, machine=done.machine.as_dict(), data=facts)
-        about = describe(cfg, done.model, done.data, done.split, len(done.table))
-        metrics = write_results(done.table, done.images, folder, **about)
+        metrics = write_results(
+            done.table,
+            done.images,
+            folder,
+            split=done.split,
+            same_data=same_data(done.model, done.data),
+            **evaluation.checkpoint.selection,
+            partial=len(done.table) < len(done.data.rows(done.split)) or done.data.limit is not None,
+            checkpoint=str(cfg.ckpt_path),
+            model=done.model.hparams.backbone,
+            data=done.data.notes[0],
+        )
         update_status(folder, values={f"{done.split}/acc": metrics["accuracy"]})
         console.print_results(metrics, folder)
     return float((done.table["label"] == done.table["predicted"]).mean())
@@ -145,30 +176,3 @@ def check_data(model: ExpressionClassifier, data: ExpressionDataModule, cfg: Dic
 def same_data(model: ExpressionClassifier, data: ExpressionDataModule) -> bool:
     """Whether the images are, file for file, those that the model was trained on."""
     return model.hparams.data_facts["fingerprint"] == data.source.fingerprint
-
-
-def describe(
-    cfg: DictConfig, model: ExpressionClassifier, data: ExpressionDataModule, split: str, scored: int
-) -> dict[str, Any]:
-    """Return what the numbers are about, for `metrics.json`."""
-    return {
-        "split": split,
-        "same_data": same_data(model, data),
-        **selection(read_checkpoint(cfg.ckpt_path), cfg.ckpt_path),
-        "partial": scored < len(data.rows(split)) or data.limit is not None,
-        "checkpoint": str(cfg.ckpt_path),
-        "model": model.hparams.backbone,
-        "data": data.notes[0],
-    }
-
-
-def evaluate(cfg: DictConfig) -> float:
-    """Score a checkpoint on one split, with what is null in `cfg.data` as in training; return the accuracy.
-
-    Args:
-        cfg: composed from `conf/evaluate.yaml`, checked.
-
-    Raises:
-        UserError: checkpoint or data cannot be used.
-    """
-    return evaluate_checkpoint(complete(cfg))

@@ -18,7 +18,7 @@ from fer_lightning.callbacks.interrupt import Interrupted
 from fer_lightning.core.errors import CheckpointError, ConfigError
 from fer_lightning.core.flatten import flatten
 from fer_lightning.core.quiet_libraries import silence_libraries
-from fer_lightning.models.checkpoint import build_classifier, data_facts, read_checkpoint, selection
+from fer_lightning.models.checkpoint import Checkpoint
 from fer_lightning.runs.environment import write_environment
 from fer_lightning.runs.objectives import measure, objectives
 from fer_lightning.runs.status import Pruned, update_status
@@ -43,21 +43,20 @@ class TrainingRun:
         silence_libraries()
         self.cfg, self.folder = cfg, Path(cfg.output_dir)
         self._check_folder()
-        build.try_settings(cfg)
-        resumed = None if cfg.ckpt_path is None else read_checkpoint(cfg.ckpt_path)
-        self.machine = build.settle_machine(cfg)
+        resumed = None if cfg.ckpt_path is None else Checkpoint.read(cfg.ckpt_path)
+        self.resumed_at = None if resumed is None else resumed.global_step
+        parts = build.build_components(cfg, self.resumed_at)
+        self.machine, self.data, self.loggers, self.trainer = parts.machine, parts.data, parts.loggers, parts.trainer
         self.machine.apply()
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
-        self.data = build.build_data(cfg, self.machine)
+        self.data.setup()
         for split in ("train", "validation", *(() if cfg.split == "auto" else (cfg.split,))):
             self.data.require(split)
         if resumed is not None:
             self._check_resumed(resumed)
-        self.model = build.build_model(cfg, self.data, self.machine, fresh=resumed is None)
+        fresh = resumed is None
+        self.model = build.build_model(cfg, self.data, self.machine, parts.optimizer, parts.scheduler, fresh=fresh)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        self.resumed_at = None if resumed is None else int(resumed["global_step"])
-        self.loggers = build.build_loggers(cfg, self.resumed_at)
-        self.trainer = build.build_trainer(cfg, self.machine, build.build_callbacks(cfg), self.loggers)
         self.delivery = self.data.describe_loading(self.trainer.strategy.root_device)
         self.interrupted, self.monitored = False, None
 
@@ -116,10 +115,9 @@ class TrainingRun:
                 f"or ckpt_path={self.folder / 'checkpoints' / 'last.ckpt'} to continue it"
             )
 
-    def _check_resumed(self, checkpoint: dict[str, Any]) -> None:
+    def _check_resumed(self, checkpoint: Checkpoint) -> None:
         """Refuse to continue on other classes, images, splits or with another network."""
-        settings, now = checkpoint["hyper_parameters"], self.data.facts()
-        before = data_facts(checkpoint, self.cfg.ckpt_path)
+        settings, before, now = checkpoint.hyper_parameters, checkpoint.data_facts, self.data.facts()
         pairs = {
             "model.backbone": (settings["backbone"], self.cfg.model.backbone),
             "classes": (list(settings["classes"]), list(self.data.classes)),
@@ -170,19 +168,19 @@ class TrainingRun:
             weights = "the current weights: no checkpoint was kept"
             return {"checkpoint": weights, "epoch": self.trainer.current_epoch, "selected_on": None}
         if isinstance(self.trainer.strategy, FSDPStrategy):  # whose ranks have parts of the weights, not the weights
-            self.model = build_classifier(checkpoint, best, type(self.model))
+            self.model = checkpoint.build(type(self.model))
         else:
-            self.model.load_state_dict(checkpoint["state_dict"])
+            self.model.load_state_dict(checkpoint.state_dict)
         return {
-            "checkpoint": f"checkpoints/{Path(best).name}",
-            "epoch": checkpoint["epoch"] + 1,  # Lightning counts from 0
-            **selection(checkpoint, best),
+            "checkpoint": f"checkpoints/{checkpoint.path.name}",
+            "epoch": checkpoint.epoch,
+            **checkpoint.selection,
         }
 
-    def _read_together(self, path: str) -> dict[str, Any] | None:
+    def _read_together(self, path: str) -> Checkpoint | None:
         """Read a checkpoint, if there is one, on all ranks: also on those that do not see the files of the first."""
         strategy = self.trainer.strategy
-        checkpoint = read_checkpoint(path) if Path(path).is_file() else None
+        checkpoint = Checkpoint.read(path) if Path(path).is_file() else None
         seen = strategy.reduce_boolean_decision(checkpoint is not None, all=True)
         return checkpoint if seen else strategy.broadcast(checkpoint)
 

@@ -22,7 +22,7 @@ from fer_lightning.config.compose import conf_dir, hydra_options
 from fer_lightning.core.errors import CheckpointError, ConfigError, UserError
 from fer_lightning.data.loading.dataset import Batch
 from fer_lightning.data.table.emotions import EMOTIONS
-from fer_lightning.models.checkpoint import load_classifier, read_checkpoint
+from fer_lightning.models.checkpoint import Checkpoint
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.losses import CrossEntropy
 from fer_lightning.models.normalize import Normalize
@@ -107,7 +107,7 @@ def test_checkpoint_reloads_with_weights_only_and_asks_for_nothing(tmp_path: Pat
     trainer.fit(model, loader(batch, 8))
     trainer.save_checkpoint(tmp_path / "model.ckpt")
     torch.load(tmp_path / "model.ckpt", weights_only=True)
-    again = load_classifier(tmp_path / "model.ckpt")
+    again = Checkpoint.read(tmp_path / "model.ckpt").build()
     assert again.classes == ["sad", "happy", "neutral"]
     assert again.hparams.image_size == 48
     torch.testing.assert_close(again(batch.images), model.eval()(batch.images))
@@ -121,9 +121,9 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path, content: bytes
     else:
         path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"x\.ckpt.*ckpt_path="):
-        read_checkpoint(path)
+        Checkpoint.read(path)
     with pytest.raises(CheckpointError, match="no checkpoint at"):
-        read_checkpoint(tmp_path / "missing.ckpt")
+        Checkpoint.read(tmp_path / "missing.ckpt")
 
 
 class OneOutputMore(ExpressionClassifier):
@@ -144,8 +144,8 @@ def save(model: ExpressionClassifier, path: Path) -> Path:
 def test_a_checkpoint_of_another_class_names_what_is_foreign(tmp_path: Path) -> None:
     path = save(OneOutputMore("small_cnn", EMOTIONS, temperature=2.0), tmp_path / "theirs.ckpt")
     with pytest.raises(CheckpointError, match=r"theirs\.ckpt was made by another class.*OneOutputMore.*'temperature'"):
-        load_classifier(path)
-    again = load_classifier(path, OneOutputMore)
+        Checkpoint.read(path).build()
+    again = Checkpoint.read(path).build(OneOutputMore)
     assert type(again) is OneOutputMore
     assert again.hparams.temperature == again.offset.item() == 2.0
 
@@ -156,7 +156,7 @@ def test_weights_of_other_names_are_no_bare_error(tmp_path: Path) -> None:
     content["state_dict"]["backbone.old"] = content["state_dict"].pop("backbone.fc.bias")
     torch.save(content, path)
     with pytest.raises(CheckpointError, match=r"another class or version.*fc\.bias"):
-        load_classifier(path)
+        Checkpoint.read(path).build()
 
 
 def fit_frozen(

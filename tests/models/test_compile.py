@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from fer_lightning.data.loading.dataset import Batch
-from fer_lightning.models.checkpoint import load_classifier
+from fer_lightning.models.checkpoint import Checkpoint
 from fer_lightning.models.classifier import ExpressionClassifier
 
 CLASSES = ["angry", "happy", "sad"]
@@ -79,7 +79,7 @@ def test_a_checkpoint_of_a_compiled_network_is_loaded_without_compiling(tmp_path
     torch.compiler.reset()
     counters = torch._dynamo.utils.counters
     counters.clear()
-    again = load_classifier(tmp_path / "model.ckpt").eval()
+    again = Checkpoint.read(tmp_path / "model.ckpt").build()
     logits = again(batch().images)
     assert not counters["stats"]
     torch.testing.assert_close(logits, model.eval()(batch().images))
