@@ -47,7 +47,6 @@ PLAIN = {
     "model.unfreeze_epoch": (None,),
     "model.mixup": (0,),
     "model.cutmix": (0,),
-    "model.cuda_graph": (False,),
 }
 
 

@@ -33,7 +33,7 @@ RANGES: dict[str, tuple[float, float]] = {
 def rules(cfg: DictConfig) -> list[str]:
     """Return what is wrong, one line a rule that is broken, each with what to type instead."""
     values = (_range_rules, _monitor_rules, _validation_rules, _schedule_rules)
-    steps = (_frozen_rules, _graph_rules, _compile_rules, _clipping_rules)
+    steps = (_frozen_rules, _compile_rules, _clipping_rules)
     runs = (_trainer_rules, _delivery_rules, _device_rules, _launcher_rules, _trial_rules, _benchmark_rules)
     return [problem for family in (*values, *steps, *runs) for problem in family(cfg)]
 
@@ -118,28 +118,6 @@ def _frozen_rules(cfg: DictConfig) -> Iterator[str]:
             "model.unfreeze_epoch under DDP leaves parameters without gradients at first:"
             " type trainer.strategy=ddp_find_unused_parameters_true"
         )
-
-
-def _graph_rules(cfg: DictConfig) -> Iterator[str]:
-    """What would be recorded once and replayed for ever, or is not the recorded step's to do."""
-    if get(cfg, "model.cuda_graph") is not True:
-        return
-    strategy = str(get(cfg, "trainer.strategy"))
-    clashes = {
-        "model.mixup": get(cfg, "model.mixup") not in (None, 0),
-        "model.cutmix": get(cfg, "model.cutmix") not in (None, 0),
-        "model.freeze_backbone": get(cfg, "model.freeze_backbone") is True,
-        "model.compile": str(get(cfg, "model.compile")) in ("reduce-overhead", "max-autotune"),
-        "trainer.precision": str(get(cfg, "trainer.precision")) in FP16,
-        "trainer.accumulate_grad_batches": get(cfg, "trainer.accumulate_grad_batches") not in (None, 1),
-        "trainer.detect_anomaly": get(cfg, "trainer.detect_anomaly") is True,
-        "trainer.strategy": strategy not in ("auto", "None"),
-        "trainer.devices": _ranks(cfg) > 1,
-        "trainer.accelerator": get(cfg, "trainer.accelerator") in ("cpu", "mps"),
-    }
-    for key, clash in clashes.items():
-        if clash:
-            yield f"model.cuda_graph=true does not go with {key}={get(cfg, key)}: leave out one of the two"
 
 
 def _compile_rules(cfg: DictConfig) -> Iterator[str]:

@@ -1,19 +1,22 @@
-"""One name in, one network out: ours, or any of timm's."""
+"""From a name to a network: one of ours, or any of timm's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from fer_lightning.core.choices import check_choices
 from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.models.keras_cnn import KerasCNN
 from fer_lightning.models.small_cnn import SmallCNN
 
-OWN = ("small_cnn", "keras_cnn")
-STEMS = ("imagenet", "small")
+Stem = Literal["imagenet", "small"]
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"small_cnn": SmallCNN, "keras_cnn": KerasCNN}
+"""Our own, by name. Each is called as `constructor(num_classes=…, in_channels=…, image_size=…, drop_rate=…,
+**backbone_kwargs)` and returns a network with timm's methods; see `build_backbone`."""
 
 
 def build_backbone(
@@ -25,7 +28,7 @@ def build_backbone(
     pretrained: bool = False,
     weights: str | None = None,
     drop_rate: float = 0.0,
-    stem: str = "imagenet",
+    stem: Stem = "imagenet",
     backbone_kwargs: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Build a network that maps pixels float `(B, in_channels, image_size, image_size)` to logits `(B, num_classes)`.
@@ -34,7 +37,7 @@ def build_backbone(
     `reset_classifier`. VGGs get a global average pool and a linear layer in place of their 120 M-parameter dense part.
 
     Args:
-        name: `small_cnn`, `keras_cnn` or any timm name, with or without a tag (`resnet50.a1_in1k`).
+        name: one of `NETWORKS`, or any timm name, with or without a tag (`resnet50.a1_in1k`).
         num_classes: number of outputs.
         in_channels: of the images.
         image_size: pixels a side of the images.
@@ -52,23 +55,20 @@ def build_backbone(
     """
     if num_classes < 1 or in_channels < 1:
         raise ValueError(f"num_classes and in_channels must be 1 or more, got {num_classes} and {in_channels}")
-    if stem not in STEMS:
-        raise ValueError(f"stem must be one of {', '.join(STEMS)}; got {stem!r}")
+    check_choices(build_backbone, {"stem": stem})
     check_name(name)
     download = pretrained and weights is None
     kwargs = {} if backbone_kwargs is None else dict(backbone_kwargs)
+    if download and name in NETWORKS:
+        raise ConfigError(f"model.backbone={name} has no pretrained weights; type model.pretrained=false")
+    shape = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size, "drop_rate": drop_rate}
     try:
-        if name in OWN:
-            if download:
-                raise ConfigError(f"model.backbone={name} has no pretrained weights; type model.pretrained=false")
-            sized = {"image_size": image_size} if name == "keras_cnn" else {}
-            network = KerasCNN if name == "keras_cnn" else SmallCNN
-            backbone = network(num_classes, in_channels, drop_rate=drop_rate, **sized, **kwargs)
+        if name in NETWORKS:
+            backbone = NETWORKS[name](**shape, **kwargs)
         else:
             from fer_lightning.models.timm_backbones import build_timm  # a network of ours does not wait for timm
 
-            shape = {"num_classes": num_classes, "in_chans": in_channels, "drop_rate": drop_rate}
-            backbone = build_timm(name, image_size, download, shape, kwargs)
+            backbone = build_timm(name, download, shape, kwargs)
     except TypeError as error:
         raise ConfigError(f"model.backbone_kwargs={kwargs} does not suit {name}: {first_lines(error)}") from error
     if stem == "small":
@@ -78,17 +78,17 @@ def build_backbone(
     if weights is not None:
         from fer_lightning.models.pretrained import load_weights
 
-        load_weights(backbone, weights, in_channels, getattr(backbone, "unused_weights", ()))
+        load_weights(backbone, weights, in_channels)
     check_forward(backbone, name, (1, in_channels, image_size, image_size), num_classes)
     return backbone
 
 
 def check_name(name: str) -> None:
     """Raise a ConfigError with near names unless `name` is a network of ours or timm's, and its tag exists."""
-    if name not in OWN:
+    if name not in NETWORKS:
         from fer_lightning.models.timm_backbones import check_timm_name
 
-        check_timm_name(name, others=OWN)
+        check_timm_name(name, others=NETWORKS)
 
 
 def check_forward(backbone: nn.Module, name: str, shape: tuple[int, int, int, int], num_classes: int) -> None:

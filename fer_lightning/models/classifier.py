@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from fer_lightning import __version__
 from fer_lightning.core.errors import ConfigError, DivergedError, first_lines
-from fer_lightning.models.backbones import build_backbone
+from fer_lightning.models.backbones import Stem, build_backbone
 from fer_lightning.models.heads import freeze, head_logits, parameter_groups
 from fer_lightning.models.mixup import build_mix, main_labels
 from fer_lightning.models.normalize import Normalize
 from fer_lightning.models.optimized_module import OptimizedModule
 from fer_lightning.models.running_mean import RunningMean
+from fer_lightning.models.schedules import Mode
 from fer_lightning.models.split_metrics import SplitScores
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
@@ -41,14 +42,13 @@ class ExpressionClassifier(OptimizedModule):
         weights: start from a local file.
         backbone_kwargs: further arguments of `timm.create_model`.
         freeze_backbone: train the last layer only, on features that the rest gives in evaluation mode …
-        unfreeze_epoch: … for this many epochs, then everything; None for ever.
+        unfreeze_epoch: … for this many epochs, then everything; None never trains the rest.
         backbone_lr: learning rate of everything but the last layer; None for the optimizer's.
         mixup: α of mixup (Zhang et al., 2018); 0 turns it off.
         cutmix: α of cutmix (Yun et al., 2019); 0 turns it off. With both, each batch draws one of them.
         channels_last: memory format of weights and activations.
         compile: mode of `torch.compile` for the backbone: `default`, `reduce-overhead` (CUDA graphs), `max-autotune` or
             `max-autotune-no-cudagraphs`; None runs it as it is.
-        cuda_graph: record forward and backward of a training step, and replay them as one launch; on one GPU.
         data_facts: which images it is trained on and how to find its splits again, for the record.
         loss: maps logits `(B, K)` and labels `(B,)` or `(B, K)` to a scalar; None for cross-entropy.
         optimizer: makes an optimizer from parameter groups.
@@ -71,7 +71,7 @@ class ExpressionClassifier(OptimizedModule):
         mean: Sequence[float] = (0.5,),
         std: Sequence[float] = (0.25,),
         input_size: int | None = None,
-        stem: str = "imagenet",
+        stem: Stem = "imagenet",
         drop_rate: float = 0.0,
         pretrained: bool = False,
         weights: str | None = None,
@@ -83,15 +83,14 @@ class ExpressionClassifier(OptimizedModule):
         cutmix: float = 0.0,
         channels_last: bool = True,
         compile: CompileMode | None = None,
-        cuda_graph: bool = False,
         data_facts: dict[str, Any] | None = None,
         loss: nn.Module | None = None,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW,
         scheduler: Callable[..., Any] | None = None,
         monitor: str = "val/acc",
-        mode: str = "max",
+        mode: Mode = "max",
     ) -> None:
-        super().__init__(optimizer, scheduler, monitor=monitor, mode=mode, cuda_graph=cuda_graph)
+        super().__init__(optimizer, scheduler, monitor=monitor, mode=mode)
         check_ranges(channels=channels, mixup=mixup, cutmix=cutmix, drop_rate=drop_rate, unfreeze_epoch=unfreeze_epoch)
         classes = list(classes)
         self.save_hyperparameters(ignore=["loss", "optimizer", "scheduler"], logger=False)
@@ -113,7 +112,7 @@ class ExpressionClassifier(OptimizedModule):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self.memory_format)
         if freeze_backbone:
-            freeze(self.backbone, backbone, (channels, side, side), for_ever=unfreeze_epoch is None)
+            freeze(self.backbone, backbone, (channels, side, side), always=unfreeze_epoch is None)
         if compile is not None:
             self.backbone.compile(mode=compile)  # in place, so that names of weights stay
         self.mix = build_mix(mixup, cutmix, num_classes=len(classes))
@@ -146,8 +145,8 @@ class ExpressionClassifier(OptimizedModule):
     @property
     def frozen(self) -> bool:
         """Whether only the head learns now: a function of the epoch, so that a resumed run agrees."""
-        thaw = self.hparams.unfreeze_epoch
-        return self.hparams.freeze_backbone and (thaw is None or self.current_epoch < thaw)
+        unfreeze = self.hparams.unfreeze_epoch
+        return self.hparams.freeze_backbone and (unfreeze is None or self.current_epoch < unfreeze)
 
     def train(self, mode: bool = True) -> ExpressionClassifier:
         """Switch to training, but leave a frozen backbone's statistics alone."""
@@ -157,7 +156,7 @@ class ExpressionClassifier(OptimizedModule):
         return self
 
     def on_train_epoch_start(self) -> None:
-        self.train()  # an epoch may thaw the backbone
+        self.train()  # an epoch may unfreeze the backbone
         self.train_loss.reset()  # Lightning does at the end of an epoch, which an interrupted run did not reach
         self.train_acc.reset()
         self._epoch_begins = True
@@ -166,7 +165,7 @@ class ExpressionClassifier(OptimizedModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels, _ = batch
-        loss, hits = self.forward_backward(images, labels)
+        loss, hits = self.loss_and_hits(images, labels)
         self.train_loss.update(loss.detach() * len(labels), len(labels))
         self.train_acc.update(hits, len(labels))
         if self._epoch_begins or self._logs_now():  # it takes its time

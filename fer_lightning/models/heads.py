@@ -33,14 +33,14 @@ def parameter_groups(backbone: nn.Module, backbone_lr: float | None) -> list[dic
     return [group for group in groups if group["params"]]
 
 
-def freeze(backbone: nn.Module, name: str, shape: tuple[int, int, int], for_ever: bool) -> None:
-    """Prepare a network of that name for `head_logits`, in place; a frozen time that ends leaves `requires_grad` alone.
+def freeze(backbone: nn.Module, name: str, shape: tuple[int, int, int], *, always: bool) -> None:
+    """Prepare a network for `head_logits`, in place.
 
     Args:
         backbone: to be frozen.
-        name: of the network.
+        name: of the network, for the message.
         shape: of an image, `(C, H, W)`.
-        for_ever: no other parameters than the last layer's will ever learn.
+        always: turn `requires_grad` off for all but the last layer, because they will not be unfrozen later.
 
     Raises:
         ConfigError: the last layer cannot be trained by itself.
@@ -50,7 +50,7 @@ def freeze(backbone: nn.Module, name: str, shape: tuple[int, int, int], for_ever
             f"model.freeze_backbone=true: the last layer of {name} cannot be trained by itself; type "
             "model.freeze_backbone=false model.backbone_lr=1e-5, or another model.backbone"
         )
-    if for_ever:
+    if always:
         for parameter in backbone_parameters(backbone):
             parameter.requires_grad_(False)
 

@@ -34,7 +34,10 @@ class KerasCNN(nn.Module):
     ) -> None:
         super().__init__()
         if image_size < 16:
-            raise ValueError(f"keras_cnn halves its images four times: image_size must be 16 or more, got {image_size}")
+            raise ValueError(
+                f"keras_cnn halves its images 4 times: image_size must be 16 or more, got {image_size}; "
+                "type model.input_size=16"
+            )
         layers: list[nn.Module] = []
         before = in_channels
         for filters, kernel_size in CONVOLUTIONS:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SCHEMES = ("none", "inverse", "sqrt", "effective")
+from fer_lightning.core.choices import check_choices
+
+Scheme = Literal["none", "inverse", "sqrt", "effective"]
 
 
-def class_weights(counts: Sequence[int], scheme: str = "none", beta: float = 0.999) -> Tensor:
+def class_weights(counts: Sequence[int], scheme: Scheme = "none", beta: float = 0.999) -> Tensor:
     """Return a weight for each class, float32 `(K,)`, whose mean over the counted images (not over the classes) is 1.
 
     That mean keeps the size of the loss, so a learning rate carries over from one scheme to another. A class of n
@@ -30,8 +33,7 @@ def class_weights(counts: Sequence[int], scheme: str = "none", beta: float = 0.9
     >>> class_weights([30, 10], "inverse")
     tensor([0.6667, 2.0000])
     """
-    if scheme not in SCHEMES:
-        raise ValueError(f"class_weights must be one of {', '.join(SCHEMES)}; got {scheme!r}")
+    check_choices(class_weights, {"scheme": scheme})
     if not 0 <= beta < 1:
         raise ValueError(f"beta must be in [0, 1), got {beta}")
     n = torch.as_tensor([float(count) for count in counts], dtype=torch.float64)
@@ -59,7 +61,7 @@ class WeightedLoss(nn.Module):
 
     weight: Tensor
 
-    def __init__(self, class_counts: Sequence[int], scheme: str, label_smoothing: float, beta: float) -> None:
+    def __init__(self, class_counts: Sequence[int], scheme: Scheme, label_smoothing: float, beta: float) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
@@ -89,7 +91,7 @@ class CrossEntropy(WeightedLoss):
         self,
         class_counts: Sequence[int],
         label_smoothing: float = 0.0,
-        class_weights: str = "none",
+        class_weights: Scheme = "none",
         beta: float = 0.999,
     ) -> None:
         super().__init__(class_counts, class_weights, label_smoothing, beta)
@@ -127,7 +129,7 @@ class FocalLoss(WeightedLoss):
         self,
         class_counts: Sequence[int],
         gamma: float = 2.0,
-        class_weights: str = "none",
+        class_weights: Scheme = "none",
         label_smoothing: float = 0.0,
         beta: float = 0.999,
     ) -> None:

@@ -1,4 +1,4 @@
-"""How a step is taken: plain or recorded, clipped, and with which rates."""
+"""Optimizer, schedule and gradient clipping of a LightningModule."""
 
 from __future__ import annotations
 
@@ -10,23 +10,19 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.utilities import GradClipAlgorithmType
-from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from fer_lightning.core.errors import ConfigError
-from fer_lightning.models.cuda_graph import StepGraph
-from fer_lightning.models.schedules import scheduler_config
+from fer_lightning.models.schedules import Mode, scheduler_config
 
 
 class OptimizedModule(pl.LightningModule):
-    """A module that says what it learns from a batch; the rest of the training step is here.
+    """A module whose optimizer and schedule are made by what it is given; subclasses hold the network and the steps.
 
     Args:
         optimizer: makes an optimizer from parameter groups.
         scheduler: makes a schedule from an optimizer; see `schedules.scheduler_config`; None for none.
         monitor: logged value that a plateau schedule watches.
         mode: `max` or `min` of it.
-        cuda_graph: record forward and backward, and replay them as one launch.
     """
 
     def __init__(
@@ -35,45 +31,15 @@ class OptimizedModule(pl.LightningModule):
         scheduler: Callable[..., Any] | None,
         *,
         monitor: str,
-        mode: str,
-        cuda_graph: bool,
+        mode: Mode,
     ) -> None:
         super().__init__()
         self.optimizer, self.scheduler = optimizer, scheduler
-        self._plateau = {"monitor": monitor, "mode": mode}
-        self._recorded, self._replayed = cuda_graph, False
-        self.graph: StepGraph | None = None
-
-    @abstractmethod
-    def loss_and_hits(self, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        """Return the loss `()`, and further tensors, of images uint8 `(B, C, H, W)` and labels int64 `(B,)`."""
+        self.monitor, self.mode = monitor, mode
 
     @abstractmethod
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return what the optimizer is made from."""
-
-    def forward_backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        """Return what `loss_and_hits` returns, from the recording where there is one for this batch."""
-        self._replayed = self.graph is not None and self.graph.takes(images, labels)
-        return (self.graph if self._replayed else self.loss_and_hits)(images, labels)  # type: ignore[misc]
-
-    def on_fit_start(self) -> None:
-        if not self._recorded:
-            return
-        if self.device.type != "cuda":
-            raise ConfigError(
-                f"model.cuda_graph=true needs an NVIDIA GPU, not {self.device}: type model.cuda_graph=false"
-            )
-        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        self.graph = StepGraph(self.loss_and_hits, learning)
-
-    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        if not self._replayed:  # else the gradients are there
-            super().backward(loss, *args, **kwargs)
-
-    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
-        if not self._replayed:
-            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
 
     def configure_gradient_clipping(
         self,
@@ -111,5 +77,5 @@ class OptimizedModule(pl.LightningModule):
         if self.scheduler is None:
             return optimizer
         steps = self.trainer.estimated_stepping_batches
-        schedule = scheduler_config(self.scheduler, optimizer, total_steps=steps, **self._plateau)
+        schedule = scheduler_config(self.scheduler, optimizer, total_steps=steps, monitor=self.monitor, mode=self.mode)
         return {"optimizer": optimizer, "lr_scheduler": schedule}

@@ -93,17 +93,17 @@ def unreachable(name: str, reason: str) -> ConfigError:
     )
 
 
-def load_weights(backbone: nn.Module, file: str | Path, in_channels: int, unused: tuple[str, ...] = ()) -> None:
+def load_weights(backbone: nn.Module, file: str | Path, in_channels: int) -> None:
     """Load a state dict in timm's own layout, in place.
 
     The first convolution is folded to `in_channels` as timm does; the classifier is left as it is where the file has
     other classes. All the rest must be there and fit.
 
     Args:
-        backbone: any network of timm's contract.
+        backbone: any network of timm's contract; its `unused_weights`, if any, are beginnings of names that the file
+            may have and the network does not need.
         file: `.safetensors`, or what `torch.save` wrote: a state dict, or a checkpoint that holds one.
         in_channels: of the backbone.
-        unused: beginnings of names that the file may have and the backbone does not need.
 
     Raises:
         ConfigError: the file cannot be read, or does not fit.
@@ -118,7 +118,8 @@ def load_weights(backbone: nn.Module, file: str | Path, in_channels: int, unused
         convert = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
         if convert is not None:
             state = convert(state, backbone)
-        state = {key: value for key, value in state.items() if not key.startswith(unused)} if unused else state
+        unused = getattr(backbone, "unused_weights", ())
+        state = {key: value for key, value in state.items() if not key.startswith(unused)}
         fold_first_convolution(state, backbone, in_channels)
         own = backbone.state_dict()
         if any(state[key].shape != own[key].shape for key in own.keys() & state.keys() if key.startswith(heads)):

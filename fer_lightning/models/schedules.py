@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
+from fer_lightning.core.choices import check_choices
 from fer_lightning.core.errors import ConfigError
+
+Mode = Literal["max", "min"]
 
 
 def cosine_with_warmup(optimizer: Optimizer, total_steps: int, warmup: float = 0.05, final: float = 0.0) -> LambdaLR:
@@ -93,7 +96,7 @@ def one_cycle(
 
 def plateau(
     optimizer: Optimizer,
-    mode: str = "max",
+    mode: Mode = "max",
     factor: float = 0.5,
     patience: int = 3,
     min_lr: float = 1e-6,
@@ -117,6 +120,7 @@ def plateau(
     Raises:
         ValueError: an argument is out of its range.
     """
+    check_choices(plateau, {"mode": mode})
     if not 0 < factor < 1:
         raise ValueError(f"factor must be in (0, 1), got {factor}")
     if patience < 0 or min_lr < 0:
@@ -131,7 +135,7 @@ def scheduler_config(
     *,
     total_steps: float,
     monitor: str | None,
-    mode: str = "max",
+    mode: Mode = "max",
 ) -> dict[str, Any]:
     """Make a schedule and say how Lightning is to step it: Lightning's `lr_scheduler` dictionary.
 

@@ -15,23 +15,31 @@ class SmallCNN(nn.Module):
     Args:
         num_classes: number of outputs, 1 or more.
         in_channels: of the images, 1 or more.
-        widths: channels of each block; every block halves the side, so images need at least `2 ** len(widths)` pixels.
+        image_size: pixels a side of the images, `2 ** len(widths)` or more, since every block halves it.
         drop_rate: dropout before the last layer, in [0, 1).
+        widths: channels of each block.
 
     Raises:
-        ValueError: `widths` is empty or not positive.
+        ValueError: `widths` is empty or not positive, or `image_size` is too small for it.
     """
 
     def __init__(
         self,
         num_classes: int = 7,
         in_channels: int = 1,
-        widths: Sequence[int] = (32, 64, 128, 256),
+        image_size: int = 48,
         drop_rate: float = 0.3,
+        widths: Sequence[int] = (32, 64, 128, 256),
     ) -> None:
         super().__init__()
         if len(widths) == 0 or min(widths) < 1:
             raise ValueError(f"widths must be one or more positive numbers of channels, got {list(widths)}")
+        smallest = 2 ** len(widths)
+        if image_size < smallest:
+            raise ValueError(
+                f"small_cnn halves its images {len(widths)} times: image_size must be {smallest} or more, got "
+                f"{image_size}; type model.input_size={smallest}"
+            )
         inputs = [in_channels, *widths[:-1]]
         self.blocks = nn.Sequential(*(conv_block(before, width) for before, width in zip(inputs, widths, strict=True)))
         self.num_features = self.head_hidden_size = widths[-1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import timm
@@ -18,18 +18,27 @@ from fer_lightning.core.suggestions import close_matches, did_you_mean
 from fer_lightning.models.pretrained import pretrained_source, unreachable
 
 
-def build_timm(name: str, image_size: int, download: bool, shape: dict[str, Any], kwargs: dict[str, Any]) -> nn.Module:
-    """Build a network of timm's, with its pretrained weights if asked to `download`."""
+def build_timm(name: str, download: bool, shape: Mapping[str, Any], kwargs: Mapping[str, Any]) -> nn.Module:
+    """Build a network of timm's, with its pretrained weights if asked to `download`.
+
+    Args:
+        name: of the network, perhaps with a tag.
+        download: load pretrained weights.
+        shape: what our own constructors take; see `backbones.NETWORKS`.
+        kwargs: further arguments.
+    """
+    image_size = shape["image_size"]
     source = pretrained_source(name) if download else {}
     architecture, _, tag = name.partition(".")
     cfg = timm.get_pretrained_cfg(name)
     if cfg is not None and cfg.fixed_input_size and "img_size" not in kwargs:
         kwargs = {**kwargs, "img_size": image_size}  # a vision transformer has one position embedding a patch
+    renamed = {"num_classes": shape["num_classes"], "in_chans": shape["in_channels"], "drop_rate": shape["drop_rate"]}
     options = {"pretrained": download, "pretrained_cfg": tag if tag else None, "pretrained_cfg_overlay": source}
     try:
         if architecture.split("_")[0] in VGG_LAYERS:
-            return build_vgg(architecture, **options, **shape, **kwargs)
-        return timm.create_model(architecture, **options, **shape, **kwargs)
+            return build_vgg(architecture, **options, **renamed, **kwargs)
+        return timm.create_model(architecture, **options, **renamed, **kwargs)
     except TypeError:
         raise
     except Exception as error:
@@ -112,7 +121,7 @@ def match_kernel(convolution: nn.Conv2d, state_dict: Mapping[str, Any], prefix: 
         resize_kernel(convolution, weight.shape[-1])
 
 
-def check_timm_name(name: str, others: tuple[str, ...]) -> None:
+def check_timm_name(name: str, others: Iterable[str]) -> None:
     """Raise a ConfigError with near names, of timm's networks and of `others`, unless timm has `name` and its tag."""
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):

@@ -102,7 +102,6 @@ def test_goals_need_what_they_were_set_for(rows: Rows) -> None:
         "data.sampler=balanced",
         "data.resident=false",
         "model.mixup=0.2",
-        "model.cuda_graph=true",
     ],
 )
 def test_what_the_expert_does_without_is_said_and_nothing_judged(rows: Rows, typed: str) -> None:

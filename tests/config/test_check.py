@@ -434,20 +434,6 @@ THAWING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
             {"scheduler": {**PLATEAU, "monitor": "val/acc"}, "trainer": {"check_val_every_n_epoch": None}},
             "with trainer.check_val_every_n_epoch=null some have none",
         ),
-        *(
-            ({"model": {"cuda_graph": True, **model}, "trainer": GPU | trainer}, f"does not go with {said}")
-            for model, trainer, said in (
-                ({"mixup": 0.2}, {}, "model.mixup=0.2"),
-                ({"cutmix": 1.0}, {}, "model.cutmix=1.0"),
-                ({"compile": "reduce-overhead"}, {}, "model.compile=reduce-overhead"),
-                ({}, {"precision": 16}, "trainer.precision=16"),
-                ({}, {"precision": "16-mixed"}, "trainer.precision=16-mixed"),
-                ({}, {"accumulate_grad_batches": 2}, "trainer.accumulate_grad_batches=2"),
-                ({}, {"detect_anomaly": True}, "trainer.detect_anomaly=True"),
-                ({}, {"strategy": "fsdp"}, "trainer.strategy=fsdp"),
-                ({}, {"accelerator": "cpu"}, "trainer.accelerator=cpu"),
-            )
-        ),
         ({"model": {"freeze_backbone": True, "pretrained": True, "compile": "default"}}, "leave out one of the two"),
         (
             {"trainer": {"precision": "16-mixed", "gradient_clip_val": 1.0}, "optimizer": {"fused": True}},
@@ -486,7 +472,6 @@ def test_a_broken_rule_says_what_to_type(more: dict[str, Any], said: str) -> Non
         {"trainer": {"limit_val_batches": 0.5}},
         {"scheduler": {**PLATEAU, "monitor": "train/acc"}, "trainer": {"check_val_every_n_epoch": 2}},
         {"trainer": {"check_val_every_n_epoch": 2}},
-        {"model": {"cuda_graph": True, "compile": "default", "mixup": 0.0}, "trainer": GPU},
         {"model": {"compile": "default"}},
         {"trainer": {"precision": "bf16-mixed", "gradient_clip_val": 1.0}, "optimizer": {"fused": True}},
         {"data": {"resident": True, "num_workers": "auto", "pin_memory": "auto"}},

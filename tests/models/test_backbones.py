@@ -58,22 +58,22 @@ def test_head_and_rest_are_all(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*CONFIGURED, "mobilenetv3_small_050", "convnext_atto", "test_vit"])
-@pytest.mark.parametrize("for_ever", [False, True])
-def test_nothing_but_the_last_layer_of_a_frozen_network_learns(name: str, for_ever: bool) -> None:
+@pytest.mark.parametrize("always", [False, True])
+def test_nothing_but_the_last_layer_of_a_frozen_network_learns(name: str, always: bool) -> None:
     network = build(name)
-    freeze(network, name, (1, 48, 48), for_ever)
+    freeze(network, name, (1, 48, 48), always=always)
     logits = head_logits(network.eval(), torch.randn(2, 1, 48, 48), drop_rate=0.0)
     assert logits.shape == (2, 7)
     logits.sum().backward()
     assert all(parameter.grad is not None for parameter in head_parameters(network))
     assert all(parameter.grad is None for parameter in backbone_parameters(network))
-    assert {parameter.requires_grad for parameter in backbone_parameters(network)} == {not for_ever}
+    assert {parameter.requires_grad for parameter in backbone_parameters(network)} == {not always}
 
 
 def test_a_network_whose_last_layer_cannot_learn_by_itself_is_refused() -> None:
     name = "deit_tiny_distilled_patch16_224"
     with pytest.raises(ConfigError, match=rf"{name} cannot be trained by itself; type model\.freeze_backbone=false"):
-        freeze(build(name), name, (1, 48, 48), for_ever=False)
+        freeze(build(name), name, (1, 48, 48), always=False)
 
 
 def test_a_network_that_does_not_split_at_its_head_is_found_out() -> None:
@@ -114,7 +114,7 @@ def test_small_stem_of_a_resnet_has_a_small_kernel() -> None:
 def test_small_stem_elsewhere_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"stem=small is for ResNets and VGGs, not .*type model\.stem=imagenet"):
         build(name, stem="small")
-    with pytest.raises(ValueError, match="stem must be one of imagenet, small; got 'tiny'"):
+    with pytest.raises(ValueError, match="stem=tiny: choose one of imagenet, small"):
         build(name, stem="tiny")
 
 
@@ -154,7 +154,7 @@ def test_drop_rate_reaches_the_network(name: str) -> None:
     assert rates == {0.4} or build(name, drop_rate=0.4).drop_rate == 0.4
 
 
-@pytest.mark.parametrize(("name", "image_size"), [("dla46x_c", 48), ("vgg11", 16), ("small_cnn", 8)])
+@pytest.mark.parametrize(("name", "image_size"), [("dla46x_c", 48), ("vgg11", 16)])
 def test_images_too_small_for_a_network_are_refused_at_once(name: str, image_size: int) -> None:
     message = rf"{name} cannot take 1×{image_size}×{image_size} images .*type model\.input_size=224"
     with pytest.raises(ConfigError, match=message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fer_lightning.config.compose import conf_dir
-from fer_lightning.models.losses import SCHEMES, CrossEntropy, FocalLoss, class_weights
+from fer_lightning.models.losses import CrossEntropy, FocalLoss, Scheme, class_weights
 
 COUNTS = [3995, 436, 4097, 7215, 4965, 4830, 3171]  # FER-2013's training split
 LOSSES = [CrossEntropy, FocalLoss]
@@ -26,7 +27,7 @@ def batch() -> tuple[Tensor, Tensor]:
     return torch.randn(16, 7, generator=generator) * 3, torch.randint(7, (16,), generator=generator)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", get_args(Scheme))
 def test_weights_average_one_over_the_images(scheme: str) -> None:
     weights, n = class_weights(COUNTS, scheme), torch.tensor(COUNTS)
     assert weights.dtype == torch.float32
@@ -114,7 +115,7 @@ def test_focal_loss_by_hand() -> None:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", get_args(Scheme))
 def test_focal_loss_without_focus_is_cross_entropy(batch: tuple[Tensor, Tensor], scheme: str, smoothing: float) -> None:
     options = {"class_weights": scheme, "label_smoothing": smoothing}
     for target in (batch[1], torch.randn(16, 7).softmax(dim=1)):
@@ -130,7 +131,7 @@ def test_focal_loss_pays_less_for_what_is_right(batch: tuple[Tensor, Tensor]) ->
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", get_args(Scheme))
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_one_hot_targets_are_labels(
     batch: tuple[Tensor, Tensor], loss: type[nn.Module], scheme: str, smoothing: float

@@ -90,9 +90,10 @@ def test_the_keras_network_takes_any_size_from_16(size: int) -> None:
     assert KerasCNN(image_size=size).eval()(torch.zeros(1, 1, size, size)).shape == (1, 7)
 
 
-def test_the_keras_network_refuses_smaller_images() -> None:
-    with pytest.raises(ValueError, match="image_size must be 16 or more, got 15"):
-        KerasCNN(image_size=15)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_images_smaller_than_16_are_refused(network: type[nn.Module]) -> None:
+    with pytest.raises(ValueError, match=r"image_size must be 16 or more, got 15; type model\.input_size=16"):
+        network(image_size=15)
 
 
 @pytest.mark.parametrize("widths", [(), (32, 0)])
