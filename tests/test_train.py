@@ -306,8 +306,8 @@ def test_a_finished_run_is_not_overwritten(compose: Compose, finished: Path) -> 
 
 
 def test_several_bad_values_are_told_together(compose: Compose, tmp_path: Path) -> None:
-    wrong = ("model.backbone=resnet51", "optimizer.lr=-1", "loss.class_weights=invers", "augmentation.flip=2")
-    with pytest.raises(ConfigError, match=r"(?s)flip.*resnet50.*-1.*inverse"):
+    wrong = ("model.backbone=resnet51", "optimizer.lr=-1", "loss.label_smoothing=2", "augmentation.flip=2")
+    with pytest.raises(ConfigError, match=r"(?s)flip.*resnet50.*-1.*label_smoothing"):
         train(compose("train", *TINY, *wrong, f"output_dir={tmp_path}"))
 
 

@@ -18,7 +18,7 @@ import yaml
 
 from fer_lightning import compare, evaluate, train
 from fer_lightning.core.former_names import KEYS, TARGETS
-from fer_lightning.models.checkpoint import load_classifier
+from fer_lightning.models.checkpoint import Checkpoint
 from fer_lightning.runs.read import read_runs
 from fer_lightning.runs.status import Status, read_status
 
@@ -54,7 +54,7 @@ def epochs(folder: Path) -> list[int]:
 def test_a_checkpoint_is_loaded_without_running_code_and_predicts(name: str) -> None:
     path = DATA / "train" / "checkpoints" / f"{name}.ckpt"
     weights = torch.load(path, weights_only=True)["state_dict"]
-    model = load_classifier(path)
+    model = Checkpoint.read(path).build()
     assert model.state_dict().keys() == weights.keys()
     with torch.inference_mode():
         logits = model(torch.zeros(2, 1, 16, 16, dtype=torch.uint8))

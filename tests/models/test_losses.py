@@ -64,7 +64,7 @@ def test_a_class_without_images_weighs_nothing(scheme: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([1, 2], "inverted"), "one of none, inverse, sqrt, effective; got 'inverted'"),
+        (([1, 2], "inverted"), "scheme=inverted: choose one of none, inverse, sqrt, effective"),
         (([1, -2], "inverse"), "class_counts"),
         (([0, 0], "inverse"), "class_counts"),
         (([], "none"), "class_counts"),
