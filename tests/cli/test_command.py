@@ -66,7 +66,7 @@ def fail(capsys: pytest.CaptureFixture[str], *argv: str, task: Any = nothing) ->
         ("experiment=keras", "did you mean experiment=keras_cnn?"),
         ("optimizer.differentiable=true", "If torch.optim.AdamW takes it, type +optimizer.differentiable=true"),
         ("experiment=null", "what follows experiment is not the name of an option"),
-        ("model.cuda_graph=true", "there is no setting 'model.cuda_graph' any more; leave it out, or type model.compile=reduce"),
+        ("model.cuda_graph=true", "'model.cuda_graph' any more; leave it out, or type model.compile=reduce-overhead"),
         ("seed.x=1", "seed is a value: type seed=1"),
         ("qqq=1", "there are data, augmentation, model"),
         ("hydra.runn.dir=1", "did you mean hydra.run.dir=1"),
