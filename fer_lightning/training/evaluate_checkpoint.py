@@ -110,7 +110,7 @@ class Evaluation:
         split = data.report_split if cfg.split == "auto" else cfg.split
         data.require(split)
         trainer = build.build_trainer(cfg, machine, [ProgressBar()], [])
-        delivery = data.explain_delivery(trainer.strategy.root_device)
+        delivery = data.describe_loading(trainer.strategy.root_device)
         for note in (*data.notes, machine.summary, delivery) if announce else ():
             log.info(note)
         table, images = predict_split(trainer, model, data, split)
