@@ -33,6 +33,7 @@ from fer_lightning.config.hydra_errors import explain
 from fer_lightning.config.overrides import unquoted
 from fer_lightning.core.errors import UserError
 from fer_lightning.core.fast_imports import fast_imports
+from fer_lightning.core.quiet_libraries import silence_libraries
 from fer_lightning.runs.config_hash import identify
 from fer_lightning.runs.status import Pruned, recorded
 from fer_lightning.sweeps.process import end_with_parent
@@ -98,6 +99,7 @@ def run_task(task: str | Task, cfg: DictConfig) -> Any:
     Raises:
         ConfigError: lists every problem of the configuration.
     """
+    silence_libraries()
     with fast_imports():  # torch and Lightning, which a mistyped key should not wait for
         check_config(cfg)
         if not isinstance(task, str):

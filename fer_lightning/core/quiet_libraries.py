@@ -1,22 +1,30 @@
-"""What the libraries say to everybody at every start, left out."""
+"""Silences messages that libraries print at every start, whatever the run is."""
 
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 
-NOTICES = (
-    "does not have many workers",  # on a CPU loaders in the training process are the faster choice
+LOGGERS = (
+    "lightning.pytorch.utilities.rank_zero",  # tips
+    "lightning.pytorch.accelerators.cuda",
+    "matplotlib.font_manager",  # "generated new fontManager" on a machine's first run
+    "tensorflow",  # which TensorBoard imports where it is installed
+)
+WARNINGS = (
+    "does not have many workers",  # on a CPU, loading in the training process is faster
     "number of training batches",  # fewer than `log_every_n_steps` on small data
     "exists and is not empty",  # a resumed run writes into its own folder
-    "`srun` command is available",  # on a login node, which is where sweeps are submitted from
-    "LeafSpec",  # Lightning's business with a newer torch
+    "`srun` command is available",  # on a login node, from where sweeps are submitted
+    "LeafSpec",  # Lightning with a newer torch
 )
 
 
 def silence_libraries() -> None:
-    """Silence tips and notices that do not concern this run; warnings that do are still shown."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
+    """Silence messages that do not concern this run; call it before the libraries are imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's C++ part, which logs while it is imported
+    for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
-    for text in NOTICES:
+    for text in WARNINGS:
         warnings.filterwarnings("ignore", f".*{text}.*")
