@@ -1,4 +1,4 @@
-"""Whether a composed configuration can work: every problem in one message, before any work."""
+"""Checks a composed configuration before any work, and reports every problem in one message."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from fer_lightning.config.signatures import choices_of, describe, fits, locate, 
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.core.suggestions import did_you_mean
 
-# where a constructor of others knows no `auto`, or where ours is replaced by a choice before it sees it
+# settings whose `auto` is replaced by a choice before a constructor sees it
 AUTO = ("trainer.precision", "trainer.accelerator", "model.channels_last")
 Suite = Literal["startup", "pipeline", "train", "inference", "memory", "sweep"]
-# the few values that no constructor takes, so that no signature says what they are
+# types of the settings that belong to no constructor
 SCALARS = {
     "seed": int,
     "monitor": str | None,
@@ -30,8 +30,8 @@ SCALARS = {
     "window": float,
     "windows": int,
 }
-# values with a better message where they are used, which knows the classes of the data
-TOLD_LATER = {"data.merge": Mapping[str, Any] | None}
+# values that get a better message where they are used, which knows the classes of the data
+CHECKED_LATER = {"data.merge": Mapping[str, Any] | None}
 HYDRA_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 
 
@@ -51,8 +51,14 @@ def check_config(cfg: DictConfig) -> None:
 
 
 def _problems(node: DictConfig | ListConfig, path: str, optional: str) -> Iterator[str]:
-    """Walk without resolving, so that one bad value hides no other; any value of the node `optional` may be null."""
-    if isinstance(node, DictConfig) and "_target_" in node:
+    """Check `node` and all below it without resolving, so that one bad value hides no other.
+
+    Args:
+        node: of the configuration.
+        path: its dotted key.
+        optional: dotted key of the node whose values may be null.
+    """
+    if isinstance(node, DictConfig) and get(node, "_target_") is not None:
         yield from _target_problems(node, path, optional=path == optional)
     for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
         here = f"{path}.{key}" if path else str(key)
@@ -62,33 +68,28 @@ def _problems(node: DictConfig | ListConfig, path: str, optional: str) -> Iterat
         try:
             child = node[key]
         except InterpolationToMissingValueError:
-            continue  # told where the value itself is missing
+            continue  # reported where the value itself is missing
         except OmegaConfBaseException as error:
-            raw = OmegaConf.to_container(node, resolve=False)[key]
-            yield f"{here} is {raw}: {str(error).splitlines()[0]}"
+            yield f"{here} is {_raw(node, key)}: {str(error).splitlines()[0]}"
             continue
-        if OmegaConf.is_config(child) and not OmegaConf.is_interpolation(node, key):
+        if isinstance(child, (DictConfig, ListConfig)) and not OmegaConf.is_interpolation(node, key):
             yield from _problems(child, here, optional)
 
 
 def _target_problems(node: DictConfig, path: str, *, optional: bool) -> Iterator[str]:
-    target = get(node, "_target_")
-    if target is None:
-        return
+    target = str(get(node, "_target_"))
     try:
-        signature = read_signature(locate(str(target)))
+        signature = read_signature(locate(target))
     except ImportError as error:
         yield f"{path}._target_: {error}"
         return
-    for key in node:
-        if key in HYDRA_KEYS:
-            continue
+    for key in map(str, node):
         here = f"{path}.{key}"
         if key in signature.hints:
-            hint = TOLD_LATER.get(here, signature.hints[key])
+            hint = CHECKED_LATER.get(here, signature.hints[key])
             yield from _value_problem(node, key, here, Optional[hint] if optional else hint)  # noqa: UP045
-        elif not signature.takes_any:
-            yield f"{target} takes no {here}{did_you_mean(str(key), signature.hints, prefix=f'{path}.')}"
+        elif key not in HYDRA_KEYS and not signature.takes_any:
+            yield f"{target} takes no {here}{did_you_mean(key, signature.hints, prefix=f'{path}.')}"
 
 
 def _value_problem(node: DictConfig, key: str, here: str, hint: Any) -> Iterator[str]:
@@ -98,16 +99,22 @@ def _value_problem(node: DictConfig, key: str, here: str, hint: Any) -> Iterator
         value = node[key]
         plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except OmegaConfBaseException:
-        return  # told by the walk
+        return  # reported by `_problems`
     if (plain == "auto" and here in AUTO) or fits(plain, hint):
         return
-    source = str(OmegaConf.to_container(node, resolve=False)[key])[2:-1]
+    source = str(_raw(node, key))[2:-1]
     if OmegaConf.is_interpolation(node, key) and source in SCALARS and not fits(plain, SCALARS[source]):
-        return  # told where the value itself stands
-    yield f"{here}={'null' if plain is None else plain} is not {describe(hint)}{_cure(here, plain, hint)}"
+        return  # reported where the value itself stands
+    yield f"{here}={'null' if plain is None else plain} is not {describe(hint)}{_advice(here, plain, hint)}"
 
 
-def _cure(here: str, value: Any, hint: Any) -> str:
+def _raw(node: DictConfig | ListConfig, key: Any) -> Any:
+    """Return a value as it is written, with its interpolation."""
+    content: Any = OmegaConf.to_container(node, resolve=False)
+    return content[key]
+
+
+def _advice(here: str, value: Any, hint: Any) -> str:
     """Return what to type for a value that lacks quotes or brackets, or is misspelt."""
     if isinstance(value, (int, float)) and fits(str(value), hint):
         return f"; type \"{here}='{value}'\""

@@ -1,4 +1,4 @@
-"""Where `conf/` is, and what Hydra must be told to compose it."""
+"""Where `conf/` is, and the options that Hydra needs to compose it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import hydra.utils
 
 from fer_lightning.core.errors import ConfigError
 
@@ -27,10 +28,9 @@ def conf_dir() -> Path:
 
 
 def hydra_options(start: Callable[..., Any]) -> dict[str, Any]:
-    """Return what one of Hydra's starters must be told, beside the place of the configs, for the Hydra that is here.
+    """Return the arguments that `start` takes in the installed version of Hydra, beside the place of the configs.
 
-    Hydra 1.3 warns unless it is told which version's habits to follow; 1.4 has only its own, warns where it is told and
-    announces that 1.5 will not know the argument. From 1.4 on, `hydra.main` asks which targets may be called.
+    Hydra 1.3 warns without `version_base`; 1.4 warns with it, and `hydra.main` asks which targets may be called.
 
     Args:
         start: `hydra.main` or `hydra.initialize_config_dir`.
@@ -39,6 +39,5 @@ def hydra_options(start: Callable[..., Any]) -> dict[str, Any]:
         return {"version_base": "1.3"}
     if "execution_whitelist" not in inspect.signature(start).parameters:
         return {}
-    from hydra.utils import UNSAFE_DISABLE_EXECUTION_CHECKS  # the settings are the user's own, as is the machine
-
-    return {"execution_whitelist": UNSAFE_DISABLE_EXECUTION_CHECKS}
+    # the settings belong to the user, as does the machine; Hydra 1.3 lacks the name
+    return {"execution_whitelist": vars(hydra.utils)["UNSAFE_DISABLE_EXECUTION_CHECKS"]}

@@ -1,7 +1,8 @@
-"""What has to hold between settings that are each right by themselves, and the ranges of single numbers."""
+"""Rules between settings that are each valid by themselves, and the ranges of single numbers."""
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -13,9 +14,9 @@ from fer_lightning.config.signatures import locate, read_signature
 from fer_lightning.config.trainer_arguments import PASSED
 from fer_lightning.system.resources import launched_rank, listed_devices
 
-FP16 = ("16-mixed", "16")
+FP16 = ("16-mixed", "16", 16)
 MONITORS = {"val/acc": "max", "val/f1_macro": "max", "val/loss": "min", "train/acc": "max", "train/loss": "min"}
-# smallest and largest value; the constructors check the others, these would reach a library that says it less well
+# smallest and largest value of numbers whose range no constructor of ours checks
 RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "window": (0.05, 3600),
@@ -31,22 +32,20 @@ RANGES: dict[str, tuple[float, float]] = {
 
 
 def rules(cfg: DictConfig) -> list[str]:
-    """Return what is wrong, one line a rule that is broken, each with what to type instead."""
-    values = (_range_rules, _monitor_rules, _validation_rules, _schedule_rules)
-    steps = (_frozen_rules, _compile_rules, _clipping_rules)
-    runs = (_trainer_rules, _delivery_rules, _device_rules, _launcher_rules, _trial_rules, _benchmark_rules)
-    return [problem for family in (*values, *steps, *runs) for problem in family(cfg)]
+    """Return one line for each broken rule: what is wrong, and what to type instead."""
+    checks = (_ranges, _monitors, _validation, _schedule, _combinations, _devices, _ranks)
+    return [problem for check in checks for problem in check(cfg)]
 
 
 def get(cfg: DictConfig, key: str) -> Any:
-    """Return the value at a dotted key; None where there is none that can be had."""
+    """Return the value at a dotted key; None where there is none or it cannot be resolved."""
     try:
         return OmegaConf.select(cfg, key)
     except OmegaConfBaseException:
         return None
 
 
-def _range_rules(cfg: DictConfig) -> Iterator[str]:
+def _ranges(cfg: DictConfig) -> Iterator[str]:
     for key, (least, most) in RANGES.items():
         parent, _, leaf = key.rpartition(".")
         node = get(cfg, parent) if parent else cfg
@@ -55,32 +54,27 @@ def _range_rules(cfg: DictConfig) -> Iterator[str]:
             yield f"{key}={value} must be " + (f"at least {least}" if value < least else f"at most {most}")
 
 
-def _monitor_rules(cfg: DictConfig) -> Iterator[str]:
-    for path, node in [("", cfg), *_nodes(cfg, "")]:
-        monitor = _own(node, "monitor")
-        key = f"{path}.monitor" if path else "monitor"
+def _monitors(cfg: DictConfig) -> Iterator[str]:
+    for path, node in _nodes(cfg, ""):
+        monitor, mode = _own(node, "monitor"), get(node, "mode")
         if monitor is not None and monitor not in MONITORS:
-            yield f"{key}={monitor} is never logged; there are {', '.join(MONITORS)}"
-        elif "monitor" in node and "mode" in node and (monitor or _own(node, "mode")):
-            wanted, mode = MONITORS.get(get(node, "monitor")), get(node, "mode")
-            if wanted and mode in ("min", "max") and mode != wanted:
-                yield f"{key}={get(node, 'monitor')} goes with {key[: -len('monitor')]}mode={wanted}, not {mode}"
+            yield f"{path}monitor={monitor} is never logged; there are {', '.join(MONITORS)}"
+        elif mode in ("min", "max") and (monitor or _own(node, "mode")):
+            wanted = MONITORS.get(get(node, "monitor"))
+            if wanted not in (None, mode):
+                yield f"{path}monitor={get(node, 'monitor')} goes with {path}mode={wanted}, not {mode}"
 
 
-def _validation_rules(cfg: DictConfig) -> Iterator[str]:
-    """A score of the validation images that is asked for where nothing computes it."""
-    watched = [(path, node) for path, node in _nodes(cfg, "") if str(get(node, "monitor")).startswith("val/")]
+def _validation(cfg: DictConfig) -> Iterator[str]:
+    """Check that the scores of the validation images that others read are computed."""
     limit, every = (get(cfg, f"trainer.{key}") for key in ("limit_val_batches", "check_val_every_n_epoch"))
-    if watched and isinstance(limit, (int, float)) and limit == 0:
-        path, node = watched[0]
-        place = "" if OmegaConf.is_interpolation(node, "monitor") else f"{path}."
-        asked = f"{place}monitor={get(node, 'monitor')}"
-        cure = f"{place}monitor=train/loss {place}mode=min"
+    watching = {path: node for path, node in _nodes(cfg, "") if path and str(get(node, "monitor")).startswith("val/")}
+    if watching and limit == 0 and limit is not False:
+        path, node = next(iter(watching.items()))
+        path = "" if OmegaConf.is_interpolation(node, "monitor") else path
+        asked, cure = f"{path}monitor={get(node, 'monitor')}", f"{path}monitor=train/loss {path}mode=min"
         yield f"trainer.limit_val_batches={limit} skips validation, so that {asked} is never logged: type {cure}"
-    for key in ("trainer.limit_test_batches", "trainer.limit_predict_batches"):
-        if get(cfg, key) == 0:
-            yield f"{key}=0 leaves nothing to score: type null, for all, or a number of batches"
-    if _is_plateau(cfg) and "scheduler" in dict(watched) and "trainer" in cfg and every != 1:
+    if _is_plateau(cfg) and "scheduler." in watching and "trainer" in cfg and every != 1:
         yield (
             f"scheduler=plateau reads {get(cfg, 'scheduler.monitor')} after each epoch, and with"
             f" trainer.check_val_every_n_epoch={'null' if every is None else every} some have none: type"
@@ -88,67 +82,60 @@ def _validation_rules(cfg: DictConfig) -> Iterator[str]:
         )
 
 
-def _schedule_rules(cfg: DictConfig) -> Iterator[str]:
+def _schedule(cfg: DictConfig) -> Iterator[str]:
     if _is_plateau(cfg) and get(cfg, "monitor") is None and get(cfg, "scheduler.monitor") is None:
         yield "scheduler=plateau waits for a score to stop improving and needs monitor, e.g. monitor=val/loss mode=min"
-    target = str(get(cfg, "scheduler._target_"))
+    target = get(cfg, "scheduler._target_")
     try:
-        counts_steps = target != "None" and "total_steps" in read_signature(locate(target)).hints
-    except ImportError:
+        needs_steps = target is not None and "total_steps" in read_signature(locate(str(target))).hints
+    except ImportError:  # reported by the check of targets
         return
     ends = [get(cfg, f"trainer.{key}") for key in ("max_epochs", "max_steps")]
-    if counts_steps and "trainer" in cfg and all(end in (None, -1) for end in ends):
+    if needs_steps and "trainer" in cfg and all(end in (None, -1) for end in ends):
         yield f"scheduler ({target}) must know the end: type trainer.max_epochs=20 or trainer.max_steps=5000"
 
 
-def _frozen_rules(cfg: DictConfig) -> Iterator[str]:
-    frozen, thaw = get(cfg, "model.freeze_backbone") is True, get(cfg, "model.unfreeze_epoch")
-    learnt = get(cfg, "model.pretrained") is True or get(cfg, "model.weights") or get(cfg, "ckpt_path")
-    if frozen and not learnt:
-        yield (
-            "model.freeze_backbone=true keeps weights that nothing has trained yet:"
-            " type model.pretrained=true, or model.weights=FILE"
-        )
-    if thaw is not None and not frozen:
-        yield f"model.unfreeze_epoch={thaw} thaws what is not frozen: type model.freeze_backbone=true too"
-    strategy = str(get(cfg, "trainer.strategy"))
-    parallel = strategy.startswith("ddp") or (strategy == "auto" and _ranks(cfg) > 1)
-    if frozen and thaw is not None and parallel and "find_unused_parameters_true" not in strategy:
-        yield (
-            "model.unfreeze_epoch under DDP leaves parameters without gradients at first:"
-            " type trainer.strategy=ddp_find_unused_parameters_true"
-        )
-
-
-def _compile_rules(cfg: DictConfig) -> Iterator[str]:
-    if get(cfg, "model.compile") is not None and get(cfg, "model.freeze_backbone") is True:
-        yield "model.compile compiles what model.freeze_backbone=true leaves as it is: leave out one of the two"
-
-
-def _clipping_rules(cfg: DictConfig) -> Iterator[str]:
-    clips, fused = get(cfg, "trainer.gradient_clip_val"), get(cfg, "optimizer.fused")
-    if clips and fused is True and str(get(cfg, "trainer.precision")) in FP16:
-        yield (
-            f"trainer.gradient_clip_val={clips} needs gradients that a fused optimizer has not unscaled yet in fp16:"
-            " type optimizer.fused=false"
-        )
-
-
-def _delivery_rules(cfg: DictConfig) -> Iterator[str]:
-    """What is asked of loader processes that there will not be."""
-    workers = get(cfg, "data.num_workers")
-    some = isinstance(workers, int) and workers > 0
-    if get(cfg, "data.resident") is True:
-        asked = {"num_workers": some, "pin_memory": get(cfg, "data.pin_memory") is True}
-        for key in (key for key, wanted in asked.items() if wanted):
+def _combinations(cfg: DictConfig) -> Iterator[str]:
+    """Check for settings that do not work together, or not without another."""
+    value = functools.partial(get, cfg)
+    frozen, unfreeze = value("model.freeze_backbone") is True, value("model.unfreeze_epoch")
+    if frozen and not (value("model.pretrained") is True or value("model.weights") or value("ckpt_path")):
+        yield "model.freeze_backbone=true keeps random weights: type model.pretrained=true, or model.weights=FILE"
+    if frozen and value("model.compile") is not None:
+        yield "model.compile has no effect on what model.freeze_backbone=true freezes: leave out one of the two"
+    if unfreeze is not None and not frozen:
+        yield f"model.unfreeze_epoch={unfreeze} needs a frozen backbone: type model.freeze_backbone=true too"
+    strategy, unused = str(value("trainer.strategy")), "ddp_find_unused_parameters_true"
+    ddp = strategy.startswith("ddp") or (strategy == "auto" and _processes(cfg) > 1)
+    if unfreeze is not None and frozen and ddp and not strategy.startswith(unused):
+        yield f"model.unfreeze_epoch under DDP leaves parameters without gradients: type trainer.strategy={unused}"
+    clip = value("trainer.gradient_clip_val")
+    if clip and value("optimizer.fused") is True and value("trainer.precision") in FP16:
+        yield f"trainer.gradient_clip_val={clip} in fp16 needs another optimizer step: type optimizer.fused=false"
+    workers = value("data.num_workers")
+    some_workers = isinstance(workers, int) and workers > 0
+    for key, wanted in {"num_workers": some_workers, "pin_memory": value("data.pin_memory") is True}.items():
+        if wanted and value("data.resident") is True:
             yield f"data.resident=true reads nothing from disk, so data.{key} has no effect: leave out one of the two"
-    if get(cfg, "data.persistent_workers") is True and workers == 0:
+    if value("data.persistent_workers") is True and workers == 0:
         yield "data.persistent_workers=true needs data.num_workers of 1 or more"
+    for key in ("trainer.limit_test_batches", "trainer.limit_predict_batches"):
+        if value(key) == 0 and value(key) is not False:
+            yield f"{key}=0 leaves nothing to score: type null, for all, or a number of batches"
+    for name, instead in PASSED.items():
+        if value(f"trainer.{name}") is not None:
+            yield f"trainer.{name} is set by the program; {instead}"
+    if "trial" in (value("sweep") or ()) and value("sweep.trial") is None:
+        yield "sweep=optuna and the search spaces are for many runs: add -m, or leave them out for one"
+    if "suite" in cfg and value("suite") == []:
+        yield "suite=[] leaves nothing to measure: type suite=[train], for example"
+    if "suite" in cfg and _processes(cfg) > 1:
+        yield "the benchmark measures one device: type trainer.devices=1 trainer.num_nodes=1"
 
 
-def _device_rules(cfg: DictConfig) -> Iterator[str]:
+def _devices(cfg: DictConfig) -> Iterator[str]:
     accelerator = get(cfg, "trainer.accelerator")
-    wanted = max(listed_devices(_devices(cfg)), default=-1) + 1
+    wanted = max(listed_devices(_devices_asked(cfg)), default=-1) + 1
     if accelerator not in ("gpu", "cuda", "auto") or (accelerator == "auto" and wanted <= 1):
         return
     import torch  # only here: a configuration without a GPU is checked without it
@@ -163,47 +150,27 @@ def _device_rules(cfg: DictConfig) -> Iterator[str]:
         yield f"{asked}, but this machine has {have}: type trainer.devices={present} or trainer=cpu"
 
 
-def _launcher_rules(cfg: DictConfig) -> Iterator[str]:
-    """Processes that a launcher started for one run, and that would each be a run of its own."""
+def _ranks(cfg: DictConfig) -> Iterator[str]:
+    """Check that the processes that torchrun or srun started are the ranks of one run."""
     rank = launched_rank()
     if rank is None or "trainer" not in cfg:
         return
     asked = f"trainer.devices={get(cfg, 'trainer.devices')} trainer.num_nodes={get(cfg, 'trainer.num_nodes')}"
     if "TORCHELASTIC_RUN_ID" in os.environ:
         count, each = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
-        if count != _ranks(cfg):
+        if count != _processes(cfg):
             cure = f"trainer=ddp trainer.devices={each} trainer.num_nodes={count // each}"
             yield f"torchrun started {count} process{'es' * (count > 1)}, which is not {asked}: type {cure}"
-    elif rank > 0 and _ranks(cfg) == 1:
+    elif rank > 0 and _processes(cfg) == 1:
         yield (
             f"srun started {os.environ['SLURM_NTASKS']} tasks, and {asked} is one process: type trainer=ddp with as"
             " many trainer.devices as --ntasks-per-node and trainer.num_nodes as --nodes, or srun --ntasks=1"
         )
 
 
-def _trainer_rules(cfg: DictConfig) -> Iterator[str]:
-    for name, cure in PASSED.items():
-        if get(cfg, f"trainer.{name}") is not None:
-            yield f"trainer.{name} is set by the program; {cure}"
-
-
-def _trial_rules(cfg: DictConfig) -> Iterator[str]:
-    if "trial" in (get(cfg, "sweep") or ()) and get(cfg, "sweep.trial") is None:
-        yield "sweep=optuna and the search spaces are for many runs: add -m, or leave them out for one"
-
-
-def _benchmark_rules(cfg: DictConfig) -> Iterator[str]:
-    if "suite" not in cfg:
-        return
-    if get(cfg, "suite") == []:
-        yield "suite=[] leaves nothing to measure: type suite=[train], for example"
-    if _ranks(cfg) > 1:
-        yield "the benchmark measures one device: type trainer.devices=1 trainer.num_nodes=1"
-
-
-def _ranks(cfg: DictConfig) -> int:
+def _processes(cfg: DictConfig) -> int:
     """Return how many processes a run would have, as far as this machine tells."""
-    nodes, devices = get(cfg, "trainer.num_nodes"), _devices(cfg)
+    nodes, devices = get(cfg, "trainer.num_nodes"), _devices_asked(cfg)
     count = len(listed_devices(devices))
     if devices in ("auto", -1, "-1") and get(cfg, "trainer.accelerator") in ("gpu", "cuda", "auto"):
         import torch  # only here, as above
@@ -212,7 +179,7 @@ def _ranks(cfg: DictConfig) -> int:
     return max(count, 1) * (nodes if isinstance(nodes, int) else 1)
 
 
-def _devices(cfg: DictConfig) -> Any:
+def _devices_asked(cfg: DictConfig) -> int | str | list[int | str] | None:
     devices = get(cfg, "trainer.devices")
     if isinstance(devices, ListConfig):
         return list(devices)
@@ -223,16 +190,14 @@ def _is_plateau(cfg: DictConfig) -> bool:
     return str(get(cfg, "scheduler._target_")).lower().endswith("plateau")
 
 
-def _nodes(node: DictConfig, path: str) -> Iterator[tuple[str, DictConfig]]:
-    """Yield every mapping below `node` with its dotted path."""
+def _nodes(node: DictConfig, prefix: str) -> Iterator[tuple[str, DictConfig]]:
+    """Yield `node` and every mapping below it, each with the prefix of its keys, such as `callbacks.stop.`."""
+    yield prefix, node
     for key in node:
-        child = None if OmegaConf.is_interpolation(node, key) else get(node, str(key))
-        if isinstance(child, DictConfig):
-            here = f"{path}.{key}" if path else str(key)
-            yield here, child
-            yield from _nodes(child, here)
+        if isinstance(key, str) and isinstance(child := _own(node, key), DictConfig):
+            yield from _nodes(child, f"{prefix}{key}.")
 
 
 def _own(node: DictConfig, key: str) -> Any:
-    """Return a value that stands here itself; an interpolation is judged where its value stands."""
+    """Return a value that stands here itself; an interpolation is checked where its value stands."""
     return None if key not in node or OmegaConf.is_interpolation(node, key) else get(node, key)

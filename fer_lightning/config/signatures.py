@@ -1,4 +1,4 @@
-"""What a constructor takes: finds a `_target_` and judges values of a YAML file against its annotations."""
+"""What a constructor takes: imports a `_target_` and checks values of a YAML file against its annotations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typing
 from dataclasses import is_dataclass
 from enum import Enum
 from pathlib import PurePath
-from types import ModuleType, NoneType, UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
 from fer_lightning.core.suggestions import did_you_mean
@@ -21,14 +21,14 @@ PLURALS = {int: "whole numbers", float: "numbers", str: "text"}
 
 
 class Signature(NamedTuple):
-    """Attributes: `hints` by parameter, in order; `takes_any`: whether it has `**kwargs`, which hide the names."""
+    """Type hints by parameter, in order, and whether there are `**kwargs` besides, which take any name."""
 
     hints: dict[str, Any]
     takes_any: bool
 
 
 def locate(target: str) -> Any:
-    """Import what a dotted path names.
+    """Import the class or function that a dotted path names.
 
     Raises:
         ImportError: nothing callable is there; the message names near ones.
@@ -47,7 +47,8 @@ def locate(target: str) -> Any:
         raise ImportError(f"no module is called '{parts[0]}'")
     for part in parts[cut:]:
         if not hasattr(found, part):
-            raise ImportError(f"there is no '{part}' in {name}{did_you_mean(part, _names_in(found))}")
+            submodules = [item.name for item in pkgutil.iter_modules(getattr(found, "__path__", []))]
+            raise ImportError(f"there is no '{part}' in {name}{did_you_mean(part, [*dir(found), *submodules])}")
         found, name = getattr(found, part), f"{name}.{part}"
     if not callable(found):
         raise ImportError(f"{target} cannot be called")
@@ -55,12 +56,13 @@ def locate(target: str) -> Any:
 
 
 def read_signature(target: Any) -> Signature:
-    """Return what `target`, a class or function, can be given by name."""
+    """Return the arguments that `target`, a class or function, takes by name."""
     try:
         parameters = inspect.signature(target).parameters
-    except (TypeError, ValueError):  # some builtins tell nothing
+    except (TypeError, ValueError):  # some builtins have no signature
         return Signature({}, True)
-    function = inspect.unwrap(target.__init__ if isinstance(target, type) else target)
+    owners = [kind for kind in getattr(target, "__mro__", ()) if "__init__" in vars(kind)]
+    function = inspect.unwrap(vars(owners[0])["__init__"] if owners else target)
     namespace = getattr(function, "__globals__", None) or vars(sys.modules[target.__module__])
     hints = {}
     for name, parameter in parameters.items():
@@ -71,10 +73,10 @@ def read_signature(target: Any) -> Signature:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether `value`, of plain YAML types, can be passed where `hint` is asked for.
+    """Return whether `value`, of plain YAML types, can be passed as an argument annotated with `hint`.
 
-    A mapping with a `_target_` fits everywhere, for only calling it would tell; so does any value where the hint says
-    nothing that YAML could hold or break.
+    A mapping with a `_target_` fits everywhere, because only calling it would show its type. So does any value where
+    the hint is no type that YAML can express.
     """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     kind = origin or hint
@@ -96,7 +98,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def describe(hint: Any) -> str:
-    """Say in words what `hint` asks for."""
+    """Return what `hint` asks for in words."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, UnionType, Literal, Annotated):
         choices = choices_of(hint)
@@ -136,18 +138,12 @@ def _describe_items(hint: Any) -> str:
     return f"some of {', '.join(choices_of(hint))}" if typing.get_origin(hint) is Literal else describe(hint)
 
 
-def _names_in(found: Any) -> list[str]:
-    """Return what stands under a module or class, submodules that are not imported yet included."""
-    submodules = [item.name for item in pkgutil.iter_modules(getattr(found, "__path__", []))]
-    return [*dir(found), *submodules] if isinstance(found, ModuleType) else dir(found)
-
-
 def _evaluate(annotation: Any, namespace: dict[str, Any]) -> Any:
     if annotation is inspect.Parameter.empty:
         return Any
     if not isinstance(annotation, str):
         return annotation
-    try:  # each by itself: one name imported for type checkers only must not hide the others
+    try:  # one by one: a name that is imported for type checkers only must not hide the others
         return eval(annotation, namespace)
     except Exception:
         return Any
@@ -157,7 +153,7 @@ def _mapping_fits(value: dict[str, Any], kind: type, arguments: tuple[Any, ...])
     if is_dataclass(kind):
         return True
     key_hint, item_hint = arguments if len(arguments) == 2 else (Any, Any)
-    # YAML and Hydra read the key of `{1: surprise}` as a number, and nobody can be asked to quote it
+    # YAML and Hydra read the key of `{1: surprise}` as a number
     keys = map(str, value) if key_hint is str else value
     items = all(fits(item, item_hint) for item in value.values())
     return issubclass(dict, kind) and items and all(fits(key, key_hint) for key in keys)
@@ -173,11 +169,11 @@ def _list_fits(value: list[Any], kind: type, arguments: tuple[Any, ...]) -> bool
 def _scalar_fits(value: Any, kind: type) -> bool:
     if isinstance(value, bool):
         return kind is bool
-    if isinstance(value, str):  # a string is a sequence of characters, but nobody means that in a YAML file
+    if isinstance(value, str):  # a string is a sequence of characters, which a YAML file does not mean
         return kind in (str, os.PathLike) or issubclass(kind, (PurePath, Enum))
     if isinstance(value, int) and kind is float:
         return True
     try:
         return isinstance(value, kind)
-    except TypeError:  # protocols that cannot be asked
+    except TypeError:  # protocols without runtime checks
         return True

@@ -106,13 +106,14 @@ def resolve_machine(
     tf32 = has_tf32 if isinstance(tf32, str) else tf32
     ranks = max(1, len(listed_devices(devices)) or (torch.cuda.device_count() if on_gpu else 1))
     share = available_cores() // (jobs if is_slurm_task() else ranks * jobs)  # SLURM gave each rank cores of its own
-    if isinstance(threads, str):
-        threads = max(1, share) if _THREADS_FROM_ENVIRONMENT is None else _THREADS_FROM_ENVIRONMENT
-    if isinstance(channels_last, str):
+    if threads == "auto":
+        threads = _THREADS_FROM_ENVIRONMENT or max(1, share)
+    if channels_last == "auto":
         channels_last = accelerator != "mps"
-    if isinstance(num_workers, str):
+    if num_workers == "auto":
         # on a CPU the loaders would take cores from the network; images come decoded from a memory map
-        num_workers = 0 if accelerator == "cpu" else max(0, min(8, share - 1))
+        spare = max(0, min(8, share - 1))
+        num_workers = 0 if accelerator == "cpu" else spare
     trial = ""
     if precision == "auto":
         speedup = bf16_speedup(accelerator, threads, memory)

@@ -52,16 +52,12 @@ def _container_cores(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/pro
         return None
     limits = []
     for _, controllers, place in lines:
-        if not controllers:
-            top, names = root, ("cpu.max",)
-        elif "cpu" in controllers.split(","):
-            top, names = root / "cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-        else:
+        if controllers and "cpu" not in controllers.split(","):
             continue
+        top, names = (root / "cpu", "cpu.cfs_quota_us cpu.cfs_period_us") if controllers else (root, "cpu.max")
         group = top / place.strip("/")
-        limits += [
-            _quota([each / name for name in names]) for each in (group, *group.parents) if each.is_relative_to(top)
-        ]
+        groups = [one for one in (group, *group.parents) if one.is_relative_to(top)]
+        limits += [_quota([one / name for name in names.split()]) for one in groups]
     return min((limit for limit in limits if limit is not None), default=None)
 
 

@@ -419,7 +419,10 @@ THAWING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
         ({"seed": 2**32}, "seed=4294967296 must be at most 4294967295"),
         ({"data": {"num_workers": -1}}, "data.num_workers=-1 must be at least 0"),
         ({"model": {"backbone_lr": -1e-3}}, "model.backbone_lr=-0.001 must be at least 0"),
-        ({"model": {"freeze_backbone": True}}, "type model.pretrained=true, or model.weights=FILE"),
+        (
+            {"model": {"freeze_backbone": True}},
+            "keeps random weights: type model.pretrained=true, or model.weights=FILE",
+        ),
         ({"model": {"unfreeze_epoch": 2}}, "type model.freeze_backbone=true too"),
         ({"trainer": {"limit_val_batches": 0}}, "so that monitor=val/acc is never logged: type monitor=train/loss"),
         (
