@@ -1,4 +1,4 @@
-"""What several networks say together: the mean of their probabilities, image by image."""
+"""Average the predictions of several networks: the mean of their probabilities, image by image."""
 
 from __future__ import annotations
 
@@ -23,48 +23,42 @@ def average_predictions(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         a predictions table; rows and classes in the order of the first.
 
     Raises:
-        DataError: classes, images or labels differ; a table is none.
+        DataError: classes, images or labels differ, or a table is not a predictions table.
     """
     (first, reference), *others = tables.items()
-    _check(first, reference)
-    classes = class_names(reference)
+    classes = list(_classes_of(first, reference))
     aligned = [reference, *(_align(name, table, first, reference) for name, table in others)]
-    mean = np.mean([table[list(classes)].to_numpy(dtype=float) for table in aligned], axis=0)
+    mean = np.mean([table[classes].to_numpy(dtype=float) for table in aligned], axis=0)
     averaged = reference.copy()
-    averaged[list(classes)] = mean
+    averaged[classes] = mean
     averaged["predicted"] = np.asarray(classes, dtype=object)[mean.argmax(axis=1)]
     return averaged
 
 
-def _check(name: str, table: pd.DataFrame) -> None:
+def _classes_of(name: str, table: pd.DataFrame) -> tuple[str, ...]:
     try:
-        read_predictions(table)
+        return read_predictions(table).classes
     except DataError as error:
         raise type(error)(f"{name}: {error}") from error
 
 
 def _align(name: str, table: pd.DataFrame, first: str, reference: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with its rows in the order of the reference.
-
-    Raises:
-        DataError: as above.
-    """
-    _check(name, table)
-    own, known = class_names(table), class_names(reference)
+    """Return a table with its rows in the order of the reference."""
+    own, known = _classes_of(name, table), class_names(reference)
     if set(own) != set(known):
         raise DataError(
             f"{name} knows {', '.join(own)}, and {first} {', '.join(known)}: average runs of the same classes"
         )
     rows, wanted = (pd.MultiIndex.from_frame(some[IMAGE]) for some in (table, reference))
     if not rows.is_unique or not wanted.is_unique:
-        raise DataError(f"{first if rows.is_unique else name}: an image stands in its predictions twice")
+        raise DataError(f"{first if rows.is_unique else name}: an image is in its predictions twice")
     order = rows.get_indexer(wanted)
     missing = int((order < 0).sum())
     if missing or len(rows) != len(wanted):
         raise DataError(
             f"{name} and {first} were not scored on the same images: of {len(wanted):,} and {len(rows):,},"
-            f" {len(wanted) - missing:,} are the same. Average runs with the same data; seeds leave it as it is with"
-            " data.seed=42"
+            f" {len(wanted) - missing:,} are the same. Average runs with the same data; with data.seed=42, runs of"
+            " several seeds have it"
         )
     table = table.iloc[order].reset_index(drop=True)
     differ = (table["label"].to_numpy() != reference["label"].to_numpy()).nonzero()[0]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from fer_lightning.comparison.formatting import shorten
 from fer_lightning.comparison.importance import Importance, weigh_settings
 from fer_lightning.comparison.ranking import Group, rank
 from fer_lightning.comparison.rerun_command import rerun_command
@@ -159,7 +160,7 @@ def _missing(runs: Sequence[RecordedRun], others: Sequence[Path]) -> list[str]:
     """Return which folders hold no training run, and which files runs lack."""
     found = [f"{run.name}: {', '.join(run.notes)}." for run in runs if run.notes]
     if others:
-        named = ", ".join(folder.name for folder in others[:5]) + (", …" if len(others) > 5 else "")
+        named = shorten([folder.name for folder in others], 5)
         hold = "folders hold" if len(others) > 1 else "folder holds"
         found.insert(0, f"{len(others)} {hold} scores of evaluate or ensemble, and no training run: {named}.")
     return found

@@ -1,8 +1,7 @@
-"""One ensemble: the best runs, their average, its verdict, and what it gains over the best of them."""
+"""Ensemble the best runs: average their predictions, score the average, and compare it with the best single run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,15 @@ from fer_lightning.evaluation.metrics import wilson_interval
 from fer_lightning.runs import console
 from fer_lightning.runs.environment import write_environment
 from fer_lightning.runs.find import find_runs
-from fer_lightning.runs.read import RecordedRun, read_runs
+from fer_lightning.runs.read import read_runs
 from fer_lightning.runs.results import write_results
 from fer_lightning.system.resources import listed_devices
 
-SPLITS = {"val": "validation", "train": "train"}
+SPLITS = {"val": "validation", "train": "train"}  # prefix of a monitored score → split it was computed on
 
 
 def ensemble_runs(cfg: DictConfig) -> Difference:
-    """Average the best `cfg.top` of the runs in or below `cfg.runs` on `cfg.split`, and write the verdict.
+    """Average the best `cfg.top` of the runs in or below `cfg.runs` on `cfg.split`, and write the results.
 
     Args:
         cfg: composed from `conf/ensemble.yaml`.
@@ -53,7 +52,7 @@ def ensemble_runs(cfg: DictConfig) -> Difference:
     folder.mkdir(parents=True, exist_ok=True)
     write_environment(folder, data={"fingerprint": members.runs[0].fingerprint})
     metrics = write_results(table, members.images(), folder, **_facts(members, gain))
-    _print_members(members.runs, members.tables, metrics, gain)
+    _print_members(members, metrics, gain)
     console.print_results(metrics, folder)
     return gain
 
@@ -63,18 +62,18 @@ def _right(table: pd.DataFrame) -> np.ndarray:
 
 
 def _facts(members: Members, gain: Difference) -> dict[str, Any]:
-    """What the numbers are about, for `metrics.json`."""
-    best = members.runs[0]
+    """Return what the scores are about, for `metrics.json`."""
+    best, count = members.runs[0], len(members.runs)
     networks = sorted({str(run.metrics.get("model")) for run in members.runs if run.metrics.get("model")})
-    sizes = [run.metrics.get("parameters") for run in members.runs]
+    parameters = [run.metrics.get("parameters") for run in members.runs]
     return {
         "split": members.split,
         "same_data": members.same_data,
         "selected_on": SPLITS.get(str(best.monitor).partition("/")[0]),
-        "partial": any(bool(run.metrics.get("partial")) for run in members.runs),
-        "checkpoint": f"the mean of {len(members.runs)} checkpoints",
-        "model": f"ensemble of {len(members.runs)}" + (f": {', '.join(networks)}" if networks else ""),
-        "parameters": None if None in sizes else sum(sizes),
+        "partial": any(run.metrics.get("partial") for run in members.runs),
+        "checkpoint": f"the mean of {count} checkpoints",
+        "model": f"ensemble of {count}" + (f": {', '.join(networks)}" if networks else ""),
+        "parameters": None if None in parameters else sum(parameters),
         "data": best.metrics.get("data"),
         "members": [run.name for run in members.runs],
         "chosen_by": best.monitor,
@@ -84,30 +83,24 @@ def _facts(members: Members, gain: Difference) -> dict[str, Any]:
     }
 
 
-def _print_members(
-    runs: tuple[RecordedRun, ...], tables: Mapping[str, pd.DataFrame], metrics: Mapping[str, Any], gain: Difference
-) -> None:
-    screen, split, monitor = Console(), metrics["split"], str(runs[0].monitor)
-    table = Table(show_edge=False, pad_edge=False)
-    table.add_column("member")
-    for name in (monitor, f"accuracy ({split})"):
+def _print_members(members: Members, metrics: dict[str, Any], gain: Difference) -> None:
+    screen, split, best = Console(highlight=False), metrics["split"], members.runs[0]
+    table = Table("member", show_edge=False, pad_edge=False)
+    for name in (str(best.monitor), f"accuracy ({split})"):
         table.add_column(name, justify="right")
-    for run in runs:
-        right = _right(tables[run.name])
-        scored = formatting.percent(float(right.mean()), wilson_interval(int(right.sum()), len(right)))
-        table.add_row(escape(run.name), formatting.score(run.monitor, run.value), scored)
+    for run in members.runs:
+        right = _right(members.tables[run.name])
+        accuracy = formatting.percent(float(right.mean()), wilson_interval(int(right.sum()), len(right)))
+        table.add_row(escape(run.name), formatting.score(run.monitor, run.value), accuracy)
     table.add_section()
     table.add_row("their mean", "", formatting.percent(metrics["accuracy"], metrics["accuracy_interval"]), style="bold")
     screen.print()
     screen.print(table)
     screen.print(
-        f"\n[bold]gain over {escape(runs[0].name)}: {formatting.difference(gain)} percentage points[/bold]"
+        f"\n[bold]gain over {escape(best.name)}: {formatting.difference(gain)} percentage points[/bold]"
         f" on the same {metrics['count']:,} images, p {formatting.p_value(gain)}",
-        highlight=False,
         soft_wrap=True,
     )
     if metrics["selected_on"] == split:
-        warning = (
-            f"The members were chosen on these same {split} images: the score is optimistic, and so may be the gain."
-        )
-        screen.print(warning, highlight=False, soft_wrap=True)
+        chosen = f"The members were chosen on these same {split} images"
+        screen.print(f"{chosen}: the score is optimistic, and so may be the gain.", soft_wrap=True)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from fer_lightning.comparison.importance import Importance
 from fer_lightning.evaluation.figures import (
@@ -22,7 +22,9 @@ from fer_lightning.evaluation.figures import (
     SMALL,
     TITLE,
     VERMILLION,
+    leave_empty,
     new_figure,
+    style_panel,
 )
 from fer_lightning.runs.read import RecordedRun
 
@@ -54,14 +56,13 @@ def plot_overlaid(runs: Sequence[RecordedRun], labels: Sequence[str]) -> Figure 
     panels = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.07, right=0.975, top=1 - 0.45 / height, bottom=(0.62 + below) / height, wspace=0.18)
     for axes, (column, title) in zip(panels, PANELS, strict=True):
-        _dress(axes, title)
+        style_panel(axes, title)
         drawn = [_draw_curve(axes, runs[at], column) for at in reversed(faint)]
         drawn += [
             _draw_curve(axes, runs[at], column, style) for at, style in reversed([*zip(shown, STYLES, strict=False)])
         ]
         if not any(drawn):
-            axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", fontsize=BODY, color=MUTED)
-            axes.set(xticks=[], yticks=[])
+            leave_empty(axes)
         elif column.endswith("acc"):
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None, symbol=" %"))
     _name_curves(figure, [f"{at + 1}. {labels[at]}" for at in shown], len(others), len(faint))
@@ -78,17 +79,6 @@ def _name_curves(figure: Figure, names: list[str], others: int, faint: int) -> N
     legend = figure.legend(handles, shown, loc="lower left", bbox_to_anchor=(0.055, 0.0), frameon=False, prop=font)
     for text in legend.get_texts():
         text.set_parse_math(False)
-
-
-def _dress(axes: Axes, title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=TITLE, fontweight="bold", fontfamily=FONT, color=INK, pad=9)
-    axes.spines[:].set_visible(False)
-    axes.spines["bottom"].set(visible=True, color=MUTED)
-    axes.tick_params(length=0, labelsize=BODY, labelcolor=INK, labelfontfamily=FONT)
-    axes.grid(axis="y", color=FAINT, lw=1)
-    axes.set_axisbelow(True)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set_xlabel("epoch", fontsize=BODY, fontfamily=FONT, color=MUTED)
 
 
 def _draw_curve(axes: Axes, run: RecordedRun, column: str, style: tuple[str, object] | None = None) -> bool:

@@ -1,4 +1,4 @@
-"""How scores are written, in the terminal and on the page alike."""
+"""Numbers and names as text, in the terminal, on the page and in figures."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ JOB = re.compile(r"(^|/)(\d+)_[^/]*=[^/]*$")
 
 
 def score(monitor: str | None, value: float | None) -> str:
-    """A monitored value: a loss as it is, a fraction in percent."""
+    """Return a monitored value as text: a loss as it is, a fraction in percent."""
     if value is None:
         return NONE
     return f"{value:.4f}" if is_loss(monitor) else f"{100 * value:.1f} %"
 
 
 def objective(name: str, value: float | None) -> str:
-    """What a sweep was to optimise: a score, or a latency."""
+    """Return an objective as text: a score, or a latency."""
     return f"{value:.3g} ms" if name == LATENCY and value is not None else score(name, value)
 
 
@@ -31,21 +31,21 @@ def is_loss(monitor: str | None) -> bool:
 
 
 def percent(fraction: float | None, ends: Sequence[float] | None = None) -> str:
-    """A fraction with its interval: `61.2 % (59.6–62.8)`."""
+    """Return a fraction with its interval: `61.2 % (59.6–62.8)`."""
     if fraction is None:
         return NONE
     return f"{100 * fraction:.1f} %" + (f" ({100 * ends[0]:.1f}–{100 * ends[1]:.1f})" if ends else "")
 
 
 def difference(found: Difference | None) -> str:
-    """Percentage points with their interval: `−1.2 (−2.0 to −0.4)`."""
+    """Return percentage points with their interval: `−1.2 (−2.0 to −0.4)`."""
     if found is None:
         return NONE
     return f"{signed(found.value)} ({signed(found.low)} to {signed(found.high)})"
 
 
 def signed(fraction: float) -> str:
-    """Percentage points with their sign."""
+    """Return percentage points with their sign."""
     text = f"{100 * fraction:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", MINUS)
 
@@ -57,7 +57,7 @@ def p_value(found: Difference | None) -> str:
 
 
 def count(number: int | float | None) -> str:
-    """Parameters and the like: `1.17 M`."""
+    """Return a number of parameters and the like: `1.17 M`."""
     if number is None:
         return NONE
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -67,7 +67,7 @@ def count(number: int | float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`45 s`, `8 min`, `2.5 h`."""
+    """Return a time: `45 s`, `8 min`, `2.5 h`."""
     if seconds is None:
         return NONE
     if seconds < 120:
@@ -76,13 +76,13 @@ def duration(seconds: float | None) -> str:
 
 
 def epochs(run: RecordedRun) -> str:
-    """The best one of how many: `11/12`."""
+    """Return the best epoch and the last one: `11/12`."""
     best, last = run.metrics.get("epoch"), run.epochs
     return "/".join(str(number) for number in (best, last) if number is not None) or NONE
 
 
 def outcome(run: RecordedRun) -> str:
-    """How a run ended, and why: `failed: out of memory`."""
+    """Return how a run ended, and why: `failed: out of memory`."""
     status = run.status
     if status.status == "finished":
         return f"{run.monitor} is no number" if run.monitor is not None and not run.ranked else "no score"
@@ -90,5 +90,10 @@ def outcome(run: RecordedRun) -> str:
 
 
 def job_name(run: RecordedRun, columns: Mapping[str, str]) -> str:
-    """A job's name where columns show its settings: `12` for `12_model=vgg16,seed=2`."""
+    """Return a job's name where columns show its settings: `12` for `12_model=vgg16,seed=2`."""
     return JOB.sub(r"\1\2", run.name) if columns and run.settings.values else run.name
+
+
+def shorten(names: Sequence[str], count: int) -> str:
+    """Return the first names, and how many more there are."""
+    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")

@@ -1,4 +1,4 @@
-"""Which settings the score hangs on, as far as the runs that there are can tell."""
+"""Permutation importance of settings for the score, from the runs that there are."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Importance:
 
 
 def weigh_settings(runs: Sequence[RecordedRun], keys: Sequence[str]) -> Importance | str:
-    """Fit a forest from settings to the monitored value, and shuffle one setting after the other.
+    """Fit a random forest from settings to the monitored value, and shuffle one setting after the other.
 
     Args:
         runs: ranked together.
-        keys: of the settings that differ. The seed is one of them: what it seems to matter is noise.
+        keys: of the settings that differ. The seed is one of them; its importance is noise.
 
     Returns:
         the importance, or a sentence that says why there is none.
@@ -60,8 +60,8 @@ def weigh_settings(runs: Sequence[RecordedRun], keys: Sequence[str]) -> Importan
     forest = RandomForestRegressor(TREES, oob_score=True, random_state=0).fit(table, values)
     if forest.oob_score_ <= 0:
         return (
-            f"Importance of settings: from these {len(runs)} runs a random forest cannot foretell the score of one that"
-            " it has not seen, so what it makes of the settings would be noise."
+            f"Importance of settings: from these {len(runs)} runs a random forest cannot predict the score of one that"
+            " it has not seen, so the importance would be noise."
         )
     found = permutation_importance(forest, table, values, n_repeats=SHUFFLES, random_state=0)
     order = np.argsort(-found.importances_mean, kind="stable")
@@ -70,7 +70,7 @@ def weigh_settings(runs: Sequence[RecordedRun], keys: Sequence[str]) -> Importan
 
 
 def encode(values: Sequence[object]) -> np.ndarray:
-    """Return settings as float64 `(n,)`: numbers as they are, anything else as its place in the alphabet."""
+    """Return settings as float64 `(n,)`: numbers as they are, anything else as its position in the alphabet."""
     if is_numeric(values):
         return np.array(values, dtype=float)
     names = sorted({str(value) for value in values})

@@ -1,15 +1,15 @@
-"""Who takes part in an ensemble, and what each says of the images of a split."""
+"""The members of an ensemble, and their predictions of a split."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
+from fer_lightning.comparison.formatting import shorten
 from fer_lightning.comparison.ranking import best_first, selection_of
 from fer_lightning.core.errors import DataError, UserError
 from fer_lightning.data.source import ImageRows
@@ -18,16 +18,16 @@ from fer_lightning.runs.read import RecordedRun
 from fer_lightning.training import build
 from fer_lightning.training.evaluate_checkpoint import Evaluation
 
-OF_THE_RUN = ("root", "layout", "limit", "on_error")  # of its data, what the checkpoint does not know
+OF_THE_RUN = ("root", "layout", "limit", "on_error")  # settings of its data that the checkpoint does not hold
 log = logging.getLogger(__name__)
 
 
 def choose_members(runs: Sequence[RecordedRun], top: int) -> list[RecordedRun]:
-    """Return the best runs by the value that chose their checkpoints, best first.
+    """Return the best runs by the value that selected their checkpoints, best first.
 
     Args:
         runs: trained, finished or not.
-        top: how many, 2 or more; fewer are taken, in print, where there are no more.
+        top: how many, 2 or more; where there are fewer, all are taken, with a warning.
 
     Raises:
         DataError: fewer than two runs have such a value, or not all of them the same one.
@@ -35,7 +35,7 @@ def choose_members(runs: Sequence[RecordedRun], top: int) -> list[RecordedRun]:
     ranked = [run for run in runs if run.ranked]
     left_out = [f"{run.name} ({run.status.status})" for run in runs if not run.ranked]
     if left_out:
-        log.info(f"without {', '.join(left_out[:5])}{f' and {len(left_out) - 5} more' if len(left_out) > 5 else ''}")
+        log.info(f"without {shorten(left_out, 5)}")
     if len(ranked) < 2:
         raise DataError(
             f"an average needs two finished runs, and there {'is' if len(ranked) == 1 else 'are'} {len(ranked)} among"
@@ -60,7 +60,7 @@ class Members:
         cfg: composed from `conf/ensemble.yaml`.
 
     Raises:
-        UserError: a run neither has its predictions nor can make them.
+        UserError: a run has no predictions of the split, and its checkpoint cannot make them.
     """
 
     def __init__(self, runs: Sequence[RecordedRun], cfg: DictConfig) -> None:
@@ -71,10 +71,8 @@ class Members:
         self.tables: dict[str, pd.DataFrame] = {}
         self._images: ImageRows | None = None
         for run in runs:
-            table = stored_predictions(run, self.split)
-            if table is None:
-                table = self._predict(run)
-            self.tables[run.name] = table
+            stored = stored_predictions(run, self.split)
+            self.tables[run.name] = self._predict(run) if stored is None else stored
 
     def _predict(self, run: RecordedRun) -> pd.DataFrame:
         log.info(f"{run.name} predicts the {self.split} images")
@@ -88,41 +86,40 @@ class Members:
         return done.table
 
     def images(self) -> ImageRows | None:
-        """Return the images in the order of the first member's predictions; None, and it is said, without them."""
+        """Return the images in the order of the first member's predictions; None, with a warning, without them."""
         if self._images is not None:
             return self._images
         table = self.tables[self.runs[0].name]
         try:
             cfg = self.evaluation_of(self.runs[0], self.split).cfg
-            cfg.trainer.precision = "32-true"  # nothing is computed, so no trial need find the fastest
+            cfg.trainer.precision = "32-true"  # nothing is computed, so the fastest is not looked for
             data = build.build_data(cfg, build.settle_machine(cfg))
         except UserError as error:
             log.warning(f"galleries of faces are left out: {error}")
             return None
-        there = pd.MultiIndex.from_arrays([data.table.splits, data.table.paths])
-        order = (
-            there.get_indexer(pd.MultiIndex.from_frame(table[["split", "path"]])) if there.is_unique else np.array([-1])
-        )
+        there, wanted = pd.MultiIndex.from_arrays([data.table.splits, data.table.paths]), table[["split", "path"]]
+        order = there.get_indexer(pd.MultiIndex.from_frame(wanted)) if there.is_unique else np.array([-1])
         if (order < 0).any():
             log.warning("galleries of faces are left out: the data has changed since it was scored")
             return None
         return data.image_rows(order)
 
     def evaluation_of(self, run: RecordedRun, split: str) -> Evaluation:
-        """Return what `evaluate` would score a run's best checkpoint with, on the data it had.
+        """Return the evaluation of a run's best checkpoint on the run's data.
 
         Raises:
-            UserError: there is no checkpoint, or it does not know its data.
+            UserError: there is no checkpoint, or it does not hold the facts of its data.
         """
-        known, asked = run.settings.values, self.cfg.data
-        own = {key: known[f"data.{key}"] for key in OF_THE_RUN if asked[key] is None and f"data.{key}" in known}
-        defaults: dict[str, Any] = {"layout": "auto", "on_error": "raise"}
-        data = {key: value for key, value in defaults.items() if asked[key] is None} | own
-        if own.get("layout") == "synthetic" and asked.root is not None:
+        known, typed = run.settings.values, self.cfg.data
+        defaults = {"layout": "auto", "on_error": "raise"} | {
+            key: known[f"data.{key}"] for key in OF_THE_RUN if f"data.{key}" in known
+        }
+        data = {key: value for key, value in defaults.items() if typed[key] is None}
+        if data.get("layout") == "synthetic" and typed.root is not None:
             data["layout"] = "auto"
-        path = run.folder / BEST_CHECKPOINT
-        open_ended = OmegaConf.create(OmegaConf.to_container(self.cfg, resolve=False))
-        cfg = OmegaConf.merge(open_ended, {"ckpt_path": str(path), "split": split, "data": data})
+        without_struct = OmegaConf.create(OmegaConf.to_container(self.cfg, resolve=False))
+        changes = {"ckpt_path": str(run.folder / BEST_CHECKPOINT), "split": split, "data": data}
+        cfg = OmegaConf.merge(without_struct, changes)
         return Evaluation.prepare(cfg)  # type: ignore[arg-type]  # a mapping merged into a mapping is one
 
 
@@ -142,7 +139,4 @@ def stored_predictions(run: RecordedRun, split: str) -> pd.DataFrame | None:
         raise DataError(
             f"{path} cannot be read ({reason}); delete it, and the run's checkpoint predicts again"
         ) from error
-    if "split" not in table or not len(table):
-        return None
-    held = sorted(set(table["split"]))
-    return table if held == [split] else None
+    return table if "split" in table and set(table["split"]) == {split} else None

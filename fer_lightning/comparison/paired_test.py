@@ -1,4 +1,4 @@
-"""Two runs on the same images: whose accuracy is higher, by how much, and whether that could be chance."""
+"""The difference in accuracy of two runs on the same images, its interval and McNemar's test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Difference(NamedTuple):
         value: in [-1, 1].
         low: of its 95 % interval.
         high: of its 95 % interval.
-        p: of McNemar's exact test, two-sided: how often chance alone would split the disputed images as unevenly.
+        p: of McNemar's exact test, two-sided: how likely chance alone splits the disputed images as unevenly.
     """
 
     value: float
@@ -27,8 +27,8 @@ class Difference(NamedTuple):
 def paired_difference(one: np.ndarray, other: np.ndarray) -> Difference:
     """Compare two runs image by image.
 
-    Images that both have right, or both wrong, say nothing. The interval is Agresti and Min's (2005), which adds half
-    an image to each kind, so that two runs that always agree are not called the same for certain.
+    Images that both have right, or both wrong, do not count. The interval is that of Agresti and Min (2005), which adds
+    half an image to each kind, so that it has a width for two runs that always agree, too.
 
     Args:
         one: bool `(n,)`, the image is right.

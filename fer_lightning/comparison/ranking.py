@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
+from fer_lightning.comparison.formatting import shorten
 from fer_lightning.comparison.paired_test import Difference, paired_difference
 from fer_lightning.comparison.pareto import pareto_front
 from fer_lightning.config.overrides import quoted
@@ -97,11 +98,6 @@ class Group:
             f"The sweep optimised {' and '.join(self.objectives)} too; the order is by {self.best.monitor} alone. No"
             f" other run beats these in all of them (Pareto front), by place: {shorten(places, 20)}."
         )
-
-
-def shorten(names: Sequence[str], count: int) -> str:
-    """Return the first names, and how many more there are."""
-    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
 
 
 def rank(runs: Sequence[RecordedRun]) -> tuple[list[Group], list[RecordedRun]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from fer_lightning.comparison.comparison import Comparison, compare, describe, label, tabulate
 from fer_lightning.comparison.figures import plot_importance, plot_overlaid
+from fer_lightning.comparison.formatting import shorten
 from fer_lightning.comparison.html_page import render
 from fer_lightning.comparison.importance import Importance
 from fer_lightning.comparison.parallel_coordinates import plot_parallel
@@ -17,10 +17,9 @@ from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.core.errors import UserError
 from fer_lightning.evaluation.figures import save
 
-LEAST_LINES = 2  # runs in parallel coordinates
-WEIGHED = 16  # settings in the figure of importance
-NAMED = 3  # places in the heading of the page
-SHARP = 130  # dots an inch: a page of many figures stays small enough to be mailed
+BARS = 16  # settings in the figure of importance
+NAMED = 3  # folders in the heading of the page; a pattern of the shell may have become hundreds
+DPI = 130  # a page of several figures stays small enough to be mailed
 
 
 def compare_runs(cfg: DictConfig) -> Comparison:
@@ -31,13 +30,13 @@ def compare_runs(cfg: DictConfig) -> Comparison:
 
     Raises:
         DataError: a folder is not there or holds no run.
-        UserError: none of the runs has a score; the page, which says why, is written all the same.
+        UserError: none of the runs has a score; the page is written and says why.
     """
     folder = Path(cfg.output_dir)
     comparison = compare(cfg.runs)
     folder.mkdir(parents=True, exist_ok=True)
     figures = draw(comparison, folder)
-    name = _name([Path(place).expanduser().resolve().name for place in cfg.runs])
+    name = shorten([Path(place).expanduser().resolve().name for place in cfg.runs], NAMED)
     with atomic_write(folder / "compare.html") as new:
         new.write_text(render(comparison, name, figures, cfg.rows), encoding="utf-8")
     tabulate(comparison).to_csv(folder / "compare.csv", index=False)
@@ -47,22 +46,17 @@ def compare_runs(cfg: DictConfig) -> Comparison:
     return comparison
 
 
-def _name(places: Sequence[str]) -> str:
-    """What was compared; a pattern of the shell may have become hundreds of folders."""
-    return ", ".join(places[:NAMED]) + (f" and {len(places) - NAMED} more" if len(places) > NAMED else "")
-
-
 def draw(comparison: Comparison, folder: Path) -> dict[str, bytes]:
-    """Write the figures that there is something to show in, and return them: stem → PNG."""
+    """Write the figures that have something to show, and return them: stem → PNG."""
     if not comparison.groups:
         return {}
     runs, axes = comparison.groups[0].runs, comparison.columns(comparison.groups[0])
     found = {}
-    if axes and len(runs) >= LEAST_LINES:
+    if axes and len(runs) > 1:
         found["parallel"] = plot_parallel(runs, axes, "Settings against the score")
     if isinstance(comparison.importance, Importance):
-        found["importance"] = plot_importance(comparison.importance.first(WEIGHED), comparison.keys)
+        found["importance"] = plot_importance(comparison.importance.first(BARS), comparison.keys)
     curves = plot_overlaid(runs, [label(run, axes) for run in runs])
     if curves is not None:
         found["curves"] = curves
-    return {stem: save(figure, folder / f"{stem}.png", dpi=SHARP).read_bytes() for stem, figure in found.items()}
+    return {stem: save(figure, folder / f"{stem}.png", dpi=DPI).read_bytes() for stem, figure in found.items()}

@@ -5,21 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fer_lightning.comparison import formatting
 from fer_lightning.comparison.comparison import COLUMNS, Comparison
-from fer_lightning.comparison.formatting import (
-    NONE,
-    count,
-    difference,
-    duration,
-    epochs,
-    is_loss,
-    job_name,
-    objective,
-    outcome,
-    p_value,
-    percent,
-    score,
-)
+from fer_lightning.comparison.formatting import NONE, percent, score
 from fer_lightning.comparison.ranking import Group
 from fer_lightning.comparison.rerun_command import belongs_to_sweep
 from fer_lightning.comparison.seeds import SeedGroup
@@ -46,12 +34,21 @@ def ranking_table(comparison: Comparison, group: Group) -> Table:
     for place, (run, gap) in enumerate(zip(group.runs, group.differences, strict=True), 1):
         metrics, f1 = run.metrics, run.metrics.get("f1_macro")
         mark = "" if run.status.status == "finished" else f" ({run.status.status})"
-        cells = [str(place), job_name(run, columns) + mark, score(run.monitor, run.value)]
-        cells += [objective(name, run.objectives.get(name)) for name in objectives]
-        cells += [percent(metrics.get("accuracy"), metrics.get("accuracy_interval"))]
-        cells += ["best" if place == 1 else difference(gap), p_value(gap), *values_as_text(run.settings, [*columns])]
-        cells += [NONE if f1 is None else f"{f1:.3f}", epochs(run)]
-        rows.append([*cells, count(metrics.get("parameters")), duration(run.status.seconds)])
+        cells = [
+            str(place),
+            formatting.job_name(run, columns) + mark,
+            score(run.monitor, run.value),
+            *(formatting.objective(name, run.objectives.get(name)) for name in objectives),
+            percent(metrics.get("accuracy"), metrics.get("accuracy_interval")),
+            "best" if place == 1 else formatting.difference(gap),
+            formatting.p_value(gap),
+            *values_as_text(run.settings, [*columns]),
+            NONE if f1 is None else f"{f1:.3f}",
+            formatting.epochs(run),
+            formatting.count(metrics.get("parameters")),
+            formatting.duration(run.status.seconds),
+        ]
+        rows.append(cells)
     return Table(headings, rows)
 
 
@@ -69,8 +66,9 @@ def outcomes_table(comparison: Comparison) -> Table:
     rows = []
     for run in comparison.unranked:
         typed = " ".join(word for word in run.overrides if not belongs_to_sweep(word))
-        cells = [run.name, outcome(run), run.status.message or NONE, epochs(run), duration(run.status.seconds)]
-        rows.append([*cells, str(run.status.attempts), typed])
+        time, attempts = formatting.duration(run.status.seconds), str(run.status.attempts)
+        message = run.status.message or NONE
+        rows.append([run.name, formatting.outcome(run), message, formatting.epochs(run), time, attempts, typed])
     return Table(["run", "outcome", "message", "epochs", "time", "attempts", "typed"], rows)
 
 
@@ -88,7 +86,7 @@ def _seed_row(group: SeedGroup, keys: Sequence[str]) -> list[str]:
     interval = NONE
     if group.interval is not None:
         low, high = group.interval
-        low, high = max(0.0, low), high if is_loss(monitor) else min(1.0, high)
+        low, high = max(0.0, low), high if formatting.is_loss(monitor) else min(1.0, high)
         interval = f"{score(monitor, low)} to {score(monitor, high)}"
     extent = f"{score(monitor, min(values))} to {score(monitor, max(values))}" if len(values) > 1 else NONE
     mean, deviation = score(monitor, group.mean), score(monitor, group.deviation)

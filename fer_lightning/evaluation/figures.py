@@ -1,7 +1,7 @@
-"""Curves and confusion matrices as matplotlib figures, and what every figure shares: canvas, colours, type sizes.
+"""Curves and confusion matrices as matplotlib figures, and what all figures fraction: canvas, colours, type sizes.
 
 Figures are about 10 inches wide with 9 to 13 pt type, so that they stay readable at the 6.3 inches of a thesis page.
-`pyplot` is never imported: it keeps global state, which neither threads nor a machine without a screen can share.
+`pyplot` is never imported: its global state is not safe in threads and may ask for a screen.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from fer_lightning.evaluation.metrics import COLUMNS, class_names, confusion
+from fer_lightning.evaluation.metrics import class_names, confusion
 
-# Okabe and Ito (2008): told apart with every common colour blindness. Nothing is marked by colour alone.
+# Okabe and Ito (2008): distinct under every common colour blindness. Nothing is marked by colour alone.
 BLUE, VERMILLION, ORANGE = "#0072B2", "#D55E00", "#E69F00"
 INK, MUTED, FAINT = "#1a1a1a", "#5f6368", "#e3e5e8"
-# One hue from white to near black: its lightness alone carries the order, so it survives a grey print as well.
+# one hue from white to near black, so that it can be read in a grey print as well
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#cfe3f1", "#79b4d9", BLUE, "#003a5c"])
 FONT = "DejaVu Sans"  # comes with matplotlib: the same figure on every machine
 TITLE, BODY, SMALL = 13, 10.5, 9.5
+SECONDARY: dict[str, Any] = {"fontsize": BODY, "fontfamily": FONT, "color": MUTED}
 
 
 def save(figure: Figure, path: Path | str, *, dpi: int = 150) -> Path:
@@ -40,30 +41,30 @@ def save(figure: Figure, path: Path | str, *, dpi: int = 150) -> Path:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty white figure of so many inches, with its own Agg canvas."""
+    """Return an empty white figure of so many inches, with its own Agg canvas."""
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
 def describe(table: pd.DataFrame) -> str:
-    """What the rows of a predictions table are, for subtitles: `3,589 validation images`."""
-    splits = " + ".join(str(split) for split in pd.unique(table[COLUMNS[1]]) if str(split))
+    """Return what a predictions table holds, for subtitles: `3,589 validation images`."""
+    splits = " + ".join(str(split) for split in pd.unique(table["split"]) if str(split))
     return " ".join(part for part in (f"{len(table):,}", splits, "image" if len(table) == 1 else "images") if part)
 
 
 def describe_score(table: pd.DataFrame) -> str:
-    """`1,690 of 3,589 validation images right (47.1 %)`."""
+    """Return the score of a predictions table in words: `1,690 of 3,589 validation images right (47.1 %)`."""
     right = int((table["label"] == table["predicted"]).sum())
     return f"{right:,} of {describe(table)} right ({100 * right / len(table):.1f} %)"
 
 
 def plot_curves(history: pd.DataFrame, best_epoch: int | None = None) -> Figure:
-    """Loss and accuracy over epochs, side by side, the best epoch marked in both.
+    """Plot loss and accuracy over epochs, side by side, the best epoch marked in both.
 
     Args:
         history: columns `epoch` and any of `train/loss`, `val/loss`, `train/acc`, `val/acc` (accuracies in [0, 1]).
-            Gaps are fine, and so is more than one row an epoch: the last value counts.
+            There may be gaps, and several rows per epoch, of which the last value counts.
         best_epoch: the epoch whose weights were kept; by default that of the highest `val/acc`, else of the lowest
             `val/loss`.
 
@@ -76,13 +77,12 @@ def plot_curves(history: pd.DataFrame, best_epoch: int | None = None) -> Figure:
     if best_epoch is None:
         best_epoch = _best_epoch(epochs)
     figure = new_figure(10, 4.4)
-    panels = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.065, right=0.975, top=0.885, bottom=0.205, wspace=0.19)
-    for axes, quantity in zip(panels, ("loss", "acc"), strict=True):
+    for axes, quantity in zip(figure.subplots(1, 2), ("loss", "acc"), strict=True):
         _plot_panel(axes, epochs, quantity, best_epoch)
-    lines = [line for axes in panels for line in axes.get_lines() if not line.get_label().startswith("_")]
-    shown = {line.get_label(): line for line in lines}
-    if shown:  # below the panels, where no curve can run under it
+    lines = [line for axes in figure.axes for line in axes.get_lines()]
+    shown = {label: line for line in lines if not (label := str(line.get_label())).startswith("_")}
+    if shown:  # below the panels, where no curve runs under it
         font = {"family": FONT, "size": BODY}
         figure.legend(list(shown.values()), list(shown), loc="lower center", ncols=3, frameon=False, prop=font)
     return figure
@@ -95,11 +95,27 @@ def _best_epoch(epochs: pd.DataFrame) -> int | None:
     return None
 
 
-def _plot_panel(axes: Axes, epochs: pd.DataFrame, quantity: str, best_epoch: int | None) -> None:
-    title = {"loss": "Loss", "acc": "Accuracy"}[quantity]
+def style_panel(axes: Axes, title: str) -> None:
+    """Give axes over epochs their title, grid and ticks."""
     axes.set_title(title, loc="left", fontsize=TITLE, fontweight="bold", fontfamily=FONT, color=INK, pad=9)
     axes.spines[:].set_visible(False)
+    axes.spines["bottom"].set(visible=True, color=MUTED)
     axes.tick_params(length=0, labelsize=BODY, labelcolor=INK, labelfontfamily=FONT)
+    axes.grid(axis="y", color=FAINT, lw=1)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("epoch", **SECONDARY)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def leave_empty(axes: Axes) -> None:
+    """Say in a panel that there is nothing to plot."""
+    axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", **SECONDARY)
+    axes.spines[:].set_visible(False)
+    axes.set(xticks=[], yticks=[], xlabel="")
+
+
+def _plot_panel(axes: Axes, epochs: pd.DataFrame, quantity: str, best_epoch: int | None) -> None:
+    style_panel(axes, {"loss": "Loss", "acc": "Accuracy"}[quantity])
     drawn = []
     for side, label, colour, dashes, marker in (
         ("train", "training", ORANGE, (0, (4, 2)), "s"),
@@ -111,14 +127,8 @@ def _plot_panel(axes: Axes, epochs: pd.DataFrame, quantity: str, best_epoch: int
             axes.plot(values.index, values, color=colour, ls=dashes, lw=2, marker=marker, ms=size, label=label)
             drawn.append(values)
     if not drawn:
-        axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", **_quiet())
-        axes.set(xticks=[], yticks=[])
+        leave_empty(axes)
         return
-    axes.grid(axis="y", color=FAINT, lw=1)
-    axes.set_axisbelow(True)
-    axes.spines["bottom"].set(visible=True, color=MUTED)
-    axes.set_xlabel("epoch", **_quiet())
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if quantity == "acc":
         axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
@@ -127,7 +137,7 @@ def _plot_panel(axes: Axes, epochs: pd.DataFrame, quantity: str, best_epoch: int
 
 
 def _set_limits(axes: Axes, values: pd.Series, least: float) -> None:
-    """Leave room around the values, at least `least` in height: noise must not be blown up to a trend."""
+    """Leave room around the values; the axis spans at least `least`, so that noise does not look like a trend."""
     low, high = values.min(), values.max()
     margin = max(0.06 * (high - low), (least - (high - low)) / 2)
     axes.set_ylim(max(0, low - margin), high + margin)
@@ -151,7 +161,7 @@ def _mark_best(axes: Axes, epochs: pd.DataFrame, quantity: str, best_epoch: int 
 
 
 def plot_confusion(table: pd.DataFrame) -> Figure:
-    """Confusion matrix twice: counts, and each row in percent of its true class (recall on the diagonal).
+    """Plot a confusion matrix twice: counts, and each row in percent of its true class (recall on the diagonal).
 
     Args:
         table: a predictions table, see `fer_lightning.evaluation.metrics`. Classes without images get a hatched row.
@@ -162,10 +172,10 @@ def plot_confusion(table: pd.DataFrame) -> Figure:
     classes, counts = class_names(table), confusion(table)
     size, support = len(classes), counts.sum(axis=1)
     with np.errstate(invalid="ignore"):
-        shares = counts / support[:, None]
+        fractions = counts / support[:, None]
     rows = [f"{name} ({count:,})" for name, count in zip(classes, support, strict=True)]
     heading = f"Confusion matrix: {describe_score(table)}"
-    # Everything is laid out in inches from measured text, so that no name is too long and nothing is cut off.
+    # laid out in inches from measured text, so that long names are not cut off
     side = size * float(np.clip(4 / size, 0.54, 1.1))
     widest = max(text_width(name, BODY) for name in classes)
     turned = widest > side / size - 0.08
@@ -175,16 +185,16 @@ def plot_confusion(table: pd.DataFrame) -> Figure:
     height = bottom + side + 0.95
     figure = new_figure(width, height)
     figure.text(0.3 / width, 1 - 0.42 / height, heading, fontsize=TITLE, fontfamily=FONT, color=INK, weight="bold")
-    figure.text(0.2 / width, (bottom + side / 2) / height, "true (images)", rotation=90, va="center", **_quiet())
+    figure.text(0.2 / width, (bottom + side / 2) / height, "true (images)", rotation=90, va="center", **SECONDARY)
     for start, title, values, names, write in (
         (left, "Images", counts / counts.max(), rows, lambda row, column: f"{counts[row, column]:,}"),
-        (left + side + 0.4, "Percent of the true class", shares, [], lambda *cell: _percent(shares[cell])),
+        (left + side + 0.4, "Percent of the true class", fractions, [], lambda *cell: _percent(fractions[cell])),
     ):
         axes = figure.add_axes((start / width, bottom / height, side / width, side / height))
         axes.set_title(title, loc="left", fontsize=BODY, fontfamily=FONT, color=INK, pad=7)
         _plot_matrix(axes, values, write, room=side / size - 0.08)
         _name_classes(axes, classes, names, turned)
-        figure.text((start + side / 2) / width, 0.2 / height, "predicted", ha="center", **_quiet())
+        figure.text((start + side / 2) / width, 0.2 / height, "predicted", ha="center", **SECONDARY)
     return figure
 
 
@@ -203,14 +213,10 @@ def text_width(text: str, size: float, weight: str = "normal") -> float:
     return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
 
 
-def _quiet() -> dict[str, Any]:
-    return {"fontsize": BODY, "fontfamily": FONT, "color": MUTED}
-
-
-def _percent(share: float) -> str:
-    if not np.isfinite(share):
+def _percent(fraction: float) -> str:
+    if not np.isfinite(fraction):
         return "–"
-    return "<1" if 0 < share < 0.005 else f"{100 * share:.0f}"
+    return "<1" if 0 < fraction < 0.005 else f"{100 * fraction:.0f}"
 
 
 def _plot_matrix(axes: Axes, values: np.ndarray, write: Callable[[int, int], str], room: float) -> None:

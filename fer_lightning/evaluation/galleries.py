@@ -1,6 +1,6 @@
-"""Pictures of faces beside what the network said of them: predictions, mistakes, a training batch.
+"""Galleries of images beside what the network predicted: predictions, mistakes, a training batch.
 
-A gallery is one axes in inches with the images placed on it: exact layout, and far faster than an axes an image.
+A gallery is one axes in inches with the images placed on it: exact layout, and far faster than an axes per image.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from fer_lightning.evaluation.metrics import Predictions, read_predictions
 TILE, GAP, MARGIN = 1.3, 0.16, 0.3  # inches
 LINE = 0.175  # inches a line of caption takes
 HEAD = 0.85  # inches for title and subtitle
-# colour, thickness and dashes of the frame of a hit, a miss, and neither: never told apart by colour alone
+# colour, thickness and dashes of the frame of a hit, a miss, and neither: never distinguished by colour alone
 FRAMES = {True: (BLUE, 1.2, "-"), False: (VERMILLION, 2.6, (0, (2.4, 1.1))), None: (FAINT, 0.8, "-")}
 
 
 class Images(Protocol):
-    """Images uint8 (N, C, H, W): an array, or what reads each image when it is asked for."""
+    """Images uint8 (N, C, H, W), C 1 or 3: an array, or what reads each image when it is indexed."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -50,14 +50,14 @@ class Tile(NamedTuple):
 
 
 def plot_gallery(table: pd.DataFrame, images: Images, *, columns: int = 6, seed: int = 0) -> Figure:
-    """Predictions beside truth: one row a true class, `columns` images of it drawn at random.
+    """Draw predictions beside the truth: one row per true class, `columns` images of it drawn at random.
 
     The draw depends on seed and labels only, so the galleries of two epochs or two models show the same faces.
 
     Args:
         table: a predictions table of N rows.
         images: uint8 (N, C, H, W) in the same order, C 1 or 3.
-        columns: images a class.
+        columns: images per class.
         seed: of the draw.
 
     Raises:
@@ -72,26 +72,26 @@ def plot_gallery(table: pd.DataFrame, images: Images, *, columns: int = 6, seed:
         chosen = np.sort(random.choice(members, min(columns, len(members)), replace=False))
         rows.append([_tile(predictions, images, index) for index in chosen])
     subtitle = f"one row a true class, up to {columns} of each drawn at random; {figures.describe_score(table)}"
-    return _sheet(rows, "Predictions beside truth", subtitle, columns)
+    return _draw_tiles(rows, "Predictions beside truth", subtitle, columns)
 
 
 def plot_mistakes(table: pd.DataFrame, images: Images, *, limit: int = 24, columns: int = 6) -> Figure:
-    """The mistakes that the network was surest of, surest first; arguments and errors as for `plot_gallery`."""
+    """Draw the most confident mistakes first, at most `limit`; arguments and errors as for `plot_gallery`."""
     predictions = read_predictions(table)
     _check_images(images, len(table))
     wrong = np.flatnonzero(~predictions.correct)
-    order = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:limit]
     if len(wrong) == 0:
-        return _sheet([], "No mistakes", f"all of {figures.describe(table)} predicted right", columns)
+        return _draw_tiles([], "No mistakes", f"all of {figures.describe(table)} predicted right", columns)
+    order = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:limit]
     tiles = [_tile(predictions, images, index) for index in order]
     which = f"the {limit} surest of {len(wrong):,}" if len(wrong) > limit else f"all {len(wrong):,}"
     which = "the only mistake" if len(wrong) == 1 else f"{which} mistakes, surest first"
     subtitle = f"{which}; {figures.describe_score(table)}"
-    return _sheet(_rows(tiles, columns), "Most confident mistakes", subtitle, columns)
+    return _draw_tiles(_rows(tiles, columns), "Most confident mistakes", subtitle, columns)
 
 
 def plot_batch(
-    images: Images,
+    images: np.ndarray,
     labels: np.ndarray,
     classes: Sequence[str],
     *,
@@ -99,27 +99,25 @@ def plot_batch(
     columns: int = 8,
     title: str = "What the network sees",
 ) -> Figure:
-    """A grid of a batch as the network gets it, labels below.
+    """Draw a batch as the network gets it, labels below.
 
     Args:
         images: uint8 (B, C, H, W), C 1 or 3.
         labels: int64 (B,), positions in `classes`.
         classes: names.
         limit: draw at most so many.
-        columns: images a row.
+        columns: images per row.
         title: of the figure.
 
     Raises:
         ValueError: images and labels do not fit each other.
     """
     _check_images(images, len(labels))
-    shown = min(limit, len(labels))
-    tiles = [Tile(images[index], classes[int(labels[index])]) for index in range(shown)]
-    height, width = images.shape[2:]
-    subtitle = (
-        f"{shown} of a batch of {len(labels)}, {height} × {width} pixels, {'grey' if images.shape[1] == 1 else 'RGB'}"
-    )
-    return _sheet(_rows(tiles, columns), title, subtitle, columns, tile=1.05)
+    tiles = [Tile(image, classes[int(label)]) for image, label in zip(images[:limit], labels, strict=False)]
+    _, channels, height, width = images.shape
+    colours = "grey" if channels == 1 else "RGB"
+    subtitle = f"{len(tiles)} of a batch of {len(labels)}, {height} × {width} pixels, {colours}"
+    return _draw_tiles(_rows(tiles, columns), title, subtitle, columns, tile=1.05)
 
 
 def _check_images(images: Images, count: int) -> None:
@@ -130,34 +128,33 @@ def _check_images(images: Images, count: int) -> None:
 
 
 def _tile(predictions: Predictions, images: Images, index: int) -> Tile:
-    classes, right = predictions.classes, bool(predictions.correct[index])
-    label = predictions.labels[index]
-    headline = (
-        f"{'✓' if right else '✗'} {classes[predictions.predicted[index]]} {_share(predictions.confidence[index])}"
-    )
-    # what a miss gave to the truth tells a near miss from a blunder
-    detail = f"true: {classes[label]}" + ("" if right else f" {_share(predictions.probabilities[index, label])}")
+    classes, right, label = predictions.classes, bool(predictions.correct[index]), predictions.labels[index]
+    confidence = _percent(predictions.confidence[index])
+    headline = f"{'✓' if right else '✗'} {classes[predictions.predicted[index]]} {confidence}"
+    detail = f"true: {classes[label]}"
+    if not right:  # the probability of the true class shows how far off the prediction was
+        detail += f" {_percent(predictions.probabilities[index, label])}"
     return Tile(images[index], headline, detail, right)
 
 
-def _share(value: float) -> str:
-    if 0.995 <= value < 1:
+def _percent(probability: float) -> str:
+    if 0.995 <= probability < 1:
         return ">99 %"
-    return "<1 %" if 0 < value < 0.005 else f"{100 * value:.0f} %"
+    return "<1 %" if 0 < probability < 0.005 else f"{100 * probability:.0f} %"
 
 
 def _rows(tiles: list[Tile], columns: int) -> list[list[Tile]]:
     return [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
 
 
-def _sheet(rows: list[list[Tile]], title: str, subtitle: str, columns: int, tile: float = TILE) -> Figure:
+def _draw_tiles(rows: list[list[Tile]], title: str, subtitle: str, columns: int, tile: float = TILE) -> Figure:
     items = [item for row in rows for item in row]
     widest = max((figures.text_width(item.headline, SMALL, "bold") for item in items), default=0)
-    tile = min(max(tile, widest), 1.6)  # long class names ask for wider tiles, up to a limit
+    tile = min(max(tile, widest), 1.6)  # long class names need wider tiles, up to a limit
     aspect = items[0].image.shape[1] / items[0].image.shape[2] if items else 1.0
     pitch = tile * aspect + LINE * (2 if any(item.detail for item in items) else 1) + 0.25
     used = min(columns, max(map(len, rows), default=0))
-    width = 2 * MARGIN + max(used * (tile + GAP) - GAP, 6.0)  # a lone tile would leave no room for the title
+    width = 2 * MARGIN + max(used * (tile + GAP) - GAP, 6.0)  # a single tile would leave no room for the title
     height = HEAD + max(len(rows) * pitch, 0.1) + 0.05
     figure = figures.new_figure(width, height)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -166,7 +163,7 @@ def _sheet(rows: list[list[Tile]], title: str, subtitle: str, columns: int, tile
     room = width - 2 * MARGIN
     _write(axes, MARGIN, 0.36, title, _fitting(room, TITLE, [title], "bold"), weight="bold", ha="left")
     _write(axes, MARGIN, 0.6, subtitle, _fitting(room, SMALL, [subtitle]), color=MUTED, ha="left")
-    # one size for all captions of a sheet, that of the longest
+    # one size for all captions, that of the longest
     sizes = (
         _fitting(tile + 0.4 * GAP, SMALL, [item.headline for item in items], "bold"),
         _fitting(tile + 0.4 * GAP, SMALL - 0.7, [item.detail for item in items]),
@@ -180,22 +177,20 @@ def _sheet(rows: list[list[Tile]], title: str, subtitle: str, columns: int, tile
 
 def _draw_tile(axes: Axes, item: Tile, box: tuple[float, float, float, float], sizes: tuple[float, float]) -> None:
     left, top, width, height = box
-    grey = item.image.shape[0] == 1
-    pixels = item.image[0] if grey else item.image.transpose(1, 2, 0)
+    pixels = item.image[0] if item.image.shape[0] == 1 else item.image.transpose(1, 2, 0)
     extent = (left, left + width, top + height, top)
-    # fixed range: matplotlib would otherwise stretch the contrast of each grey image by itself
-    axes.imshow(pixels, cmap="gray" if grey else None, vmin=0, vmax=255, extent=extent, aspect="auto")
+    # fixed range: matplotlib would otherwise stretch the contrast of each grey image
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, extent=extent, aspect="auto")
     colour, thickness, dashes = FRAMES[item.right]
     axes.add_patch(Rectangle((left, top), width, height, fill=False, ec=colour, lw=thickness, ls=dashes))
     middle, baseline = left + width / 2, top + height + LINE + 0.03
-    ink = INK if item.right is None else colour
-    weight = "bold" if item.right is False else "normal"
+    ink, weight = INK if item.right is None else colour, "bold" if item.right is False else "normal"
     _write(axes, middle, baseline, item.headline, sizes[0], color=ink, weight=weight)
     _write(axes, middle, baseline + LINE, item.detail, sizes[1], color=MUTED)
 
 
 def _fitting(room: float, size: float, texts: list[str], weight: str = "normal") -> float:
-    """The type size, at most `size`, at which the longest text fits into `room` inches."""
+    """Return the type size, at most `size`, at which the longest text fits into `room` inches."""
     widest = max((figures.text_width(text, size, weight) for text in texts if text), default=0)
     return size * min(1.0, room / widest) if widest else size
 

@@ -47,7 +47,7 @@ def test_what_cannot_be_averaged_is_said() -> None:
         "two and one were not scored on the same images: of 3 and 2, 2 are": more.iloc[:2],
         "of 3 and 3, 2 are the same": more.replace({"path": {"z": "w"}}),
         "do not agree what y shows: 1 labels differ": table([0.9, 0.4, 0.3], labels="abb"),
-        "two: an image stands in its predictions twice": more.replace({"path": {"z": "y"}}),
+        "two: an image is in its predictions twice": more.replace({"path": {"z": "y"}}),
     }
     for said, other in cases.items():
         with pytest.raises(DataError, match=said):
