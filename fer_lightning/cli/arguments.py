@@ -1,93 +1,95 @@
-"""What was typed, completed to the command line that Hydra reads: what it continues, and what goes without saying."""
+"""Completes the command line as typed to the one that Hydra reads."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fer_lightning.cli.ranks import follow_first_rank
 from fer_lightning.cli.resume import MULTIRUN, continue_run, continue_sweep
 from fer_lightning.config.overrides import override_key, quoted
 from fer_lightning.config.trainer_arguments import unlisted_arguments
 from fer_lightning.core.errors import ConfigError
-from fer_lightning.system.resources import is_slurm_task
+from fer_lightning.system.resources import is_slurm_task, launched_rank
 
 # flags of Hydra whose value is the next word
 VALUED = ("--config-dir", "--config-name", "--config-path", "--cfg", "--package", "-cd", "-cn", "-cp", "-c", "-p")
-
-# mappings whose keys are the user's
-ANY_KEYS = ("model.backbone_kwargs", "data.aliases", "data.merge")
+# mappings that may hold any key
+FREE_MAPPINGS = ("model.backbone_kwargs", "data.aliases", "data.merge")
+NO_RUN_FOLDER = "outputs"  # holds the folders of runs, and is none itself
 
 
 def complete(verb: str, typed: Sequence[str], positional: str | None, *, swept: bool) -> list[str]:
-    """Return the command line as Hydra shall read it.
+    """Return the command line that Hydra reads.
 
     Args:
         verb: of the program.
         typed: what was typed, without the program's name.
-        positional: setting, a list, that gets the words that are no settings; None for no such.
-        swept: whether `-m` runs the verb more than once.
+        positional: the setting, a list, that gets the arguments that are no settings; None for no such.
+        swept: whether the verb accepts `-m`.
 
     Raises:
-        ConfigError: `-m` is typed where it cannot work, or what shall be continued is not there.
+        ConfigError: `-m` is typed where it cannot work, or what is to be continued is not there.
     """
-    arguments = list(typed)
-    if positional is not None:
-        arguments = _name_words(arguments, positional)
-    arguments = _add_unlisted(arguments)
+    arguments = list(typed) if positional is None else _name_words(typed, positional)
+    arguments = [f"++{item}" if _is_unlisted(item) else item for item in arguments]
     if verb == "train":
         arguments = continue_run(arguments)
     if swept:
         arguments = continue_sweep(arguments, verb)
-    if set(MULTIRUN) & set(arguments):
-        if not swept:
-            raise ConfigError(f"fer_lightning.{verb} runs once: type it without -m")
-        for variable in ("TORCHELASTIC_RUN_ID", "LOCAL_RANK"):
-            if is_slurm_task() or variable in os.environ:
-                raise ConfigError("a sweep (-m) starts the ranks of its jobs itself: type it without torchrun or srun")
-        if verb == "train" and "split" not in map(override_key, arguments):
-            arguments.append("split=validation")  # a sweep selects, and what selects must not see the test split
-    if set(MULTIRUN) & set(arguments) or any(item.startswith("hydra/launcher=") for item in arguments):
+    multirun = not {*MULTIRUN}.isdisjoint(arguments)
+    if multirun and not swept:
+        raise ConfigError(f"fer_lightning.{verb} runs once: type it without -m")
+    if multirun and (is_slurm_task() or not {"TORCHELASTIC_RUN_ID", "LOCAL_RANK"}.isdisjoint(os.environ)):
+        raise ConfigError("a sweep (-m) starts the ranks of its jobs itself: type it without torchrun or srun")
+    if multirun and verb == "train" and "split" not in map(override_key, arguments):
+        arguments.append("split=validation")  # a sweep selects, and selection must not see the test split
+    if multirun or any(item.startswith("hydra/launcher=") for item in arguments):
         from fer_lightning.sweeps.hydra_plugins import register
 
         register()
     return _flags_first(follow_first_rank(arguments))
 
 
-def _add_unlisted(arguments: Sequence[str]) -> list[str]:
-    """Return the command line with `++`, add or override, before settings that are valid but in no YAML file.
+def follow_first_rank(arguments: Sequence[str]) -> list[str]:
+    """Return the command line of a rank that torchrun or srun started, so that only the first has a run folder.
 
-    These are arguments of Lightning's Trainer that `conf/` does not list, and keys of mappings that may hold any.
+    The first names the folder by its clock. The others need no folder of their own: where Lightning needs it on all
+    ranks, for checkpoints, the first sends its name. Ranks that Lightning starts itself get the folder from it.
     """
+    if launched_rank() in (None, 0):
+        return list(arguments)
+    folder = [] if "hydra.run.dir" in map(override_key, arguments) else [f"hydra.run.dir={NO_RUN_FOLDER}"]
+    return [*arguments, *folder, "hydra.output_subdir=null", "hydra.job_logging.root.handlers=[console]"]
 
-    def is_unlisted(key: str) -> bool:
-        group, _, name = key.partition(".")
-        name = name.partition(".")[0]
-        return f"{group}.{name}" in ANY_KEYS or (group == "trainer" and name in unlisted_arguments())
 
-    return [f"++{item}" if item[:1] not in "+~-" and is_unlisted(override_key(item)) else item for item in arguments]
+def _is_unlisted(item: str) -> bool:
+    """Return whether a setting is valid but in no YAML file, so that Hydra asks for `++`, add or override."""
+    group, _, name = override_key(item).partition(".")
+    name = name.partition(".")[0]
+    unlisted = f"{group}.{name}" in FREE_MAPPINGS or (group == "trainer" and name in unlisted_arguments())
+    return unlisted and item[:1] not in "+~"
 
 
 def _flags_first(arguments: Sequence[str]) -> list[str]:
-    """Return the flags, with what belongs to them, before the overrides, which Hydra 1.3 wants in one row."""
-    flags: list[str] = []
-    overrides: list[str] = []
-    for before, item in zip(("", *arguments), arguments, strict=False):
-        (flags if item.startswith("-") or before in VALUED else overrides).append(item)
-    return [*flags, *overrides]
+    """Return the flags, with their values, before the overrides, which Hydra 1.3 wants in one row."""
+    flags = [item for before, item in _pairs(arguments) if item.startswith("-") or before in VALUED]
+    return [*flags, *(item for before, item in _pairs(arguments) if not (item.startswith("-") or before in VALUED))]
 
 
 def _name_words(arguments: Sequence[str], setting: str) -> list[str]:
     """Return the command line with its bare words, such as paths, as the list of a setting."""
-    pairs = zip(("", *arguments), arguments, strict=False)
-    words = [item for before, item in pairs if before not in VALUED and _is_bare(item)]
+    words = [item for before, item in _pairs(arguments) if before not in VALUED and _is_bare(item)]
     named = [f"{setting}=[{','.join(map(quoted, words))}]"] if words else []
     return [*named, *(item for item in arguments if item not in words)]
 
 
+def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each argument after the one before it."""
+    return zip(("", *arguments), arguments, strict=False)
+
+
 def _is_bare(item: str) -> bool:
-    """Whether a word is neither a flag nor a setting; the folders of a sweep's jobs have a `=` in their names."""
-    if item.startswith(("/", "./", "../", "~/")):
-        return True
-    return item[:1] not in "-+~" and ("=" not in item or Path(item).is_dir())
+    """Return whether a word is neither a flag nor a setting; folders of a sweep's jobs have a `=` in their names."""
+    path = item.startswith(("/", "./", "../", "~/"))
+    return path or (item[:1] not in "-+~" and ("=" not in item or Path(item).is_dir()))

@@ -1,4 +1,4 @@
-"""Starts every verb: Hydra in front, one readable message and an exit code behind."""
+"""Starts every verb: Hydra composes the settings; a failure is one readable message and an exit code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from fer_lightning.cli.arguments import complete
-from fer_lightning.cli.state import command_line, environment, silent_log
+from fer_lightning.cli.process_state import attribute, environment
 from fer_lightning.cli.usage import usage
 from fer_lightning.config.check import check_config
 from fer_lightning.config.compose import conf_dir, hydra_options
@@ -40,29 +40,23 @@ from fer_lightning.sweeps.process import end_with_parent
 from fer_lightning.system.resources import is_first_process, is_job
 
 FAILED, MISTYPED, INTERRUPTED = 1, 2, 130
-RECORDED = ("train", "evaluate")  # verbs whose runs are told apart and looked at later
+RECORDED = ("train", "evaluate")  # verbs that keep a status.json and can be swept
 Task = Callable[[DictConfig], Any]
 log = logging.getLogger(__name__)
 
 
-def run_verb(
-    name: str,
-    task: str | Task,
-    argv: Sequence[str] | None = None,
-    *,
-    positional: str | None = None,
-) -> Any:
-    """Compose `conf/<name>.yaml` with the command line, check it and run `task`, once or once for every job of a sweep.
+def run_verb(name: str, task: str | Task, argv: Sequence[str] | None = None, *, positional: str | None = None) -> Any:
+    """Compose `conf/<name>.yaml` with the command line, check it and run `task`, once or for every job of a sweep.
 
     Args:
         name: of the verb and of its primary configuration.
         task: the function that gets the composed configuration, or its address below `fer_lightning`,
             `module:function`, which is imported when the configuration has been checked.
         argv: overrides and flags; those of the process by default.
-        positional: setting, a list, that gets the words of the command line that are no settings; None for no such.
+        positional: the setting, a list, that gets the arguments that are no settings; None for no such.
 
     Returns:
-        what the task returned; nothing of a sweep, whose jobs keep their own account.
+        what the task returned; None for a sweep, whose jobs record their own results.
 
     Raises:
         SystemExit: 1 failed, 2 mistyped, 3 bad data, 130 interrupted, each after one message on stderr.
@@ -77,10 +71,14 @@ def run_verb(
             return None
         arguments = complete(name, arguments, positional, swept=name in RECORDED)
         verb.remember_settings(arguments)
-        # Hydra prints errors in its own way unless it is told to raise them
-        with environment(HYDRA_FULL_ERROR="1"), command_line(arguments), silent_log():
+        with ExitStack() as changed:
+            changed.enter_context(environment(HYDRA_FULL_ERROR="1"))  # or Hydra would print errors in its own way
+            # Hydra reads the command line here, and Lightning starts other ranks with it
+            changed.enter_context(attribute(sys, "argv", [sys.argv[0], *arguments]))
+            # on a full disk, logging would print a traceback for each line that it cannot write
+            changed.enter_context(attribute(logging, "raiseExceptions", False))
             hydra.main(config_path=str(conf_dir()), config_name=name, **hydra_options(hydra.main))(verb.job())()
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough; nothing can be said to it any more
+    except BrokenPipeError:  # the reader, such as `head`, has closed its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (KeyboardInterrupt, SystemExit) as end:
         # inside the Trainer, Lightning turns Ctrl-C into SystemExit(1)
@@ -88,29 +86,34 @@ def run_verb(
             raise
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except Exception as error:
-        sys.exit(_report_start(error, arguments, verb.full_error))
+    except Exception as error:  # before the task was reached
+        if verb.full_error:
+            traceback.print_exception(error)
+        message, code = _explain_start(error, arguments)
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(code)
     return verb.result
 
 
 def run_task(task: str | Task, cfg: DictConfig) -> Any:
-    """Check a composed configuration and run what `run_verb` calls a task with it.
+    """Check a composed configuration and run a task, as `run_verb` names it, with it.
 
     Raises:
         ConfigError: lists every problem of the configuration.
     """
     silence_libraries()
-    with fast_imports():  # torch and Lightning, which a mistyped key should not wait for
-        check_config(cfg)
-        if not isinstance(task, str):
-            return task(cfg)
-        module, _, name = task.partition(":")
-        function = getattr(importlib.import_module(f"fer_lightning.{module}"), name)
+    with fast_imports():
+        check_config(cfg)  # first, because a mistyped key should not wait for torch and Lightning
+        if isinstance(task, str):
+            module, _, name = task.partition(":")
+            function: Task = getattr(importlib.import_module(f"fer_lightning.{module}"), name)
+        else:
+            function = task
     return function(cfg)
 
 
 class _Verb:
-    """One start of a program: what it returned, or failed with."""
+    """One start of a verb, and what it returned."""
 
     def __init__(self, name: str, task: str | Task) -> None:
         self.name, self.task = name, task
@@ -120,65 +123,63 @@ class _Verb:
         self.settings: dict[Path, bytes] = {}
 
     def remember_settings(self, arguments: Sequence[str]) -> None:
-        """Keep what an earlier run in the same folder recorded, for Hydra writes over it before anything is checked."""
+        """Keep the settings of an earlier run in the same folder: Hydra overwrites them before anything is checked."""
         folders = [unquoted(item.partition("=")[2]) for item in arguments if item.startswith("hydra.run.dir=")]
-        for path in Path(folders[-1], ".hydra").glob("*.yaml") if folders and is_first_process() else ():
-            self.settings[path] = path.read_bytes()
+        if folders and is_first_process():
+            self.settings = {path: path.read_bytes() for path in Path(folders[-1], ".hydra").glob("*.yaml")}
 
-    def job(self) -> Callable[[DictConfig], Any]:
-        """Return the task as Hydra shall call it: for the run, or for each job of a sweep."""
-        name, task = self.name, self.task
+    def job(self) -> Task:
+        """Return the function that Hydra calls, for a run or for each job of a sweep."""
 
         def job(cfg: DictConfig) -> Any:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
+            with environment(HYDRA_FULL_ERROR="1" if self.full_error else None):
+                if HydraConfig.get().mode != RunMode.MULTIRUN:
+                    return self._run(cfg)
                 from fer_lightning.sweeps.run_job import run_job
 
-                with environment(HYDRA_FULL_ERROR="1" if self.full_error else None):
-                    return run_job(name, cfg, functools.partial(run_verb, name, task))
-            return self._run(cfg)
+                return run_job(self.name, cfg, functools.partial(run_verb, self.name, self.task))
 
         job.__module__ = f"fer_lightning.{self.name}"  # Hydra names job and log after it
         return job
 
     def _run(self, cfg: DictConfig) -> Any:
         hydra = HydraConfig.get()
+        folder = Path(hydra.runtime.output_dir)
         try:
-            with environment(HYDRA_FULL_ERROR="1" if self.full_error else None), ExitStack() as kept:
+            with ExitStack() as kept:
                 if self.name in RECORDED and is_first_process():
-                    account = recorded(Path(hydra.runtime.output_dir), identify(cfg), [*hydra.overrides.task])
-                    kept.enter_context(account)
+                    kept.enter_context(recorded(folder, identify(cfg), [*hydra.overrides.task]))
                 self.result = run_task(self.task, cfg)
             return self.result
         except Pruned:
             return None
         except Exception as error:
-            raise SystemExit(self._report(error)) from error
+            raise SystemExit(self._report(error, folder)) from error
 
-    def _report(self, error: Exception) -> int:
-        folder = Path(HydraConfig.get().runtime.output_dir)
+    def _report(self, error: Exception, folder: Path) -> int:
+        """Print why the task failed, and return the exit code."""
         if self.full_error:
             traceback.print_exception(error)
         user_error = _user_error(error)
-        if user_error is not None:
-            if not is_job():  # its sweep says it, beside what came of the others
-                print(f"error: {user_error}", file=sys.stderr)
-            for path, content in self.settings.items():
-                path.write_bytes(content)
-            if self.settings or is_job() or not is_first_process() or not self._remove_untouched(folder):
-                _to_log_file(f"error: {user_error}")
-            return user_error.exit_code
-        place = _to_log_file("".join(traceback.format_exception(error)))
-        where = f"the full traceback is in {place}; " if place else ""
-        message = f"error: {type(error).__name__}: {error}\n{where}set HYDRA_FULL_ERROR=1 to see it here"
-        print(message, file=sys.stderr)
-        return FAILED
+        if user_error is None:
+            place = _write_to_log_file("".join(traceback.format_exception(error)))
+            where = f"the full traceback is in {place}; " if place else ""
+            print(f"error: {_summary(error)}\n{where}set HYDRA_FULL_ERROR=1 to see it here", file=sys.stderr)
+            return FAILED
+        if not is_job():  # its sweep prints the message beside the results of the others
+            print(f"error: {user_error}", file=sys.stderr)
+        for path, content in self.settings.items():
+            path.write_bytes(content)
+        if self.settings or is_job() or not is_first_process() or not self._remove_untouched(folder):
+            _write_to_log_file(f"error: {user_error}")
+        return user_error.exit_code
 
     def _remove_untouched(self, folder: Path) -> bool:
         """Remove an output folder that holds only what Hydra put there now, and the date above it if empty then."""
-        hydras = {".hydra", "status.json", f"{self.name}.log"}
+        from_hydra = {".hydra", "status.json", f"{self.name}.log"}
         older = any(path.stat().st_mtime < self.started for path in folder.rglob("*") if path.is_file())
         in_use = Path.cwd().is_relative_to(folder.resolve())
-        if older or in_use or not folder.is_dir() or {path.name for path in folder.iterdir()} - hydras:
+        if older or in_use or not folder.is_dir() or {path.name for path in folder.iterdir()} - from_hydra:
             return False
         for handler in _file_handlers():
             if folder in Path(handler.baseFilename).parents:
@@ -193,26 +194,24 @@ class _Verb:
         return True
 
 
-def _report_start(error: Exception, arguments: Sequence[str], full_error: bool) -> int:
-    """Report what went wrong before the task was reached."""
-    if full_error:
-        traceback.print_exception(error)
+def _explain_start(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
+    """Return the message and the exit code of an error that was raised before the task was reached."""
     user_error = _user_error(error)
-    blocked = error if isinstance(error, OSError) else error.__cause__
     if user_error is not None:
-        message, code = str(user_error), user_error.exit_code
-    elif isinstance(error, (HydraException, OmegaConfBaseException, YAMLError)):
-        message, code = explain(error, arguments), MISTYPED
-    elif isinstance(blocked, OSError):
-        message = f"cannot write to {blocked.filename} ({blocked.strerror}): choose a folder with hydra.run.dir=FOLDER"
-        code = FAILED
-    # mistakes in overrides and flags, and a launcher that is not installed, are these for Hydra
-    elif isinstance(error, ValueError) or "Unknown plugin class" in str(error):
-        message, code = explain(error, arguments), MISTYPED
-    else:
-        message, code = f"{type(error).__name__}: {error}\nset HYDRA_FULL_ERROR=1 to see where", FAILED
-    print(f"error: {message}", file=sys.stderr)
-    return code
+        return str(user_error), user_error.exit_code
+    blocked = error if isinstance(error, OSError) else error.__cause__
+    # Hydra raises ValueError for mistakes in overrides and flags, and names a launcher that is not installed a plugin
+    by_hydra = isinstance(error, (HydraException, OmegaConfBaseException, YAMLError))
+    if not by_hydra and isinstance(blocked, OSError):
+        where = f"{blocked.filename} ({blocked.strerror})"
+        return f"cannot write to {where}: choose a folder with hydra.run.dir=FOLDER", FAILED
+    if by_hydra or isinstance(error, ValueError) or "Unknown plugin class" in str(error):
+        return explain(error, arguments), MISTYPED
+    return f"{_summary(error)}\nset HYDRA_FULL_ERROR=1 to see where", FAILED
+
+
+def _summary(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _user_error(error: BaseException | None) -> UserError | None:
@@ -222,8 +221,8 @@ def _user_error(error: BaseException | None) -> UserError | None:
     return error
 
 
-def _to_log_file(text: str) -> Path | None:
-    """Write to the log of the run but not to the screen; return where that is."""
+def _write_to_log_file(text: str) -> Path | None:
+    """Write to the log file of the run but not to the screen; return the file."""
     record = log.makeRecord(log.name, logging.ERROR, __file__, 0, text, (), None)
     for handler in _file_handlers():
         handler.handle(record)

@@ -1,4 +1,4 @@
-"""Going on with what was started, in its own folder and with its own settings.
+"""Continues a run or a sweep, in its own folder and with its own settings.
 
 `ckpt_path=outputs/…/checkpoints/last.ckpt` continues a run, `sweep.resume=outputs/multirun/…` a sweep.
 """
@@ -20,10 +20,10 @@ MULTIRUN = ("-m", "--multirun")
 
 
 def continue_run(argv: Sequence[str]) -> list[str]:
-    """Complete a command line that names a checkpoint of a run by what that run was started with.
+    """Add the overrides of a run to a command line that names one of its checkpoints.
 
-    The run's own overrides come first and give way to what is typed again, and the run's folder is the output folder.
-    Applying it twice gives the same settings, because Lightning starts the other ranks with the same command line.
+    They come before what is typed, which overrides them, and the output goes to the run's folder. Applying this twice
+    gives the same settings, because Lightning starts the other ranks with the same command line.
 
     Args:
         argv: what was typed, without the program's name.
@@ -32,9 +32,9 @@ def continue_run(argv: Sequence[str]) -> list[str]:
         the command line to use: `argv` itself where no checkpoint inside a run folder is named.
     """
     arguments = list(argv)
-    position = max((index for index, item in enumerate(arguments) if item.startswith("ckpt_path=")), default=None)
-    run = None if position is None else run_folder(unquoted(arguments[position].partition("=")[2]))
-    if position is None or run is None or set(MULTIRUN) & set(arguments):
+    named = [index for index, item in enumerate(arguments) if item.startswith("ckpt_path=")]
+    run = run_folder(unquoted(arguments[named[-1]].partition("=")[2])) if named else None
+    if run is None or not {*MULTIRUN}.isdisjoint(arguments):
         return arguments
     typed = {override_key(item) for item in arguments}
     saved: list[str] = yaml.safe_load((run / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")) or []
@@ -43,11 +43,12 @@ def continue_run(argv: Sequence[str]) -> list[str]:
     if is_first_process():
         print(f"continuing {run} with its own settings: {' '.join(own) or 'the defaults'}", file=sys.stderr)
     # beside ckpt_path, because argparse on Hydra 1.3 wants all overrides in one row
-    return [*arguments[:position], *own, arguments[position], *folder, *arguments[position + 1 :]]
+    before, ckpt_path, after = arguments[: named[-1]], arguments[named[-1]], arguments[named[-1] + 1 :]
+    return [*before, *own, ckpt_path, *folder, *after]
 
 
 def continue_sweep(argv: Sequence[str], verb: str) -> list[str]:
-    """Complete a command line that names the folder of a sweep by what that sweep was started with.
+    """Add the arguments of a sweep to a command line that names its folder.
 
     Args:
         argv: what was typed, without the program's name.
@@ -62,8 +63,8 @@ def continue_sweep(argv: Sequence[str], verb: str) -> list[str]:
     named = [unquoted(item.partition("=")[2]) for item in argv if item.startswith("sweep.resume=")]
     if not named or named[-1] == "null":
         return list(argv)
-    folder = Path(named[-1])
-    try:  # nothing, as of a variable of the shell that is not set, is the folder here
+    folder = Path(named[-1])  # of nothing, such as a variable of the shell that is not set, the working directory
+    try:
         plan = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
         saved, kind = [str(item) for item in plan["arguments"]], plan["verb"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -71,19 +72,17 @@ def continue_sweep(argv: Sequence[str], verb: str) -> list[str]:
         raise ConfigError(f"sweep.resume={folder} holds no sweep.json that can be read: {hint}") from error
     if kind != verb:
         raise ConfigError(f"{folder} is a sweep of fer_lightning.{kind}: type python -m fer_lightning.{kind} …")
-    typed = {override_key(item) for item in argv}
-    renewed = {*typed, "sweep.resume", "sweep.retry", "hydra.sweep.dir"}
-    flags = {item for item in argv if item.startswith("-") and item not in MULTIRUN}  # renewed with the word after them
+    typed = [item for item in argv if item not in MULTIRUN]
+    replaced = {*map(override_key, typed), *MULTIRUN, "sweep.resume", "sweep.retry", "hydra.sweep.dir"}
+    flags = {item for item in typed if item.startswith("-")}  # which replace the word after them too
     pairs = zip(("", *saved), saved, strict=False)
-    own = [item for before, item in pairs if override_key(item) not in {*MULTIRUN, *renewed} and before not in flags]
-    rest = [item for item in argv if item not in MULTIRUN]
+    own = [item for before, item in pairs if override_key(item) not in replaced and before not in flags]
     print(f"continuing {folder}: {' '.join(own)}", file=sys.stderr)
-    return ["-m", *own, f"hydra.sweep.dir={quoted(folder)}", *rest]
+    return ["-m", *own, f"hydra.sweep.dir={quoted(folder)}", *typed]
 
 
 def run_folder(checkpoint: str) -> Path | None:
     """Return the nearest folder above an existing checkpoint that Hydra recorded a run in."""
     path = Path(checkpoint)
-    if not checkpoint or not path.exists():
-        return None
-    return next((folder for folder in path.parents if (folder / ".hydra" / "overrides.yaml").is_file()), None)
+    folders = path.parents if checkpoint and path.exists() else ()
+    return next((folder for folder in folders if (folder / ".hydra" / "overrides.yaml").is_file()), None)

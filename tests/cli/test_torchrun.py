@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from omegaconf import DictConfig
 
-from fer_lightning.cli.ranks import follow_first_rank
+from fer_lightning.cli.arguments import follow_first_rank
 from fer_lightning.config.rules import rules
 from fer_lightning.system.resources import is_first_process, launched_rank
 
