@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from fer_lightning.benchmarks.bench import Bench
 from fer_lightning.benchmarks.startup import starts, startup
-from fer_lightning.benchmarks.suites import MEASURES
+from fer_lightning.benchmarks.suites import SUITES
 from fer_lightning.config.check import Suite, check_config
 from fer_lightning.core.errors import ConfigError
 
@@ -44,7 +44,7 @@ def test_the_verb_measures_and_writes(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "out" / "benchmark.json").read_text())
     (row,) = record["rows"]
     assert (row["suite"], row["failed"], row["skipped"]) == ("inference", None, None)
-    assert row["ours"]["count"] == row["yardstick"]["count"] == row["ratio"]["count"] == 2
+    assert row["ours"]["count"] == row["baseline"]["count"] == row["ratio"]["count"] == 2
     assert row["ours"]["low"] > 0
     assert min(row["memory"]) > 50
     assert record["environment"]["machine"]["precision"] == "32-true"
@@ -100,9 +100,9 @@ def test_bad_settings_are_told(compose: Callable[..., DictConfig], typed: str, s
 
 
 def test_every_suite_that_can_be_typed_is_there(compose: Callable[..., DictConfig]) -> None:
-    assert tuple(MEASURES) == get_args(Suite)
+    assert tuple(SUITES) == get_args(Suite)
     asked_for = {"memory", "sweep"}  # which fill the disk, or take many minutes
-    assert {*compose("benchmark", "output_dir=out").suite} == {*MEASURES} - asked_for
+    assert {*compose("benchmark", "output_dir=out").suite} == {*SUITES} - asked_for
 
 
 def bench_of(compose: Callable[..., DictConfig], folder: Path, *overrides: str) -> Bench:

@@ -1,6 +1,6 @@
-"""What people write themselves: the loops that the benchmark compares us with, each to be read from top to bottom.
+"""The baselines: loops as people write them themselves, each to be read from top to bottom.
 
-Every loop runs until `tick`, which is told after each step how many images it took, has seen enough and raises.
+Each loop calls `clock` after every step with the number of images, and ends when that raises.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from torchvision.datasets import ImageFolder
 
 from fer_lightning.data.augmentation.spec import Augmentation
 
-Tick = Callable[[float], None]
+Clock = Callable[[float], None]
 TEXTBOOK_WORKERS = 2
 
 
 def textbook(
-    tick: Tick,
+    clock: Clock,
     loader: DataLoader[Any],
     network: nn.Module,
     loss_function: Callable[[Tensor, Tensor], Tensor],
@@ -39,9 +39,9 @@ def textbook(
             images, labels = images.to(device), labels.to(device)
             optimizer.zero_grad()
             loss = loss_function(network(images), labels)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # of torch
             optimizer.step()
-            tick(len(images))
+            clock(len(images))
 
 
 def textbook_loader(
@@ -76,7 +76,7 @@ def textbook_loader(
 
 
 def expert(
-    tick: Tick,
+    clock: Clock,
     images: Tensor,
     labels: Tensor,
     network: nn.Module,
@@ -90,20 +90,20 @@ def expert(
     """Train as fast as a bare loop can, with all that makes ours fast and nothing of Lightning.
 
     Args:
-        tick: see above.
+        clock: see above.
         images: uint8 `(N, C, H, W)`, on the device.
         labels: int64 `(N,)`, on the device.
         network: scales bytes itself; on the device, in the memory format wanted.
         loss_function: of logits and labels.
         optimizer: of the network's parameters.
-        augment: gives back a batch, changed, for its images, the epoch and its rows.
+        augment: returns the changed batch for its images, the epoch and its rows.
         batch_size: images a step.
         half: type of the arithmetic inside autocast; None for fp32.
     """
     network.train()
     for epoch in itertools.count():
         order = torch.randperm(len(images), device=images.device)
-        for rows in order.split(batch_size):
+        for rows in torch.split(order, batch_size):
             if len(rows) < min(batch_size, len(images)):
                 break
             batch = augment(images[rows], epoch, rows)
@@ -111,19 +111,19 @@ def expert(
             with autocast(images.device, half):
                 logits = network(batch)
             loss = loss_function(logits.float(), labels[rows])
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # of torch
             optimizer.step()
-            tick(len(rows))
+            clock(len(rows))
 
 
-def inference(tick: Tick, images: Tensor, network: nn.Module, *, batch_size: int, half: torch.dtype | None) -> None:
+def inference(clock: Clock, images: Tensor, network: nn.Module, *, batch_size: int, half: torch.dtype | None) -> None:
     """Predict all images uint8 `(N, C, H, W)` over and over; a step is a whole pass that ends in a NumPy array."""
     network.eval()
     while True:
         with torch.inference_mode(), autocast(images.device, half):
-            outputs = [network(batch).float().softmax(dim=1) for batch in images.split(batch_size)]
+            outputs = [network(batch).float().softmax(dim=1) for batch in torch.split(images, batch_size)]
         torch.cat(outputs).cpu().numpy()
-        tick(len(images))
+        clock(len(images))
 
 
 def autocast(device: torch.device, half: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:
@@ -131,25 +131,25 @@ def autocast(device: torch.device, half: torch.dtype | None) -> contextlib.Abstr
     return contextlib.nullcontext() if half is None else torch.autocast(device.type, half)
 
 
-def decode_folder(tick: Tick, folder: str, *, size: int, channels: int) -> None:
+def decode_folder(clock: Clock, folder: str, *, size: int, channels: int) -> None:
     """Open every picture of class folders with Pillow, over and over; a step is a whole pass."""
     samples = ImageFolder(folder).samples
     while True:
         for path, _ in samples:
             with Image.open(path) as picture:
                 np.asarray(picture.convert("L" if channels == 1 else "RGB").resize((size, size)))
-        tick(len(samples))
+        clock(len(samples))
 
 
-def list_folder(tick: Tick, folder: str) -> None:
-    """Find the pictures of class folders, over and over, as any program must before its first batch."""
+def list_folder(clock: Clock, folder: str) -> None:
+    """List the pictures of class folders, over and over, as any program must before its first batch."""
     while True:
-        tick(len(ImageFolder(folder)))
+        clock(len(ImageFolder(folder)))
 
 
-def matmul(tick: Tick, *, size: int, device: str) -> None:
+def matmul(clock: Clock, *, size: int, device: str) -> None:
     """Multiply two square matrices in bf16, over and over: what the matrix units can really do. Counts FLOPs."""
     left, right = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
     while True:
         torch.mm(left, right)
-        tick(2 * size**3)
+        clock(2 * size**3)

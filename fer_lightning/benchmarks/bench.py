@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,16 +15,16 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from fer_lightning.benchmarks.paired_timing import Contender, ContenderError, Window, ask, duel
-from fer_lightning.benchmarks.rows import Row, Spread, paired
+from fer_lightning.benchmarks.paired_timing import Contender, ContenderError, Window, compare, run_once
+from fer_lightning.benchmarks.rows import Row
 from fer_lightning.config.check import check_config
 from fer_lightning.config.compose import conf_dir, hydra_options
 from fer_lightning.config.overrides import override_key
 from fer_lightning.core.errors import UserError
 
-WORK = "fer_lightning.benchmarks.contenders"
+PACKAGE = "fer_lightning.benchmarks"
 OWN_KEYS = ("suite", "window", "windows")
-NOISY = 1.5  # windows of one contender that differ by this factor
+NOISY = 1.5  # factor between windows of one contender
 log = logging.getLogger(__name__)
 
 
@@ -33,7 +36,7 @@ class Bench:
         cfg: composed from `conf/benchmark.yaml`.
         overrides: settings that were typed.
         flags: of Hydra that were typed and that other programs need too.
-        folder: for everything that is thrown away at the end.
+        folder: temporary, for everything that is written.
         facts: what `prepare` found; empty before.
     """
 
@@ -49,13 +52,13 @@ class Bench:
 
     @property
     def faces(self) -> str:
-        """Folder of the class folders that the yardsticks read."""
-        return self.facts["faces"]
+        """Folder of the class folders that the baselines read."""
+        return str(self.facts["faces"])
 
     @property
     def pictures(self) -> int:
         """How many images a pass over the data set opens, those of deselected classes too."""
-        return self.facts["pictures"]
+        return int(self.facts["pictures"])
 
     @property
     def on_gpu(self) -> bool:
@@ -67,16 +70,14 @@ class Bench:
         Raises:
             UserError: they cannot be used.
         """
-        arguments = {"settings": self.settings(), "folder": str(self.folder)}
-        return replace(
-            self, facts=ask(Contender("prepare", f"{WORK.rpartition('.')[0]}.prepare.prepare", arguments), self.logs)
-        )
+        work = contender("prepare", "prepare.prepare", settings=self.settings(), folder=str(self.folder))
+        return replace(self, facts=run_once(work, self.logs))
 
     def settings(self, *fixed: str) -> str:
         """Write the user's settings with some fixed by a row, and return the path of the file.
 
         Args:
-            fixed: overrides; what the user typed for the groups that they name gives way, as do experiments.
+            fixed: overrides; they replace what was typed for the groups that they name, and any experiment.
 
         Raises:
             ConfigError: the settings cannot work.
@@ -86,44 +87,49 @@ class Bench:
         kept = [item for item in self.overrides if override_key(item).partition(".")[0] not in groups]
         cfg = compose_settings([*kept, *fixed])
         path = self.folder / f"{len(list(self.folder.glob('*.yaml')))}.yaml"
-        cfg.output_dir = str(path.with_suffix(""))  # before it is resolved: callbacks and loggers have it in theirs
+        cfg.output_dir = str(path.with_suffix(""))  # before callbacks and loggers resolve it
         OmegaConf.save(OmegaConf.create(OmegaConf.to_container(cfg, resolve=True)), path)
         return str(path)
 
-    def measure(self, row: Row, ours: Contender, yardstick: Contender, unit: float = 1.0, inverse: bool = False) -> Row:
+    def training_overrides(self, *but: str) -> list[str]:
+        """Return the user's own overrides for `fer_lightning.train`, without those of some keys."""
+        typed = [item for item in self.overrides if override_key(item) not in (*OWN_KEYS, *but)]
+        return [*typed, f"data.batch_size={self.cfg.data.batch_size}"]  # which this verb has another default for
+
+    def measure(self, row: Row, ours: Contender, baseline: Contender, unit: float = 1.0, inverse: bool = False) -> Row:
         """Fill in a row.
 
         Args:
-            row: what is said without a measurement.
+            row: without figures.
             ours: one contender.
-            yardstick: the other.
+            baseline: the other.
             unit: how many counted things one of the row's unit is.
-            inverse: whether the row says seconds a `unit`, not units a second.
+            inverse: whether the row is in seconds a `unit`, not units a second.
         """
         log.info(f"{row.suite}: {row.what}, against {row.against}")
         try:
-            mine, theirs = duel(ours, yardstick, window=self.cfg.window, windows=self.cfg.windows, logs=self.logs)
+            sides = compare(ours, baseline, window=self.cfg.window, windows=self.cfg.windows, logs=self.logs)
         except ContenderError as error:
             return replace(row, failed=str(error))
-        figures = [[unit / w.rate if inverse else w.rate / unit for w in side] for side in (mine, theirs)]
-        return replace(
-            row,
-            ours=Spread.of(figures[0]),
-            yardstick=Spread.of(figures[1]),
-            ratio=paired(*figures),
-            memory=(mine[-1].memory, theirs[-1].memory),
-            device_memory=_device_memory(mine[-1], theirs[-1]),
-            notes=(
-                *row.notes,
-                *_describe_asides("ours", "validation, checkpoints, pictures", mine),
-                *_describe_asides(f"the {row.against}", "new loader processes", theirs),
-                *_describe_noise(figures),
-            ),
+        mine, theirs = ([unit / w.rate if inverse else w.rate / unit for w in side] for side in sides)
+        last = [side[-1] for side in sides]
+        device = (last[0].device_memory, last[1].device_memory)
+        notes = [*row.notes, *_describe_pauses("ours", "validation, checkpoints, pictures", sides[0])]
+        notes += _describe_pauses(f"the {row.against}", "new loader processes", sides[1])
+        if any(max(figures) > NOISY * min(figures) for figures in (mine, theirs)):
+            busy = "the windows of one side differ widely, so something else kept the machine busy"
+            notes.append(f"{busy}: repeat it when it is idle")
+        return row.filled(
+            mine,
+            theirs,
+            memory=(last[0].memory, last[1].memory),
+            device_memory=None if None in device else device,
+            notes=tuple(notes),
         )
 
 
 def compose_settings(overrides: Sequence[str]) -> DictConfig:
-    """Compose what a contender needs, without end and without a place of its own yet.
+    """Compose what a contender needs: training without an end, and without an output folder yet.
 
     Raises:
         ConfigError: the settings cannot work.
@@ -137,7 +143,7 @@ def compose_settings(overrides: Sequence[str]) -> DictConfig:
     with open_dict(cfg):
         cfg.ckpt_path = None
         cfg.trainer.max_epochs, cfg.trainer.max_steps, cfg.trainer.max_time = 10**6, -1, None
-        cfg.trainer.val_check_interval, cfg.trainer.fast_dev_run = None, False  # only ends of epochs are told apart
+        cfg.trainer.val_check_interval, cfg.trainer.fast_dev_run = None, False  # only ends of epochs pause the clock
         if "early_stopping" in cfg.callbacks:
             del cfg.callbacks.early_stopping
         for key in OWN_KEYS:
@@ -147,46 +153,40 @@ def compose_settings(overrides: Sequence[str]) -> DictConfig:
 
 
 def contender(name: str, work: str, **arguments: Any) -> Contender:
-    """Return a contender whose work is a function of `contenders`, or anywhere where it is a dotted path."""
-    return Contender(name, work if "." in work else f"{WORK}.{work}", arguments)
+    """Return a contender whose work is a function `module.function` of this folder."""
+    return Contender(name, f"{PACKAGE}.{work}", arguments)
 
 
 def textbook(bench: Bench, work: str) -> Contender:
     """Return the contender of the textbook that does `work`: train or load."""
-    arguments = {"parts": bench.facts["textbook"], "folder": bench.faces}
-    return contender(f"textbook {work}", f"fer_lightning.benchmarks.textbook.{work}", **arguments)
+    return contender(f"textbook {work}", f"textbook.{work}", parts=bench.facts["textbook"], folder=bench.faces)
 
 
 def left_out(bench: Bench) -> tuple[str, ...]:
-    """Say which of the settings the textbook does without."""
+    """Return a note on the settings that the textbook ignores."""
     extra = OmegaConf.select(bench.cfg, "augmentation.extra")
     return ("the textbook leaves augmentation.extra out",) if extra else ()
 
 
 def attempt(row: Row, measure: Callable[[], Row]) -> Row:
-    """Return what `measure` does, or the row with what the user would be told, where its own settings cannot work."""
+    """Return what `measure` returns, or the row as failed where its own settings cannot work."""
     try:
         return measure()
     except UserError as error:
         return replace(row, failed=str(error))
 
 
-def _device_memory(ours: Window, yardstick: Window) -> tuple[float, float] | None:
-    if ours.device_memory is None or yardstick.device_memory is None:
-        return None
-    return ours.device_memory, yardstick.device_memory
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with these arguments and capture what it prints; errors stay short, whatever HYDRA_FULL_ERROR is."""
+    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
 
 
-def _describe_asides(whose: str, what: str, windows: list[Window]) -> tuple[str, ...]:
-    count, seconds = sum(w.asides for w in windows), sum(w.aside for w in windows)
-    if count == 0:
-        return ()
-    return (f"not counted of {whose}: {count} ends of epochs ({what}), {seconds / count:.2f} s each",)
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the last line of a command's errors, or else of its output."""
+    return (done.stderr.strip().splitlines() or done.stdout.strip().splitlines() or ["nothing"])[-1]
 
 
-def _describe_noise(sides: list[list[float]]) -> tuple[str, ...]:
-    if all(max(figures) <= NOISY * min(figures) for figures in sides):
-        return ()
-    return (
-        "the windows of one side differ widely, so something else kept the machine busy: repeat it when it is idle",
-    )
+def _describe_pauses(whose: str, what: str, windows: list[Window]) -> list[str]:
+    count, seconds = sum(w.pauses for w in windows), sum(w.paused for w in windows)
+    return [f"not counted of {whose}: {count} ends of epochs ({what}), {seconds / count:.2f} s each"] if count else []

@@ -1,23 +1,23 @@
-"""What runs inside a contender's process: ours as it is, and the yardsticks, given the same data and network."""
+"""The contenders' work: ours as it is, and the baselines, given the same data and network."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from fer_lightning.benchmarks import baselines
 from fer_lightning.benchmarks.flops import flops_per_image
-from fer_lightning.benchmarks.windows import Tick, memory
+from fer_lightning.benchmarks.windows import StepClock, memory
 from fer_lightning.callbacks.progress import ProgressBar
 from fer_lightning.data.augmentation.batched import BatchedEngine
 from fer_lightning.data.augmentation.per_image import AlbumentationsEngine
@@ -33,9 +33,9 @@ from fer_lightning.training.run import TrainingRun
 
 @dataclass
 class Parts:
-    """What a configuration makes of this machine and data: a yardstick takes the pieces it needs."""
+    """What a configuration builds on this machine: a baseline takes the pieces it needs."""
 
-    cfg: DictConfig
+    cfg: Any
     machine: Machine
     data: ExpressionDataModule
     device: torch.device
@@ -43,7 +43,7 @@ class Parts:
     @classmethod
     def of(cls, settings: str) -> Parts:
         """Build from a file of settings, with torch tuned as our runs are."""
-        cfg = OmegaConf.load(settings)
+        cfg: Any = OmegaConf.load(settings)
         machine = build.settle_machine(cfg)
         machine.apply()
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -68,30 +68,30 @@ class Parts:
 # training
 
 
-class TickAfterBatches(pl.Callback):
-    """Counts the images of our training steps; what an epoch's end takes is timed apart, as no yardstick has one."""
+class CountBatches(pl.Callback):
+    """Counts the images of our training steps; the clock stops at ends of epochs, which the baselines do not have."""
 
-    def __init__(self, tick: Tick, unit: float) -> None:
-        self.tick, self.unit = tick, unit
+    def __init__(self, clock: StepClock, unit: float) -> None:
+        self.clock, self.unit = clock, unit
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        self.tick(self.unit * len(batch.labels))
+        self.clock(self.unit * len(batch.labels))
         if trainer.is_last_batch:
-            self.tick.pause()
+            self.clock.pause()
 
     def on_train_epoch_start(self, *_: Any) -> None:
-        self.tick.resume()
+        self.clock.resume()
 
 
-def train(tick: Tick, settings: str, count_flops: bool = False) -> None:
+def train(clock: StepClock, settings: str, count_flops: bool = False) -> None:
     """Our training run as `fer_lightning.train` does it; counts images, or FLOPs."""
-    cfg = OmegaConf.load(settings)
+    cfg: Any = OmegaConf.load(settings)
     with _emptied(cfg.output_dir):
         run = TrainingRun(cfg)
         unit = flops_per_image(run.model, run.data.channels, run.data.image_size) if count_flops else 1.0
-        run.trainer.callbacks.append(TickAfterBatches(tick, unit))
+        run.trainer.callbacks.append(CountBatches(clock, unit))  # type: ignore[attr-defined]  # Lightning sets it
         run.fit()
 
 
@@ -106,7 +106,7 @@ def train_steps(settings: str, steps: int, validated: int) -> dict[str, float]:
     Returns:
         `memory`, the largest resident set of this process in MB.
     """
-    cfg = OmegaConf.load(settings)
+    cfg: Any = OmegaConf.load(settings)
     cfg.trainer.max_steps, cfg.trainer.limit_val_batches = steps, validated
     with _emptied(cfg.output_dir):
         TrainingRun(cfg).fit()
@@ -115,7 +115,7 @@ def train_steps(settings: str, steps: int, validated: int) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _emptied(folder: str) -> Iterator[None]:
-    """Clear a run's folder away before, for no run goes where another has been, and after."""
+    """Remove a run's folder before and after: no run may write where another has been."""
     shutil.rmtree(folder, ignore_errors=True)
     try:
         yield
@@ -123,7 +123,7 @@ def _emptied(folder: str) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def train_expert(tick: Tick, settings: str) -> None:
+def train_expert(clock: StepClock, settings: str) -> None:
     parts = Parts.of(settings)
     model = parts.model()
     images, labels, rows = parts.images("train")
@@ -134,12 +134,12 @@ def train_expert(tick: Tick, settings: str) -> None:
         return batch if engine is None else engine(batch, epoch, rows[chosen], torch.zeros_like(chosen))
 
     baselines.expert(
-        tick,
+        clock,
         images,
         labels,
         model,
         model.loss,
-        optimizer(parameter_groups(model.backbone, model.hparams.backbone_lr)),
+        optimizer(parameter_groups(model.backbone, model.hparams["backbone_lr"])),
         augment,
         batch_size=parts.cfg.data.batch_size,
         half=parts.half,
@@ -149,25 +149,25 @@ def train_expert(tick: Tick, settings: str) -> None:
 # inference
 
 
-def predict(tick: Tick, settings: str, split: str) -> None:
+def predict(clock: StepClock, settings: str, split: str) -> None:
     """Our prediction of a split, as `fer_lightning.evaluate` does it."""
     parts = Parts.of(settings)
     model, trainer = parts.model(), build.build_trainer(parts.cfg, parts.machine, [ProgressBar()], [])
     while True:
         table, _ = predict_split(trainer, model, parts.data, split)
-        tick(len(table))
+        clock(len(table))
 
 
-def predict_bare(tick: Tick, settings: str, split: str) -> None:
+def predict_bare(clock: StepClock, settings: str, split: str) -> None:
     parts = Parts.of(settings)
     images, _, _ = parts.images(split)
-    baselines.inference(tick, images, parts.model(), batch_size=parts.cfg.data.batch_size, half=parts.half)
+    baselines.inference(clock, images, parts.model(), batch_size=parts.cfg.data.batch_size, half=parts.half)
 
 
-# the way of the images
+# loading and augmenting
 
 
-def load(tick: Tick, settings: str) -> None:
+def load(clock: StepClock, settings: str) -> None:
     """Our training batches on their device, augmented, without a network."""
     parts = Parts.of(settings)
     trainer = build.build_trainer(parts.cfg, parts.machine, [], [])
@@ -175,44 +175,47 @@ def load(tick: Tick, settings: str) -> None:
     loader = parts.data.train_dataloader()
     while True:
         for batch in loader:
-            tick(len(batch.labels))
+            clock(len(batch.labels))
         loader.batch_sampler.set_epoch(loader.batch_sampler.epoch + 1)
 
 
-def augment(tick: Tick, settings: str, engine: str, batch_size: int) -> None:
+def augment(clock: StepClock, settings: str, engine: str, batch_size: int) -> None:
     """One augmentation engine on batches that lie in memory."""
     parts = Parts.of(settings)
-    spec = parts.data.loaders.engine.spec
-    makers: dict[str, Callable[..., Any]] = {"batched": BatchedEngine, "albumentations": AlbumentationsEngine}
-    change, device = makers[engine](spec, parts.cfg.seed), parts.device if engine == "batched" else torch.device("cpu")
+    own: Any = parts.data.loaders.engine
+    kind, device = (BatchedEngine, parts.device) if engine == "batched" else (AlbumentationsEngine, torch.device("cpu"))
+    change: Any = kind(own.spec, parts.cfg.seed)
     images, _, rows = (part.to(device) for part in parts.images("train"))
     epoch = 0
     while True:
-        for chosen in torch.arange(len(images), device=device).split(batch_size):
+        for chosen in torch.split(torch.arange(len(images), device=device), batch_size):
             change(images[chosen], epoch, rows[chosen], torch.zeros_like(chosen))
-            tick(len(chosen))
+            clock(len(chosen))
         epoch += 1
 
 
-def build_cache(tick: Tick, settings: str, faces: str) -> None:
+def build_cache(clock: StepClock, settings: str, faces: str) -> None:
     """Decode a data set into a cache of its own, over and over; a step is a whole build."""
     while True:
         with tempfile.TemporaryDirectory() as folder:
-            tick(_open(settings, faces, folder))
+            clock(_open(settings, faces, folder))
 
 
-def open_warm(tick: Tick, settings: str, faces: str) -> None:
+def open_warm(clock: StepClock, settings: str, faces: str) -> None:
     """Open a data set that has been decoded, over and over: from its path to table, images and digests."""
     with tempfile.TemporaryDirectory() as folder:
         while True:
-            tick(_open(settings, faces, folder))
+            clock(_open(settings, faces, folder))
 
 
 def _open(settings: str, faces: str, cache_dir: str) -> int:
     """Open the user's data, or the drawn faces that were written as files; return how many images there are."""
-    data = OmegaConf.load(settings).data
+    cfg: Any = OmegaConf.load(settings)
+    data = cfg.data
     drawn = data.layout == "synthetic" or data.root is None
     options = {key: data[key] for key in ("code_order", "image_size", "channels", "on_error")}
+    root: str
+    layout: Any
     root, layout = (faces, "folders") if drawn else (data.root, data.layout)
     aliases = {place.name: place.name for place in Path(faces).iterdir()} if drawn else data.aliases
     source = read_source(Path(root).expanduser(), layout, aliases=aliases, cache_dir=Path(cache_dir), **options)

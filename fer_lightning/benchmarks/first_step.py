@@ -1,4 +1,4 @@
-"""A callback that ends the program as soon as the weights have been changed once."""
+"""A callback that ends the program after its first training step."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import lightning.pytorch as pl
 
 
 class LeaveAfterFirstStep(pl.Callback):
-    """Leaves without tidying up, so that a watch outside reads how long the program took to its first step.
+    """Exits without clean-up after the first step of the optimizer, so that the start of the program can be timed.
 
-    Not at the end of the batch, where other callbacks come first and draw it.
+    A hook of the optimizer, because other callbacks would first draw the batch at its end.
     """
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:

@@ -24,7 +24,7 @@ def flops_per_image(model: nn.Module, channels: int, image_size: int) -> float:
     images = torch.zeros(2, channels, image_size, image_size, dtype=torch.uint8, device=device)
     with FlopCounterMode(display=False) as counter:
         copy.deepcopy(model).train()(images).sum().backward()  # a copy, for batch norm would remember these images
-    return counter.get_total_flops() / len(images)
+    return float(counter.get_total_flops() / len(images))
 
 
 def listed_peak(device: str) -> float | None:

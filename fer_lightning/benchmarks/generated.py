@@ -1,8 +1,7 @@
-"""Data sets of any size without a download: images of noise, put where a decoded data set lies.
+"""Generated data sets of any size: images of noise, written to the cache as if they had been decoded.
 
-The pixels are written by the code that keeps decoded ones, the list of images by the code that remembers one, and both
-are opened by the code that opens any other. What is left out is the listing of the folders and the decoding: the
-folders are there, and empty. A question after a file that is not there takes no longer than one after a file that is.
+The cache's own code writes pixels and index, and opens them. Only listing and decoding are left out: the folders exist,
+and are empty.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from fer_lightning.data.table.emotions import EMOTIONS
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts
 
 BLOCK = 1 << 24  # bytes that are drawn and written together
-AGE = 3600.0  # seconds: what changed a moment ago would not be remembered
+AGE = 3600.0  # seconds; the index does not trust folders that have just changed
 
 
 def generate(root: str, cache_dir: str, counts: Mapping[str, int], image_size: int, channels: int) -> None:
-    """Write a data set that `read_source(root, "folders", …)` finds decoded.
+    """Write a data set that `read_source(root, "folders", …)` opens as decoded.
 
     Args:
         root: folder of its folders, made.
@@ -55,12 +54,13 @@ def generate(root: str, cache_dir: str, counts: Mapping[str, int], image_size: i
 
 
 def open_once(settings: str) -> dict[str, float]:
-    """Open the data of a file of settings, which have been decoded: from the path to table, images and digests.
+    """Open the decoded data of a file of settings: from the path to table, images and digests.
 
     Returns:
         `seconds`, and `memory`, the largest resident set of this process in MB.
     """
-    data = OmegaConf.load(settings).data
+    cfg: Any = OmegaConf.load(settings)
+    data = cfg.data
     options = {key: data[key] for key in ("aliases", "code_order", "image_size", "channels", "on_error")}
     start = time.perf_counter()
     read_source(Path(data.root), data.layout, cache_dir=Path(data.cache_dir), **options)

@@ -1,11 +1,11 @@
-"""What people write in Keras: a file of its own, so that its process holds TensorFlow and no torch."""
+"""The Keras baseline, in a file of its own, so that its process imports TensorFlow and no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 
-def keras_fit(tick: Callable[[float], None], folder: str, *, size: int, batch_size: int, learning_rate: float) -> None:
+def keras_fit(clock: Callable[[float], None], folder: str, *, size: int, batch_size: int, learning_rate: float) -> None:
     """Train the Kaggle network of `models/keras_cnn.py` with Keras's `fit`, as its notebooks do; needs TensorFlow."""
     import tensorflow as tf
 
@@ -27,19 +27,15 @@ def keras_fit(tick: Callable[[float], None], folder: str, *, size: int, batch_si
         network.add(layers.Dropout(0.25))
     network.add(layers.Flatten())
     for width in (256, 512):
-        for layer in (
-            layers.Dense(width),
-            layers.BatchNormalization(),
-            layers.Activation("relu"),
-            layers.Dropout(0.25),
-        ):
+        dense = layers.Dense(width)
+        for layer in (dense, layers.BatchNormalization(), layers.Activation("relu"), layers.Dropout(0.25)):
             network.add(layer)
     network.add(layers.Dense(pictures.num_classes, activation="softmax"))
     optimizer = tf.keras.optimizers.Adam(learning_rate)
     network.compile(optimizer=optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
 
-    class TickAfterBatches(tf.keras.callbacks.Callback):
+    class CountBatches(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorFlow has no types
         def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-            tick(pictures.n / len(pictures))  # the last batch of an epoch is smaller
+            clock(pictures.n / len(pictures))  # the last batch of an epoch is smaller
 
-    network.fit(pictures, epochs=10**6, verbose=0, callbacks=[TickAfterBatches()])
+    network.fit(pictures, epochs=10**6, verbose=0, callbacks=[CountBatches()])

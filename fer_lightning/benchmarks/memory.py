@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fer_lightning.benchmarks.bench import Bench, contender
-from fer_lightning.benchmarks.paired_timing import ContenderError, ask
-from fer_lightning.benchmarks.rows import Goal, Row, Spread, number, paired
+from fer_lightning.benchmarks.paired_timing import ContenderError, run_once
+from fer_lightning.benchmarks.rows import Goal, Row, alternating, number
 from fer_lightning.config.overrides import quoted
 from fer_lightning.core.errors import UserError
 
@@ -20,10 +20,9 @@ FER2013 = {"train": 28_695, "validation": 3_589}
 TIMES = 100
 STEPS = 200
 VALIDATED = 10  # batches
-MOST_TRAININGS = 3  # of each side: a run takes as much memory as the one before
+MAX_TRAININGS = 3  # of each side: a run takes as much memory as the one before
 SPARE = 10**9  # bytes of the disk that are left to others
-GENERATED = "fer_lightning.benchmarks.generated"
-# whatever is typed for the user's own data; sizes, batches, engine and sampler stay as they are
+# replaces what was typed for the user's own data; sizes, batches, engine and sampler stay as they are
 PLAIN = (
     "data.layout=folders",
     "data.classes=null",
@@ -60,68 +59,63 @@ def memory(bench: Bench, times: int = TIMES, counts: Mapping[str, int] = FER2013
         except (UserError, ContenderError) as error:
             yield from (replace(row, failed=f"nothing was generated: {error}") for row in rows)
             return
-        yield _measure(bench, opening, settings, "seconds", bench.cfg.windows, f"{GENERATED}.open_once")
-        trainings, options = min(bench.cfg.windows, MOST_TRAININGS), {"steps": steps, "validated": VALIDATED}
-        yield _measure(bench, training, settings, "memory", trainings, "train_steps", **options)
+        windows = int(bench.cfg.windows)
+        yield _measure(bench, opening, settings, "seconds", windows, "generated.open_once")
+        options = {"steps": steps, "validated": VALIDATED}
+        turns = min(windows, MAX_TRAININGS)
+        yield _measure(bench, training, settings, "memory", turns, "contenders.train_steps", **options)
 
 
 def _rows(bench: Bench, times: int, steps: int, sizes: list[dict[str, int]]) -> tuple[Row, Row]:
-    """Return what is said of both rows without a measurement."""
+    """Return both rows without figures."""
     larger, smaller = f"{times} × FER-2013 ({sum(sizes[0].values()):,} generated images)", "1 × FER-2013"
     generated = f"the suite writes {number(_bytes(bench, sizes) / 1e9)} GB of noise and removes it; nothing is decoded"
     read = f"batches of {bench.cfg.data.batch_size}, read from disk by the training process itself"
     validated = f"an epoch that ends within the steps, as none of the larger set does, validates {VALIDATED} batches"
-    most = {"seconds": Goal("ours", "most", 1), "more memory": Goal("difference", "most", 300)}
+    second, more = Goal("ours", "most", 1), Goal("difference", "most", 300)
     streamed = f"peak resident set of {steps} streamed training steps, {larger}"
     return (
-        Row("memory", f"warm open, {larger}", smaller, "s", goal=most["seconds"], notes=(generated,)),
-        Row("memory", streamed, smaller, "MB", goal=most["more memory"], notes=(read, validated)),
+        Row("memory", f"warm open, {larger}", smaller, "s", goal=second, notes=(generated,)),
+        Row("memory", streamed, smaller, "MB", goal=more, notes=(read, validated)),
     )
 
 
 def _bytes(bench: Bench, sizes: list[dict[str, int]]) -> int:
-    """Return what both sets take on the disk: pixels, and path, digest and label of each image."""
+    """Return the bytes of both sets on the disk: pixels, and path, digest and label of each image."""
     image = bench.cfg.data.channels * bench.cfg.data.image_size**2 + 50
-    return image * sum(sum(size.values()) for size in sizes)
+    return int(image * sum(sum(size.values()) for size in sizes))
 
 
 def _generate(bench: Bench, place: Path, counts: dict[str, int]) -> str:
-    """Write a data set and return the file of the user's settings with it for data."""
+    """Write a data set and return the file of the user's settings with it as data."""
     root, cache_dir = str(place / "faces"), str(place / "cache")
     data = bench.cfg.data
     options = {"counts": counts, "image_size": data.image_size, "channels": data.channels}
     log.info(f"memory: generating {sum(counts.values()):,} images")
-    ask(contender("generator", f"{GENERATED}.generate", root=root, cache_dir=cache_dir, **options), bench.logs)
+    run_once(contender("generator", "generated.generate", root=root, cache_dir=cache_dir, **options), bench.logs)
     return bench.settings(*PLAIN, f"data.root={quoted(root)}", f"data.cache_dir={quoted(cache_dir)}")
 
 
 def _measure(bench: Bench, row: Row, settings: list[str], figure: str, turns: int, work: str, **options: Any) -> Row:
-    """Ask both sides in turn, each time in a process of its own, for the figures of a row.
+    """Fill in a row by calling both sides in turn, each time in a process of its own.
 
     Args:
         bench: prepared.
-        row: what is said without a measurement.
+        row: without figures.
         settings: files of the larger and of the smaller set.
-        figure: name in the answers of what the row says; `memory` is in all of them.
+        figure: name, in the results of `work`, of what the row says; all results have `memory`.
         turns: of each side.
-        work: what answers.
+        work: function to call.
         options: for it, beside `settings`.
     """
     log.info(f"{row.suite}: {row.what}, against {row.against}")
-    answers: tuple[list[dict[str, float]], ...] = ([], [])
+    results: tuple[list[dict[str, float]], ...] = ([], [])
     try:
-        for turn in range(turns):
-            for side in (0, 1) if turn % 2 == 0 else (1, 0):
-                name = ("larger set", "smaller set")[side]
-                answers[side].append(ask(contender(name, work, settings=settings[side], **options), bench.logs))
+        for _, side in alternating(turns):
+            name = ("larger set", "smaller set")[side]
+            results[side].append(run_once(contender(name, work, settings=settings[side], **options), bench.logs))
     except (UserError, ContenderError) as error:
         return replace(row, failed=str(error))
-    ours, yardstick = ([answer[figure] for answer in side] for side in answers)
-    peaks = [max(answer["memory"] for answer in side) for side in answers]
-    return replace(
-        row,
-        ours=Spread.of(ours),
-        yardstick=Spread.of(yardstick),
-        ratio=paired(ours, yardstick),
-        memory=(peaks[0], peaks[1]),
-    )
+    peaks = [max(result["memory"] for result in side) for side in results]
+    ours, baseline = ([result[figure] for result in side] for side in results)
+    return row.filled(ours, baseline, memory=(peaks[0], peaks[1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -10,7 +11,7 @@ from fer_lightning.benchmarks.bench import Bench, contender, left_out, textbook
 from fer_lightning.benchmarks.rows import Goal, Row, unmet
 from fer_lightning.system.resources import available_cores
 
-ENOUGH = 10_000  # images, for goals in seconds: what a start costs anyway does not count then
+ENOUGH = 10_000  # images, for goals in seconds: below that, fixed costs of a start dominate
 AUGMENTED_TOGETHER = 512
 CHANGES = ("flip", "rotate", "shift", "zoom", "brightness", "contrast", "erase")
 
@@ -20,19 +21,22 @@ def pipeline(bench: Bench) -> Iterator[Row]:
     settings = bench.settings()
     yield from _from_disk(bench, settings)
     yield _augment(bench, settings)
-    yield _load(bench, settings)
+    goal = Goal("ours", "least", 3e6, unmet(("H200" in bench.facts["device"], "an NVIDIA H200")))
+    yield bench.measure(
+        Row("pipeline", "training batches on the device", "textbook loader", goal=goal, notes=left_out(bench)),
+        contender("our loader", "contenders.load", settings=settings),
+        textbook(bench, "load"),
+    )
 
 
 def _from_disk(bench: Bench, settings: str) -> Iterator[Row]:
     """Both sides count what they open; the figures are seconds of one pass over as many pictures as ours opens."""
-    cfg, images = bench.cfg, bench.pictures
-    sizes = {"size": cfg.data.image_size, "channels": cfg.data.channels}
-    passes = {"unit": images, "inverse": True}
+    data, images, train = bench.cfg.data, bench.pictures, bench.facts["train"]
     needs = unmet((images >= ENOUGH, f"{ENOUGH:,} images"))
     cores = f"ours decodes in {available_cores()} threads, Pillow in one process"
     text = "ours reads the text of a CSV, Pillow the same pictures as PNG files"
-    scaled = (f"the yardstick goes over the {bench.facts['train']:,} of the training split: scaled to {images:,}",)
-    scaled = scaled if images != bench.facts["train"] else ()
+    scaled = f"the baseline goes over the {train:,} of the training split: scaled to {images:,}"
+    scaled_note = (scaled,) if images != train else ()
     yield bench.measure(
         Row(
             "pipeline",
@@ -40,55 +44,49 @@ def _from_disk(bench: Bench, settings: str) -> Iterator[Row]:
             "a pass with Pillow",
             unit="s",
             goal=Goal("ours", "most", 3.0 * images / 32_284, needs),
-            notes=(cores, *((text,) if bench.facts["source"] == "csv" else ()), *scaled),
+            notes=(cores, *((text,) if bench.facts["source"] == "csv" else ()), *scaled_note),
         ),
-        contender("cache build", "build_cache", settings=settings, faces=bench.faces),
-        contender("Pillow pass", "fer_lightning.benchmarks.baselines.decode_folder", folder=bench.faces, **sizes),
-        **passes,
+        contender("cache build", "contenders.build_cache", settings=settings, faces=bench.faces),
+        contender(
+            "Pillow pass",
+            "baselines.decode_folder",
+            folder=bench.faces,
+            size=data.image_size,
+            channels=data.channels,
+        ),
+        unit=images,
+        inverse=True,
     )
-    goal = Goal("ours", "most", 0.15 * images / 32_284, needs)
+    goal, what = Goal("ours", "most", 0.15 * images / 32_284, needs), f"open {images:,} pictures, decoded before"
     yield bench.measure(
-        Row("pipeline", f"open {images:,} pictures, decoded before", "ImageFolder", unit="s", goal=goal, notes=scaled),
-        contender("warm open", "open_warm", settings=settings, faces=bench.faces),
-        contender("ImageFolder", "fer_lightning.benchmarks.baselines.list_folder", folder=bench.faces),
-        **passes,
+        Row("pipeline", what, "ImageFolder", unit="s", goal=goal, notes=scaled_note),
+        contender("warm open", "contenders.open_warm", settings=settings, faces=bench.faces),
+        contender("ImageFolder", "baselines.list_folder", folder=bench.faces),
+        unit=images,
+        inverse=True,
     )
 
 
 def _augment(bench: Bench, settings: str) -> Row:
     threads = f"{bench.facts['machine']['threads']} threads of torch against one of Albumentations"
-    row = Row(
-        "pipeline",
-        "augment whole batches",
-        "Albumentations, one by one",
-        goal=Goal("ratio", "least", 5),
-        notes=(threads,),
-        skipped=_nothing_to_augment(bench.cfg),
-    )
-    if row.skipped is not None:
-        return row
+    goal, against = Goal("ratio", "least", 5), "Albumentations, one by one"
+    row = Row("pipeline", "augment whole batches", against, goal=goal, notes=(threads,))
+    incomparable = _nothing_to_augment(bench.cfg)
+    if incomparable is not None:
+        return replace(row, skipped=incomparable)
     options = {"settings": settings, "batch_size": AUGMENTED_TOGETHER}
     return bench.measure(
         row,
-        contender("batched engine", "augment", engine="batched", **options),
-        contender("Albumentations", "augment", engine="albumentations", **options),
+        contender("batched engine", "contenders.augment", engine="batched", **options),
+        contender("Albumentations", "contenders.augment", engine="albumentations", **options),
     )
 
 
 def _nothing_to_augment(cfg: DictConfig) -> str | None:
-    """Return why the engines cannot be compared; `~augmentation` takes the whole group away."""
+    """Return why the engines cannot be compared; `~augmentation` removes the whole group."""
     spec = OmegaConf.select(cfg, "augmentation", default=OmegaConf.create())
     if spec.get("extra"):
         return "augmentation.extra is Albumentations' own, which changes image by image"
     if not any(spec.get(name) for name in CHANGES):
         return "the settings change no image: type augmentation=standard"
     return None
-
-
-def _load(bench: Bench, settings: str) -> Row:
-    goal = Goal("ours", "least", 3e6, unmet(("H200" in bench.facts["device"], "an NVIDIA H200")))
-    return bench.measure(
-        Row("pipeline", "training batches on the device", "textbook loader", goal=goal, notes=left_out(bench)),
-        contender("our loader", "load", settings=settings),
-        textbook(bench, "load"),
-    )

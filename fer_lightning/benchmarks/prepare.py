@@ -1,4 +1,4 @@
-"""What has to be there before the first window: usable data, its cache, and what the yardsticks read."""
+"""Prepares the benchmark: usable data, its cache, and the files that the baselines read."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from fer_lightning.training import build
 
 
 def prepare(settings: str, folder: str) -> dict[str, Any]:
-    """Decode the data where that has not been done, and put what the yardsticks need in a folder.
+    """Decode the data where that has not been done, and write what the baselines need to a folder.
 
     Args:
         settings: file of a composed configuration.
-        folder: for class folders, unless the user's own will do, and for the parts of the textbook loop.
+        folder: for class folders, unless the user's own can be used, and for the parts of the textbook loop.
 
     Returns:
-        what the rows say about data and machine, as JSON can hold it.
+        facts on data and machine for the rows, as JSON can hold them.
 
     Raises:
         UserError: settings or data cannot be used.
     """
     silence_libraries()
-    cfg = OmegaConf.load(settings)
+    cfg: Any = OmegaConf.load(settings)
     parts = build.build_components(cfg)
     machine, data = parts.machine, parts.data
     data.setup()
@@ -57,7 +57,7 @@ def prepare(settings: str, folder: str) -> dict[str, Any]:
         "machine": machine.as_dict(),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else machine.accelerator,
         "fingerprint": data.source.fingerprint,
-        "remarks": list(data.notes),
+        "notes": list(data.notes),
         "source": data.table.source,
         "faces": str(faces),
         "textbook": str(textbook),
@@ -88,7 +88,7 @@ def own_class_folders(data: ExpressionDataModule) -> Path | None:
 
 
 def write_class_folders(data: ExpressionDataModule, folder: Path) -> None:
-    """Write the training split as `folder/<class>/<number>.<suffix>`, which is what torchvision and Keras read.
+    """Write the training split as `folder/<class>/<number>.<suffix>`, which torchvision and Keras can read.
 
     The user's own files are linked, drawn faces and rows of a CSV become PNG files.
     """
@@ -106,14 +106,18 @@ def write_class_folders(data: ExpressionDataModule, folder: Path) -> None:
 
 
 def textbook_of(cfg: DictConfig, data: ExpressionDataModule, machine: Machine, device: torch.device) -> Textbook:
-    """Return what the textbook loop takes over of a run: network, optimizer and sizes."""
+    """Return what the textbook loop takes from a run: network, optimizer and sizes."""
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     maker, scheduler = build.build_optimizer(cfg)
     model = build.build_model(cfg, data, replace(machine, channels_last=False), maker, scheduler, fresh=False)
-    engine, (mean, std) = data.loaders.engine, data.statistics()
+    optimizer: Any = maker
+    engine: Any = data.loaders.engine
+    mean, std = data.statistics()
     return Textbook(
         network=model.backbone,
-        optimizer=functools.partial(maker.func, *maker.args, **maker.keywords),  # Hydra 1.4's own cannot be pickled
+        optimizer=functools.partial(
+            optimizer.func, *optimizer.args, **optimizer.keywords
+        ),  # Hydra 1.4's own cannot be pickled
         device=device,
         augmentation=Augmentation() if engine is None else engine.spec,
         size=data.image_size if cfg.model.input_size is None else cfg.model.input_size,
@@ -130,6 +134,6 @@ def _training_files(data: ExpressionDataModule) -> list[Path]:
 
 def _link(place: Path, original: Path) -> None:
     try:
-        os.link(original, place)  # not a symbolic link, which takes a walk through the folders each time it is asked
+        os.link(original, place)  # a symbolic link would cost a path look-up each time
     except OSError:  # another disk
         shutil.copyfile(original, place)

@@ -1,23 +1,16 @@
-"""One line of the benchmark's table: our figure, the yardstick's, their ratio, and whether that reaches the goal."""
+"""One line of the benchmark's table: our figure, the baseline's, their ratio, and whether that reaches the goal."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Several measurements of one thing.
-
-    Attributes:
-        median: of them.
-        low: the smallest.
-        high: the largest.
-        count: how many there were.
-    """
+    """Median and range of several measurements."""
 
     median: float
     low: float
@@ -36,14 +29,14 @@ class Goal:
     """What the project promises of a row.
 
     Attributes:
-        of: `ratio` of ours to the yardstick's, `ours` or its `difference` to the yardstick's in the unit of the row, or
-            `share` of the hardware's peak.
+        of: `ratio` of ours to the baseline, `ours`, its `difference` to the baseline in the unit of the row, or the
+            `fraction` of the hardware's peak.
         bound: whether it must be at `least` or at `most` …
         value: … this.
-        needs: what is missing here for the goal to mean anything; empty where nothing is.
+        needs: what is missing here for the goal to apply; empty where nothing is.
     """
 
-    of: Literal["ratio", "ours", "difference", "share"]
+    of: Literal["ratio", "ours", "difference", "fraction"]
     bound: Literal["least", "most"]
     value: float
     needs: str = ""
@@ -51,23 +44,23 @@ class Goal:
 
 @dataclass(frozen=True)
 class Row:
-    """One thing that was measured against a yardstick, or why it was not.
+    """One comparison with a baseline, or why it was not measured.
 
     Attributes:
         suite: that it belongs to.
         what: was measured.
-        against: the yardstick.
-        unit: of `ours` and `yardstick`: images/s, s, TFLOP/s, MB.
+        against: name of the baseline.
+        unit: of `ours` and `baseline`: images/s, s, TFLOP/s, MB.
         ours: over the windows; None where nothing was measured.
-        yardstick: likewise.
-        ratio: ours / yardstick, of windows that followed each other.
+        baseline: likewise.
+        ratio: ours / baseline, of windows that followed each other.
         goal: of the project; None where it has none.
-        share: of the hardware's listed peak, 0…1, where that was asked.
-        memory: largest resident set of ours and of the yardstick, MB; with the private part of loader processes.
-        device_memory: largest allocation on the GPU of both, MB; None without one.
+        fraction: of the hardware's listed peak, 0…1, where that was asked for.
+        memory: largest resident set of both sides, MB; with the private part of loader processes.
+        device_memory: largest allocation on the GPU of both sides, MB; None without one.
         notes: what the reader should know.
         skipped: why it could not be measured here.
-        failed: what broke.
+        failed: the error.
     """
 
     suite: str
@@ -75,26 +68,31 @@ class Row:
     against: str = ""
     unit: str = "images/s"
     ours: Spread | None = None
-    yardstick: Spread | None = None
+    baseline: Spread | None = None
     ratio: Spread | None = None
     goal: Goal | None = None
-    share: float | None = None
+    fraction: float | None = None
     memory: tuple[float, float] | None = None
     device_memory: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
     skipped: str | None = None
     failed: str | None = None
 
+    def filled(self, ours: list[float], baseline: list[float], **facts: Any) -> Row:
+        """Return the row with its figures; those at one place in both lists were measured one after the other."""
+        ratio = paired(ours, baseline)
+        return replace(self, ours=Spread.of(ours), baseline=Spread.of(baseline), ratio=ratio, **facts)
+
     @property
     def judged(self) -> float | None:
-        """The figure that the goal is about; None where there is no figure, or no goal that means anything here."""
-        if self.goal is None or self.goal.needs or self.ours is None or self.yardstick is None or self.ratio is None:
+        """The figure that the goal is about; None without a figure, or without a goal that applies here."""
+        if self.goal is None or self.goal.needs or self.ours is None or self.baseline is None or self.ratio is None:
             return None
         return {
             "ratio": self.ratio.median,
             "ours": self.ours.median,
-            "difference": self.ours.median - self.yardstick.median,
-            "share": self.share,
+            "difference": self.ours.median - self.baseline.median,
+            "fraction": self.fraction,
         }[self.goal.of]
 
     @property
@@ -109,13 +107,24 @@ class Row:
         return {**asdict(self), "judged": self.judged, "met": self.met}
 
 
-def paired(ours: list[float], yardstick: list[float]) -> Spread:
-    """Return the spread of the ratios of windows that were measured beside each other."""
-    return Spread.of(mine / theirs for mine, theirs in zip(ours, yardstick, strict=True))
+def paired(ours: list[float], baseline: list[float]) -> Spread:
+    """Return the spread of the ratios of windows that were measured one after the other."""
+    return Spread.of(mine / theirs for mine, theirs in zip(ours, baseline, strict=True))
+
+
+def alternating(turns: int) -> Iterator[tuple[int, int]]:
+    """Yield (turn, side) in the order of a fair comparison: A B, B A, A B, …
+
+    >>> [side for _, side in alternating(3)]
+    [0, 1, 1, 0, 0, 1]
+    """
+    for turn in range(turns):
+        for side in (0, 1) if turn % 2 == 0 else (1, 0):
+            yield turn, side
 
 
 def unmet(*conditions: tuple[bool, str]) -> str:
-    """Say which conditions do not hold.
+    """Return the conditions that do not hold, as text.
 
     >>> unmet((True, "a GPU"), (False, "2 cores"), (False, "10,000 images"))
     '2 cores, 10,000 images'
@@ -124,7 +133,7 @@ def unmet(*conditions: tuple[bool, str]) -> str:
 
 
 def number(value: float) -> str:
-    """Write a figure with three digits that count.
+    """Format a figure with three significant digits.
 
     >>> number(28695.2), number(3.14159), number(0.04567)
     ('28,695', '3.14', '0.0457')

@@ -1,4 +1,4 @@
-"""All of the benchmark: prepare, measure suite by suite, print, write."""
+"""Runs the benchmark: prepare, measure suite by suite, print, write."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,18 +16,17 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from fer_lightning.benchmarks.bench import Bench
-from fer_lightning.benchmarks.inference import inference
 from fer_lightning.benchmarks.memory import memory
 from fer_lightning.benchmarks.pipeline import pipeline
 from fer_lightning.benchmarks.rows import Row
 from fer_lightning.benchmarks.startup import startup
 from fer_lightning.benchmarks.sweeping import sweep
 from fer_lightning.benchmarks.table import print_rows, write_rows
-from fer_lightning.benchmarks.training import train
+from fer_lightning.benchmarks.training import inference, train
 from fer_lightning.core.errors import UserError
 from fer_lightning.runs.environment import describe_environment
 
-MEASURES = {
+SUITES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "startup": startup,
     "pipeline": pipeline,
     "train": train,
@@ -36,6 +35,13 @@ MEASURES = {
     "sweep": sweep,
 }
 log = logging.getLogger(__name__)
+
+
+def benchmark(cfg: DictConfig) -> None:
+    """Run the suites with the overrides and folders of configs that Hydra was started with; see `run_suites`."""
+    hydra = HydraConfig.get()
+    own = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    run_suites(cfg, hydra.overrides.task, [word for place in own for word in ("--config-dir", place)])
 
 
 def run_suites(cfg: DictConfig, overrides: Sequence[str] = (), flags: Sequence[str] = ()) -> list[Row]:
@@ -52,16 +58,16 @@ def run_suites(cfg: DictConfig, overrides: Sequence[str] = (), flags: Sequence[s
     Raises:
         UserError: settings or data cannot be used; or, after everything is written, some row failed.
     """
-    folder, rows = Path(cfg.output_dir), list[Row]()
-    with _unwinding_on_sigterm(), tempfile.TemporaryDirectory(prefix="fer_benchmark_") as place:
+    folder = Path(cfg.output_dir)
+    rows: list[Row] = []
+    with _exit_on_sigterm(), tempfile.TemporaryDirectory(prefix="fer_benchmark_") as place:
         bench = Bench(cfg, tuple(overrides), tuple(flags), Path(place), facts={}).prepared()
-        for line in (*bench.facts["remarks"], bench.facts["machine"]["summary"]):
+        for line in (*bench.facts["notes"], bench.facts["machine"]["summary"]):
             log.info(line)
         try:
             for suite in dict.fromkeys(cfg.suite):
-                for row in MEASURES[suite](bench):
-                    rows.append(row)
-        finally:  # Ctrl-C, too, leaves what has been measured
+                rows.extend(SUITES[suite](bench))  # one by one, as they are measured
+        finally:  # also after Ctrl-C
             if rows:
                 _report(rows, bench, folder)
     failed = [f"{row.suite}: {row.what}" for row in rows if row.failed is not None]
@@ -71,21 +77,20 @@ def run_suites(cfg: DictConfig, overrides: Sequence[str] = (), flags: Sequence[s
 
 
 def _report(rows: list[Row], bench: Bench, folder: Path) -> None:
-    """Write and print the rows, and keep what failed contenders printed; the others' is gone already."""
+    """Write and print the rows, and copy the logs, which are kept of failed contenders only."""
     folder.mkdir(parents=True, exist_ok=True)
     if any(bench.logs.glob("*.log")):
         shutil.copytree(bench.logs, folder / "logs", dirs_exist_ok=True)
-    machine = bench.facts["machine"]
+    machine, options = bench.facts["machine"], {"window": bench.cfg.window, "windows": bench.cfg.windows}
     environment = describe_environment(machine=machine, data=bench.facts["fingerprint"])
-    options = {"window": bench.cfg.window, "windows": bench.cfg.windows}
     write_rows(rows, folder, machine["summary"], environment=environment, **options)
     print_rows(rows)
     print(f"\nwritten to {folder}: benchmark.json, benchmark.md")
 
 
 @contextmanager
-def _unwinding_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM leave as Ctrl-C does: with the contenders ended and what was written for them gone."""
+def _exit_on_sigterm() -> Iterator[None]:
+    """Turn SIGTERM into SystemExit, so that contenders are ended and temporary files removed, as after Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -94,10 +99,3 @@ def _unwinding_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def benchmark(cfg: DictConfig) -> None:
-    """Run the suites with the overrides and folders of configs that Hydra was started with; see `run_suites`."""
-    hydra = HydraConfig.get()
-    own = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
-    run_suites(cfg, hydra.overrides.task, [word for place in own for word in ("--config-dir", place)])

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from fer_lightning.benchmarks.rows import Row, Spread, number
 
-# what stands for each yardstick; the code of all is in fer_lightning/benchmarks/baselines.py
+# what each baseline is; their code is in fer_lightning/benchmarks/baselines.py
 LEGEND = {
     "bare Hydra": "a program that does nothing but compose the same files with Hydra",
     "textbook loop": "torchvision's ImageFolder and transforms, DataLoader with 2 workers, fp32, NCHW",
@@ -30,10 +30,8 @@ HEADINGS = ("what", "ours", "against", "its figure", "ratio", "goal", "memory, M
 
 
 def print_rows(rows: Sequence[Row], console: Console | None = None) -> None:
-    """Print the table, and below it what is to be said about single rows."""
-    screen = console
-    if screen is None:
-        screen = Console() if sys.stdout.isatty() else Console(width=160)  # a file has no width
+    """Print the table, the legend and the notes."""
+    screen = console or (Console() if sys.stdout.isatty() else Console(width=160))  # a file has no width
     table = Table(show_edge=False, pad_edge=False)
     for heading in HEADINGS:
         table.add_column(heading, justify="left" if heading in ("what", "against") else "right")
@@ -48,21 +46,14 @@ def print_rows(rows: Sequence[Row], console: Console | None = None) -> None:
 
 
 def markdown(rows: Sequence[Row], machine: str) -> str:
-    """Return the table as Markdown, with a line on the machine above and the remarks below."""
+    """Return the table as Markdown, with a line on the machine above, and legend and notes below."""
     lines = [machine, "", f"| suite | {' | '.join(HEADINGS)} |", "|---" * (1 + len(HEADINGS)) + "|"]
     lines += [f"| {row.suite} | {' | '.join(cells(row))} |" for row in rows]
     return "\n".join([*lines, "", *(f"- {line}" for line in (*legend(rows), *notes(rows))), ""])
 
 
 def write_rows(rows: Sequence[Row], folder: Path, machine: str, **record: Any) -> None:
-    """Write `benchmark.json` and `benchmark.md`.
-
-    Args:
-        rows: all of them.
-        folder: of the run.
-        machine: in one line.
-        **record: what else the JSON file holds.
-    """
+    """Write `benchmark.json`, which also holds `record`, and `benchmark.md`."""
     content = {**record, "rows": [row.as_dict() for row in rows]}
     (folder / "benchmark.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "benchmark.md").write_text(markdown(rows, machine), encoding="utf-8")
@@ -74,20 +65,25 @@ def cells(row: Row) -> tuple[str, ...]:
     memory = "" if row.memory is None else " / ".join(number(value) for value in row.memory)
     missing = "failed" if row.failed is not None else "skipped" if row.skipped is not None else ""
     ours = missing if row.ours is None else _figure(row.ours, row.unit)
-    return row.what, ours, row.against, _figure(row.yardstick, row.unit), ratio, _goal(row), memory
+    return row.what, ours, row.against, _figure(row.baseline, row.unit), ratio, _goal(row), memory
 
 
 def legend(rows: Sequence[Row]) -> list[str]:
-    """Return a line for each yardstick that is used."""
+    """Return a line for each baseline that is used."""
     used = dict.fromkeys(row.against for row in rows)
     return [f"{name}: {LEGEND[name]}" for name in used if name in LEGEND]
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """Return a line for each row that needs one."""
-    said = [(row, [*row.notes, *([f"skipped: {row.skipped}"] if row.skipped is not None else [])]) for row in rows]
-    said = [(row, [*notes, *([f"failed: {row.failed}"] if row.failed is not None else [])]) for row, notes in said]
-    return [f"{row.suite}: {row.what}: {'; '.join(notes)}" for row, notes in said if notes]
+    """Return a line for each row that has notes, was skipped or failed."""
+    lines = []
+    for row in rows:
+        reasons = [
+            f"{how}: {why}" for how, why in (("skipped", row.skipped), ("failed", row.failed)) if why is not None
+        ]
+        if row.notes or reasons:
+            lines.append(f"{row.suite}: {row.what}: {'; '.join([*row.notes, *reasons])}")
+    return lines
 
 
 def _figure(spread: Spread | None, unit: str) -> str:
@@ -103,7 +99,7 @@ def _goal(row: Row) -> str:
         "ratio": ("ratio ", "", ""),
         "ours": ("", f" {row.unit}", ""),
         "difference": ("", f" {row.unit} more", "+,.1f"),
-        "share": ("share of the peak ", "", ".3f"),
+        "fraction": ("fraction of the peak ", "", ".3f"),
     }[row.goal.of]
     text = f"{what}{'≥' if row.goal.bound == 'least' else '≤'} {number(row.goal.value)}{unit}"
     if row.judged is None:

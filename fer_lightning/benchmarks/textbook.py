@@ -1,4 +1,4 @@
-"""The textbook's contenders: their processes import what a textbook does, and of ours no more than the network."""
+"""The textbook's contenders; their processes import what a textbook does, and of ours only the network."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from fer_lightning.benchmarks import baselines
-from fer_lightning.benchmarks.windows import Epochs, Tick
+from fer_lightning.benchmarks.windows import StepClock, TimedLoader
 from fer_lightning.data.augmentation.spec import Augmentation
 
 
 @dataclass(frozen=True)
 class Textbook:
-    """What `prepare` hands over in a file: all of the user's settings that a tutorial's script would contain.
+    """What `prepare` writes to a file: those of the user's settings that a tutorial's script would contain.
 
     Attributes:
         network: fp32 and NCHW, on the CPU.
@@ -38,29 +38,29 @@ class Textbook:
     std: Sequence[float]
     batch_size: int
 
-    def epochs(self, tick: Tick, folder: str) -> Any:
-        """Return batches of class folders; the clock of `tick` stands still while loader processes start anew."""
+    def loader(self, clock: StepClock, folder: str) -> Any:
+        """Return a loader of class folders; the clock stops while its processes start again."""
         sizes = {"size": self.size, "batch_size": self.batch_size}
         loader = baselines.textbook_loader(folder, self.augmentation, mean=self.mean, std=self.std, **sizes)
-        return Epochs(tick, loader)
+        return TimedLoader(clock, loader)
 
 
-def train(tick: Tick, parts: str, folder: str) -> None:
+def train(clock: StepClock, parts: str, folder: str) -> None:
     """Train by the textbook.
 
     Args:
-        tick: counts images.
+        clock: counts images.
         parts: file of a `Textbook`.
         folder: of class folders.
     """
     own: Textbook = torch.load(parts, weights_only=False)
     network, loss = own.network.to(own.device), nn.CrossEntropyLoss()
-    baselines.textbook(tick, own.epochs(tick, folder), network, loss, own.optimizer(network.parameters()), own.device)
+    baselines.textbook(clock, own.loader(clock, folder), network, loss, own.optimizer(network.parameters()), own.device)
 
 
-def load(tick: Tick, parts: str, folder: str) -> None:
+def load(clock: StepClock, parts: str, folder: str) -> None:
     """Load by the textbook, without a network; arguments as in `train`."""
-    epochs = torch.load(parts, weights_only=False).epochs(tick, folder)
+    epochs = torch.load(parts, weights_only=False).loader(clock, folder)
     while True:
         for images, _ in epochs:
-            tick(len(images))
+            clock(len(images))

@@ -1,4 +1,4 @@
-"""Suite `train`: our runs against the loops of `yardsticks`, images a second."""
+"""Suites `train` and `inference`: our runs against the loops of `baselines`, images a second."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -33,8 +34,8 @@ VGG = ("model=vgg16", "data.batch_size=1024", "data.image_size=48", "trainer.pre
 KERAS_ROW = Row("train", "keras_cnn, batch 128", "Keras fit", goal=Goal("ratio", "least", 1.6))
 MATRIX_SIDE = 8192
 EQUAL = "the same settings on both sides"
-# what the expert loop can do, or what makes no difference; whatever else is typed, ours does and the expert does not
-PLAIN = {
+# values that the expert loop supports, or that make no difference; with any others, ours does more than the expert loop
+PLAIN: dict[str, tuple[Any, ...]] = {
     "trainer.accumulate_grad_batches": (1,),
     "trainer.gradient_clip_val": (None, 0),
     "trainer.precision": ("auto", "32-true", "32", 32, "bf16-mixed", "bf16"),
@@ -48,8 +49,6 @@ PLAIN = {
     "model.mixup": (0,),
     "model.cutmix": (0,),
 }
-
-
 GPU_ROWS = (
     (("model=small_cnn", "data.batch_size=512"), 0.97),
     (("model=resnet50", "model.input_size=224", "data.batch_size=128"), 0.99),
@@ -70,6 +69,19 @@ def train(bench: Bench) -> Iterator[Row]:
     yield _on_gpu(bench, Row("train", " ".join(VGG), "bf16 matmul"), partial(utilisation, bench))
 
 
+def inference(bench: Bench) -> Iterator[Row]:
+    """Time the predictions that `evaluate` makes of the validation split."""
+    options, images = {"settings": bench.settings(), "split": "validation"}, bench.facts["validation"]
+    needs = unmet((bench.cfg.model.backbone == "small_cnn", "small_cnn"), (not bench.on_gpu, "a CPU"))
+    uploads = "ours brings the images to the GPU in each pass, as evaluate does; the bare loop finds them there"
+    what, notes = f"{bench.cfg.model.backbone}: evaluate {images:,} images", (uploads,) if bench.on_gpu else ()
+    yield bench.measure(
+        Row("inference", what, "bare loop", goal=Goal("ratio", "least", 0.95, needs), notes=notes),
+        contender("ours", "contenders.predict", **options),
+        contender("bare loop", "contenders.predict_bare", **options),
+    )
+
+
 def differences(cfg: DictConfig, resident: bool = True) -> list[str]:
     """Return what our run does and the expert loop does not.
 
@@ -77,7 +89,6 @@ def differences(cfg: DictConfig, resident: bool = True) -> list[str]:
         cfg: composed.
         resident: whether our images lie in the memory of the device, as the expert's do.
     """
-    # what has a missing key is as plain as can be
     found = {key: OmegaConf.select(cfg, key, default=plain[0]) for key, plain in PLAIN.items()}
     odd = [f"{key}={str(value).lower()}" for key, value in found.items() if value not in PLAIN[key]]
     usual = OmegaConf.load(conf_dir() / "callbacks" / "default.yaml")
@@ -98,33 +109,29 @@ def _against_textbook(bench: Bench, small: tuple[bool, str]) -> Row:
         (64 <= cfg.data.batch_size <= 128, "batches of 64 to 128"),
         (not odd, EQUAL),
     )
-    what = f"{cfg.model.backbone}, batch {cfg.data.batch_size}"
-    notes = (*left_out(bench), *_describe("textbook", odd))
+    what, notes = _batches(cfg), (*left_out(bench), *_describe("textbook", odd))
     return bench.measure(
         Row("train", what, "textbook loop", goal=Goal("ratio", "least", 3, needs), notes=notes),
-        contender("ours", "train", settings=bench.settings()),
+        contender("ours", "contenders.train", settings=bench.settings()),
         textbook(bench, "train"),
     )
 
 
 def _against_expert(bench: Bench, fixed: tuple[str, ...], goal: Goal) -> Row:
     settings = bench.settings(*fixed)
-    cfg = OmegaConf.load(settings)
+    cfg: Any = OmegaConf.load(settings)
     odd = differences(cfg, bench.facts["resident"])
-    side = "" if cfg.model.input_size is None else f" at {cfg.model.input_size} px"
-    row = Row(
-        "train",
-        f"{cfg.model.backbone}{side}, batch {cfg.data.batch_size}",
-        "expert loop",
-        goal=replace(goal, needs=unmet((not goal.needs, goal.needs), (not odd, EQUAL))),
-        notes=_describe("expert loop", odd),
-    )
-    engine, extra = cfg.data.engine, OmegaConf.select(cfg, "augmentation.extra")
-    if bench.on_gpu and (engine == "albumentations" or extra):
+    goal = replace(goal, needs=unmet((not goal.needs, goal.needs), (not odd, EQUAL)))
+    row = Row("train", _batches(cfg), "expert loop", goal=goal, notes=_describe("expert loop", odd))
+    if bench.on_gpu and (cfg.data.engine == "albumentations" or OmegaConf.select(cfg, "augmentation.extra")):
         return replace(row, skipped="Albumentations cannot change images where the expert keeps them, on the GPU")
-    return bench.measure(
-        row, contender("ours", "train", settings=settings), contender("expert loop", "train_expert", settings=settings)
-    )
+    ours = contender("ours", "contenders.train", settings=settings)
+    return bench.measure(row, ours, contender("expert loop", "contenders.train_expert", settings=settings))
+
+
+def _batches(cfg: DictConfig) -> str:
+    side = "" if cfg.model.input_size is None else f" at {cfg.model.input_size} px"
+    return f"{cfg.model.backbone}{side}, batch {cfg.data.batch_size}"
 
 
 def _describe(whose: str, odd: list[str]) -> tuple[str, ...]:
@@ -137,8 +144,8 @@ def _against_keras(bench: Bench) -> Row:
     options = {"size": bench.cfg.data.image_size, "batch_size": 128, "learning_rate": 1e-4}
     return bench.measure(
         KERAS_ROW,
-        contender("ours", "train", settings=bench.settings(*KERAS)),
-        contender("Keras", "fer_lightning.benchmarks.keras_baseline.keras_fit", folder=bench.faces, **options),
+        contender("ours", "contenders.train", settings=bench.settings(*KERAS)),
+        contender("Keras", "keras_baseline.keras_fit", folder=bench.faces, **options),
     )
 
 
@@ -151,24 +158,18 @@ def utilisation(bench: Bench, fixed: tuple[str, ...] = VGG, side: int = MATRIX_S
         side: of the square matrices.
     """
     settings = bench.settings(*fixed)
-    cfg = OmegaConf.load(settings)
-    device = "cuda" if bench.on_gpu else "cpu"
-    row = Row(
-        "train",
-        f"{cfg.model.backbone} at {cfg.data.image_size} px, bf16, batch {cfg.data.batch_size}: arithmetic",
-        f"bf16 matmul of side {side}",
-        unit="TFLOP/s",
-        goal=Goal("share", "least", 0.35),
-    )
+    cfg: Any = OmegaConf.load(settings)
+    what = f"{cfg.model.backbone} at {cfg.data.image_size} px, bf16, batch {cfg.data.batch_size}: arithmetic"
+    goal = Goal("fraction", "least", 0.35)
     row = bench.measure(
-        row,
-        contender("ours", "train", settings=settings, count_flops=True),
-        contender("matmul", "fer_lightning.benchmarks.baselines.matmul", size=side, device=device),
+        Row("train", what, f"bf16 matmul of side {side}", unit="TFLOP/s", goal=goal),
+        contender("ours", "contenders.train", settings=settings, count_flops=True),
+        contender("matmul", "baselines.matmul", size=side, device="cuda" if bench.on_gpu else "cpu"),
         unit=1e12,
     )
     peak = listed_peak(bench.facts["device"])
     if row.ours is None or row.ratio is None:
         return row
-    if peak is None:  # what can be reached here is all that is known
-        return replace(row, share=row.ratio.median, notes=(*row.notes, "peak: the matmul's, none is listed"))
-    return replace(row, share=row.ours.median / peak, notes=(*row.notes, f"listed peak: {number(peak)} TFLOP/s"))
+    if peak is None:  # the matmul is the best estimate
+        return replace(row, fraction=row.ratio.median, notes=(*row.notes, "peak: the matmul's, none is listed"))
+    return replace(row, fraction=row.ours.median / peak, notes=(*row.notes, f"listed peak: {number(peak)} TFLOP/s"))

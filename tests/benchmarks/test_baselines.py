@@ -1,4 +1,4 @@
-"""The yardsticks do what they are compared for: they train, predict, decode."""
+"""The baselines do what they are compared for: they train, predict, decode."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fer_lightning.data.augmentation.spec import Augmentation
 
 
 class Enough(Exception):
-    """The tick has seen what it wants."""
+    """The clock has seen what it wants."""
 
 
 class Counter:
-    """A tick that ends the loop after some steps."""
+    """A clock that ends the loop after some steps."""
 
     def __init__(self, steps: int) -> None:
         self.left, self.counts = steps, []
@@ -34,10 +34,10 @@ class Counter:
 
 
 def run(work: Callable[..., Any], steps: int, *arguments: Any, **options: Any) -> list[float]:
-    tick = Counter(steps)
+    clock = Counter(steps)
     with pytest.raises(Enough):
-        work(tick, *arguments, **options)
-    return tick.counts
+        work(clock, *arguments, **options)
+    return clock.counts
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Our side and the yardsticks on tiny drawn faces, in this process."""
+"""Our side and the baselines on tiny drawn faces, in this process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TINY = (
 
 
 class Counter:
-    """A tick that keeps what it is told, and ends the loop."""
+    """A clock that keeps what it is told, and ends the loop."""
 
     def __init__(self, steps: int) -> None:
         self.left = steps
@@ -47,7 +47,7 @@ class Counter:
 
     def __call__(self, count: float) -> None:
         self.counts.append(count)
-        self.calls.append("tick")
+        self.calls.append("clock")
         self.left -= 1
         if self.left == 0:
             raise Finished
@@ -87,17 +87,17 @@ def parts(facts: dict[str, Any]) -> dict[str, str]:
 
 
 def run(work: Callable[..., Any], steps: int, **arguments: Any) -> Counter:
-    tick = Counter(steps)
+    clock = Counter(steps)
     with pytest.raises(Finished):
-        work(tick, **arguments)
-    return tick
+        work(clock, **arguments)
+    return clock
 
 
 def test_our_run_is_counted_step_by_step_and_its_epoch_ends_apart(settings: str) -> None:
-    tick = run(contenders.train, 5, settings=settings)
-    assert tick.counts == [16] * 5
-    epoch = ["resume", "tick", "tick", "pause"]  # 42 images in two full batches
-    assert tick.calls == [*epoch, *epoch, "resume", "tick"]
+    clock = run(contenders.train, 5, settings=settings)
+    assert clock.counts == [16] * 5
+    epoch = ["resume", "clock", "clock", "pause"]  # 42 images in two full batches
+    assert clock.calls == [*epoch, *epoch, "resume", "clock"]
 
 
 def test_a_run_leaves_nothing_where_the_user_is(settings: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,15 +111,15 @@ def test_a_run_leaves_nothing_where_the_user_is(settings: str, tmp_path: Path, m
 
 
 def test_our_run_can_count_arithmetic(settings: str) -> None:
-    tick = run(contenders.train, 2, settings=settings, count_flops=True)
-    assert tick.counts[0] == tick.counts[1] > 16 * 1e6
+    clock = run(contenders.train, 2, settings=settings, count_flops=True)
+    assert clock.counts[0] == clock.counts[1] > 16 * 1e6
 
 
-def test_yardsticks_train_on_the_same_images(settings: str, parts: dict[str, str]) -> None:
+def test_baselines_train_on_the_same_images(settings: str, parts: dict[str, str]) -> None:
     assert run(contenders.train_expert, 3, settings=settings).counts == [16] * 3
-    tick = run(textbook.train, 4, **parts)
-    assert tick.counts == [16, 16, 10, 16]
-    assert tick.calls == ["resume", "tick", "tick", "tick", "pause", "resume", "tick"]
+    clock = run(textbook.train, 4, **parts)
+    assert clock.counts == [16, 16, 10, 16]
+    assert clock.calls == ["resume", "clock", "clock", "clock", "pause", "resume", "clock"]
 
 
 def test_the_expert_gives_the_last_layer_a_learning_rate_of_its_own(
@@ -127,7 +127,7 @@ def test_the_expert_gives_the_last_layer_a_learning_rate_of_its_own(
 ) -> None:
     rates: list[float] = []
     monkeypatch.setattr(
-        contenders.yardsticks, "expert", lambda *given, **_: rates.extend(g["lr"] for g in given[5].param_groups)
+        contenders.baselines, "expert", lambda *given, **_: rates.extend(g["lr"] for g in given[5].param_groups)
     )
     contenders.train_expert(Counter(1), bench("optimizer.lr=0.5", "model.backbone_lr=0.1").settings())  # type: ignore[arg-type]
     assert rates == [0.5, 0.1]
@@ -138,7 +138,7 @@ def test_the_textbook_leaves_extra_transforms_out(bench: Callable[..., Bench], t
     assert run(textbook.train, 1, parts=facts["textbook"], folder=facts["faces"]).counts == [16]
 
 
-def test_yardsticks_do_without_augmentation(bench: Callable[..., Bench]) -> None:
+def test_baselines_do_without_augmentation(bench: Callable[..., Bench]) -> None:
     settings = bench("~augmentation").settings()
     made = contenders.Parts.of(settings)
     assert textbook_of(made.cfg, made.data, made.machine, made.device).augmentation == Augmentation()
@@ -151,11 +151,11 @@ import sys
 from fer_lightning.benchmarks import textbook
 from fer_lightning.benchmarks import worker
 from fer_lightning.benchmarks.windows import Finished
-class Tick:
+class Clock:
     pause = resume = lambda self: None
     def __call__(self, count): raise Finished
 try:
-    textbook.train(Tick(), *sys.argv[1:])
+    textbook.train(Clock(), *sys.argv[1:])
 except Finished:
     print(*sorted({"lightning", "cv2", "albumentations", "pandas", "sklearn"} & set(sys.modules)))
 """
@@ -176,8 +176,8 @@ def test_loaders_go_through_epoch_after_epoch(settings: str, parts: dict[str, st
 
 @pytest.mark.parametrize("engine", ["batched", "albumentations"])
 def test_engines_augment_the_training_split(settings: str, engine: str) -> None:
-    tick = run(contenders.augment, 4, settings=settings, engine=engine, batch_size=30)
-    assert tick.counts == [30, 12, 30, 12]
+    clock = run(contenders.augment, 4, settings=settings, engine=engine, batch_size=30)
+    assert clock.counts == [30, 12, 30, 12]
 
 
 def test_caches_are_built_and_opened(settings: str, facts: dict[str, Any]) -> None:
@@ -327,5 +327,5 @@ def test_utilisation_is_measured_on_a_cpu_too(bench: Callable[..., Bench]) -> No
     row = utilisation(bench().prepared(), ("model=small_cnn", "data.batch_size=8"), side=64)
     assert row.failed is None
     assert row.unit == "TFLOP/s"
-    assert row.share == pytest.approx(row.ratio.median)
+    assert row.fraction == pytest.approx(row.ratio.median)
     assert row.met is not None

@@ -91,10 +91,10 @@ def test_both_rows_are_measured_and_nothing_is_left(compose: Compose, tmp_path: 
     opening, training = memory.memory(make_bench(compose, tmp_path), times=2, counts=COUNTS, steps=3)
     for row in (opening, training):
         assert row.failed is row.skipped is None
-        assert row.ours.count == row.yardstick.count == row.ratio.count == 2
+        assert row.ours.count == row.baseline.count == row.ratio.count == 2
         assert row.met
     assert "2 × FER-2013 (108 generated images)" in opening.what
-    assert training.judged == training.ours.median - training.yardstick.median
+    assert training.judged == training.ours.median - training.baseline.median
     assert training.memory[0] == training.ours.high > 50
     assert not list(tmp_path.glob("generated_*"))
     assert not list((tmp_path / "logs").iterdir())

@@ -18,7 +18,7 @@ MEASURED = Row(
     "small_cnn, batch 128",
     "expert loop",
     ours=Spread.of([800.0, 900.0, 850.0]),
-    yardstick=Spread.of([1000.0, 1000.0, 850.0]),
+    baseline=Spread.of([1000.0, 1000.0, 850.0]),
     ratio=paired([800.0, 900.0, 850.0], [1000.0, 1000.0, 850.0]),
     goal=Goal("ratio", "least", 0.97),
     memory=(1234.5, 900.0),
@@ -51,7 +51,7 @@ def test_ratios_are_taken_within_pairs() -> None:
         (Goal("ours", "most", 849), False),
         (Goal("difference", "most", -150), True),
         (Goal("difference", "most", -151), False),
-        (Goal("share", "least", 0.35), None),
+        (Goal("fraction", "least", 0.35), None),
         (None, None),
     ],
 )
@@ -67,9 +67,9 @@ def test_a_goal_that_means_nothing_here_is_not_judged() -> None:
 
 
 def test_a_share_of_the_peak_is_judged_by_itself() -> None:
-    row = replace(MEASURED, goal=Goal("share", "least", 0.35), share=0.3)
+    row = replace(MEASURED, goal=Goal("fraction", "least", 0.35), fraction=0.3)
     assert row.met is False
-    assert "share of the peak ≥ 0.35 (0.300): missed" in cells(row)
+    assert "fraction of the peak ≥ 0.35 (0.300): missed" in cells(row)
 
 
 def test_a_difference_is_shown_beside_its_goal() -> None:

@@ -18,7 +18,6 @@ from omegaconf import DictConfig
 
 from fer_lightning.benchmarks import pipeline, suites, training
 from fer_lightning.benchmarks.bench import Bench
-from fer_lightning.benchmarks.inference import inference
 from fer_lightning.benchmarks.paired_timing import Contender
 from fer_lightning.benchmarks.rows import Row
 
@@ -48,9 +47,9 @@ TINY = (
 
 @pytest.fixture
 def rows(compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rows:
-    """Return a function that says what is asked of each row by yardstick, without measuring anything."""
+    """Return a function that says what is asked of each row by baseline, without measuring anything."""
 
-    def measure(self: Bench, row: Row, ours: Contender, yardstick: Contender, **_: Any) -> Row:
+    def measure(self: Bench, row: Row, ours: Contender, baseline: Contender, **_: Any) -> Row:
         return replace(row, notes=(*row.notes, "measured"))
 
     monkeypatch.setattr(Bench, "measure", measure)
@@ -64,7 +63,7 @@ def rows(compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
 
 
 def test_goals_are_judged_at_the_settings_they_were_set_for(rows: Rows) -> None:
-    found = rows(training.train) | rows(pipeline.pipeline) | rows(inference)
+    found = rows(training.train) | rows(pipeline.pipeline) | rows(training.inference)
     goals = {against: row.goal.needs for against, row in found.items() if row.goal is not None}
     assert goals == {
         "textbook loop": "",
@@ -83,7 +82,9 @@ def test_goals_need_what_they_were_set_for(rows: Rows) -> None:
     few = {"machine": {"accelerator": "cpu", "threads": 8}, "pictures": 1400}
     typed = ("model=keras_cnn", "data.batch_size=32")
     found = (
-        rows(training.train, *typed, **few) | rows(pipeline.pipeline, *typed, **few) | rows(inference, *typed, **few)
+        rows(training.train, *typed, **few)
+        | rows(pipeline.pipeline, *typed, **few)
+        | rows(training.inference, *typed, **few)
     )
     assert found["textbook loop"].goal.needs == "small_cnn, a CPU with 2 cores used, batches of 64 to 128"
     assert found["expert loop"].goal.needs == "small_cnn, batches of 128 or more"
@@ -141,7 +142,7 @@ def test_the_reader_is_told_what_is_unequal(rows: Rows) -> None:
     assert "Pillow in one process" in found["a pass with Pillow"].notes[0]
     assert "as PNG files" in found["a pass with Pillow"].notes[1]
     assert "28,695" in found["ImageFolder"].notes[0]
-    assert "to the GPU in each pass" in rows(inference, **GPU)["bare loop"].notes[0]
+    assert "to the GPU in each pass" in rows(training.inference, **GPU)["bare loop"].notes[0]
 
 
 def test_settings_of_a_row_that_cannot_work_fail_that_row(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +205,7 @@ def test_an_error_of_our_own_keeps_the_rows(compose: Compose, tmp_path: Path, mo
         yield Row("startup", "one", failed="a reason")
         raise RuntimeError("ours")
 
-    monkeypatch.setitem(suites.MEASURES, "startup", broken)
+    monkeypatch.setitem(suites.SUITES, "startup", broken)
     typed = (*TINY, f"data.cache_dir={tmp_path / 'cache'}")
     cfg = compose("benchmark", *typed, "suite=[startup]", f"output_dir={tmp_path / 'out'}")
     with pytest.raises(RuntimeError, match="ours"):

@@ -32,7 +32,7 @@ def make_bench(compose: Compose, folder: Path, *overrides: str) -> Bench:
 
 @pytest.mark.slow
 def test_sweeps_are_timed_both_ways(compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fer_lightning.benchmarks.sweeping.MOST_TURNS", 1)
+    monkeypatch.setattr("fer_lightning.benchmarks.sweeping.MAX_TURNS", 1)
     together, overhead = sweep(make_bench(compose, tmp_path), jobs=2)
     assert (together.failed, overhead.failed) == (None, None)
     folders = sorted(tmp_path.glob("sweep-*"))
@@ -43,10 +43,10 @@ def test_sweeps_are_timed_both_ways(compose: Compose, tmp_path: Path, monkeypatc
         assert together.skipped is None
         assert len(folders) == 2
     assert overhead.ours is not None
-    assert overhead.yardstick is not None
+    assert overhead.baseline is not None
     apart = next(folder for folder in folders if folder.name.endswith("-0"))
     own = [status.seconds for folder in sorted(apart.glob("*_seed=*")) if (status := read_status(folder)) is not None]
-    assert overhead.yardstick.median == own[1]
+    assert overhead.baseline.median == own[1]
     assert overhead.ours.median > own[1]
     assert overhead.judged == overhead.ours.median - own[1]
 

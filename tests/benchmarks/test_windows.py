@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fer_lightning.benchmarks.windows import WARM_UP_STEPS, Epochs, Finished, Tick, memory
+from fer_lightning.benchmarks.windows import WARM_UP_STEPS, Finished, StepClock, TimedLoader, memory
 
 
 class Parent:
@@ -22,7 +22,7 @@ class Parent:
         self.steps_before: list[int] = []
         self.steps = 0
 
-    def take_turn(self, figures: dict[str, Any] | None) -> float:
+    def next_window(self, figures: dict[str, Any] | None) -> float:
         self.told.append(figures)
         self.steps_before.append(self.steps)
         if self.left == 0:
@@ -30,21 +30,21 @@ class Parent:
         self.left -= 1
         return self.seconds
 
-    def run(self, step: Callable[[Tick], None], warm_up: float = 0.0, count: float = 3) -> Tick:
-        tick = Tick(self.take_turn, warm_up)
+    def run(self, step: Callable[[StepClock], None], warm_up: float = 0.0, count: float = 3) -> StepClock:
+        clock = StepClock(self.next_window, warm_up)
 
         def loop() -> None:
             while True:
-                step(tick)
+                step(clock)
                 self.steps += 1
-                tick(count)
+                clock(count)
 
         with pytest.raises(Finished):
             loop()
-        return tick
+        return clock
 
 
-def nap(tick: Tick) -> None:
+def nap(clock: StepClock) -> None:
     time.sleep(0.002)
 
 
@@ -78,15 +78,15 @@ def test_a_window_counts_its_steps_but_the_first_tenth() -> None:
 def test_one_long_step_is_a_window() -> None:
     """A step of whole seconds, such as building a cache, is not thrown away for being first."""
     parent = Parent(windows=2, seconds=0.01)
-    parent.run(lambda tick: time.sleep(0.02))
+    parent.run(lambda clock: time.sleep(0.02))
     assert [window["count"] for window in parent.told[1:]] == [3, 3]
     assert all(window["seconds"] >= 0.02 for window in parent.told[1:])
 
 
 def test_sleeping_between_windows_is_not_counted() -> None:
     class Sleepy(Parent):
-        def take_turn(self, figures: dict[str, Any] | None) -> float:
-            seconds = super().take_turn(figures)
+        def next_window(self, figures: dict[str, Any] | None) -> float:
+            seconds = super().next_window(figures)
             time.sleep(0.2)
             return seconds
 
@@ -98,27 +98,27 @@ def test_sleeping_between_windows_is_not_counted() -> None:
 def test_a_pause_is_told_apart() -> None:
     parent = Parent(windows=1, seconds=0.05)
 
-    def step(tick: Tick) -> None:
-        nap(tick)
+    def step(clock: StepClock) -> None:
+        nap(clock)
         if parent.told:
-            tick.pause()
-            tick.pause()
+            clock.pause()
+            clock.pause()
             time.sleep(0.01)
-            tick.resume()
-            tick.resume()
+            clock.resume()
+            clock.resume()
 
     begin = time.perf_counter()
     parent.run(step)
     wall, window = time.perf_counter() - begin, parent.told[1]
-    assert window["asides"] >= 1
-    assert window["aside"] >= 0.01 * window["asides"]
-    assert 0.05 <= window["seconds"] <= wall - window["aside"]
+    assert window["pauses"] >= 1
+    assert window["paused"] >= 0.01 * window["pauses"]
+    assert 0.05 <= window["seconds"] <= wall - window["paused"]
 
 
 def test_resuming_what_runs_changes_nothing() -> None:
     parent = Parent(windows=1)
-    parent.run(lambda tick: (nap(tick), tick.resume()))
-    assert (parent.told[1]["asides"], parent.told[1]["aside"]) == (0, 0)
+    parent.run(lambda clock: (nap(clock), clock.resume()))
+    assert (parent.told[1]["pauses"], parent.told[1]["paused"]) == (0, 0)
 
 
 def test_the_time_between_two_epochs_is_told_apart() -> None:
@@ -134,20 +134,20 @@ def test_the_time_between_two_epochs_is_told_apart() -> None:
             time.sleep(0.02)
 
     parent = Parent(windows=1, seconds=0.05)
-    tick = Tick(parent.take_turn, warm_up=0)
-    epochs = Epochs(tick, Slow())
+    clock = StepClock(parent.next_window, warm_up=0)
+    epochs = TimedLoader(clock, Slow())
 
     def loop() -> None:
         while True:
             for _ in epochs:
                 time.sleep(0.002)
-                tick(1)
+                clock(1)
 
     with pytest.raises(Finished):
         loop()
     window = parent.told[1]
-    assert window["asides"] >= 2
-    assert window["aside"] >= 0.02 * window["asides"]
+    assert window["pauses"] >= 2
+    assert window["paused"] >= 0.02 * window["pauses"]
     assert window["seconds"] >= 0.002 * window["count"]
 
 
