@@ -181,7 +181,7 @@ def test_a_file_that_would_run_code_is_refused(
 
     torch.save({"fer_lightning": Evil()}, best_of(copied)[0] / "checkpoints" / "best.ckpt")
     code, message = fail(capsys, str(copied), "split=test", f"hydra.run.dir={tmp_path / 'out'}")
-    assert (code, "no checkpoint that can be read" in message) == (2, True)
+    assert (code, "cannot be read as a checkpoint" in message) == (2, True)
     assert not (tmp_path / "touched").exists()
 
 

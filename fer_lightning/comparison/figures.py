@@ -1,4 +1,4 @@
-"""Learning curves of many runs in one figure, and the weight of their settings."""
+"""Learning curves of many runs in one figure, and the importance of their settings."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from fer_lightning.evaluation.figures import (
 )
 from fer_lightning.runs.read import RecordedRun
 
-# Okabe and Ito's, and dashes besides: nothing is told by colour alone
+# colours of Okabe and Ito, and dashes: nothing is marked by colour alone
 STYLES = ((VERMILLION, "-"), (BLUE, "--"), ("#009E73", "-."), (ORANGE, ":"), ("#CC79A7", (0, (6, 1, 1, 1, 1, 1))))
 PANELS = (("val/acc", "Validation accuracy"), ("train/loss", "Training loss"))
-WIDTH = 10.0  # inches of every figure, so that a page shows their letters alike
-MOST = 150  # faint curves; more of them only blacken the page
+WIDTH = 10.0  # inches of every figure, so that type has the same size on a page
+MOST = 150  # faint curves at most
 
 
 def plot_overlaid(runs: Sequence[RecordedRun], labels: Sequence[str]) -> Figure | None:
@@ -40,7 +40,7 @@ def plot_overlaid(runs: Sequence[RecordedRun], labels: Sequence[str]) -> Figure 
 
     Args:
         runs: best first.
-        labels: one a run, for the legend.
+        labels: one per run, for the legend.
 
     Returns:
         the figure, or None where no run has curves.
@@ -95,7 +95,7 @@ def _draw_curve(axes: Axes, run: RecordedRun, column: str, style: tuple[str, obj
 
 
 def plot_importance(importance: Importance, names: dict[str, str]) -> Figure:
-    """Draw one bar a setting, the most important on top, with the deviation over shuffles.
+    """Draw one bar per setting, the most important on top, with the deviation over shuffles.
 
     Args:
         importance: of at most as many settings as a page holds.
@@ -117,7 +117,7 @@ def plot_importance(importance: Importance, names: dict[str, str]) -> Figure:
     axes.set_axisbelow(True)
     axes.set_xlabel("loss in R² when the setting is shuffled", fontsize=BODY, fontfamily=FONT, color=MUTED)
     where = 1 - 0.4 / height
-    figure.text(0.03, where, "What the score hangs on", fontsize=TITLE, fontfamily=FONT, fontweight="bold", color=INK)
+    figure.text(0.03, where, "Importance of settings", fontsize=TITLE, fontfamily=FONT, fontweight="bold", color=INK)
     return figure
 
 

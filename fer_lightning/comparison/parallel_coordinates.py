@@ -1,4 +1,4 @@
-"""Parallel coordinates: one line a run through its settings to its score."""
+"""Parallel coordinates: one line per run through its settings to its score."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from fer_lightning.evaluation.figures import BODY, FONT, INK, MUTED, SHADES, SMA
 from fer_lightning.runs.read import RecordedRun
 from fer_lightning.runs.settings import show
 
-DECADES = 10  # a positive number whose largest value is so many times its smallest gets a logarithmic axis
-TICKS = 6  # at most, where every value has its own
+DECADES = 10  # the axis is logarithmic if the largest value is so many times the smallest
+TICKS = 6  # at most, for every value to have one
 DIGITS = 3
-ROOM = 0.045  # of an axis, that a line of text takes
-PALEST = 0.25  # of the colour map, below which lines vanish on white
+ROOM = 0.045  # fraction of an axis that a line of text takes
+PALEST = 0.25  # of the colour map; paler lines would not show on white
 
 
 def plot_parallel(runs: Sequence[RecordedRun], names: dict[str, str], title: str) -> Figure:
-    """Draw runs as lines across one axis a setting and one for the monitored value.
+    """Draw runs as lines across one axis per setting and one for the monitored value.
 
     Args:
-        runs: best first; that one is drawn on top, dashed with markers, so that it is not told by colour alone.
+        runs: best first; that one is drawn on top, dashed with markers, so that it is not marked by colour alone.
         names: setting → its short name, in the order of the axes; at least one.
         title: of the figure.
     """
@@ -50,7 +50,7 @@ def plot_parallel(runs: Sequence[RecordedRun], names: dict[str, str], title: str
 
 
 class _Column:
-    """One axis: where each value lies between 0 and 1, and which values are written beside it."""
+    """One axis: the height of each value between 0 and 1, and the labels beside it."""
 
     def __init__(self, name: str, key: str, values: Sequence[object], *, falling: bool = False) -> None:
         self.name, self.log = name, False
@@ -75,7 +75,7 @@ class _Column:
             self.heights, self.ticks = 1 - self.heights, [(1 - height, text) for height, text in self.ticks]
 
     def _spread_ticks(self, low: float, high: float) -> np.ndarray:
-        """Round numbers between the ends; the ends themselves where there are no two."""
+        """Return round numbers between the ends, or the ends where there are less than two."""
         locator = LogLocator(numticks=TICKS) if self.log else MaxNLocator(TICKS, steps=[1, 2, 2.5, 5, 10])
         ticks = np.asarray(locator.tick_values(low, high))
         inside = ticks[(ticks >= low) & (ticks <= high)]
@@ -85,7 +85,7 @@ class _Column:
         axes.plot([place, place], [0, 1], color=MUTED, lw=1.2, zorder=3, clip_on=False)
         small = FontProperties(family=FONT, size=SMALL)
         box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
-        for height, text in _apart(self.ticks):
+        for height, text in _without_overlap(self.ticks):
             axes.plot([place - 0.012, place + 0.012], [height, height], color=MUTED, lw=1.2, zorder=4, clip_on=False)
             short = text if len(text) <= 18 else f"{text[:17]}…"
             written = axes.text(place + 0.03, height, short, va="center", color=INK, fontproperties=small, zorder=6)
@@ -95,8 +95,8 @@ class _Column:
         axes.text(place, -0.07, name, ha="center", va="top", color=INK, parse_math=False, fontproperties=bold)
 
 
-def _apart(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:
-    """Leave out what would be written over what stands below it."""
+def _without_overlap(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Leave out labels that would overlap the label below."""
     kept: list[tuple[float, str]] = []
     for height, text in sorted(ticks):
         if not kept or height - kept[-1][0] >= ROOM:

@@ -1,7 +1,7 @@
-"""From the predictions table to every reported number, with intervals.
+"""Every reported metric of a predictions table, with intervals.
 
-The predictions table is a pandas DataFrame, one row an image: `path, split, label, predicted` (class names), then one
-probability column a class, named by the class. scikit-learn computes whatever it has; what it lacks is written here.
+The predictions table is a pandas DataFrame, one row per image: `path, split, label, predicted` (class names), then one
+probability column per class, named by the class. scikit-learn computes what it can; the rest is written here.
 """
 
 from __future__ import annotations
@@ -24,19 +24,16 @@ TOLERANCE = 1e-3  # on sums of probabilities: a CSV rounded to four decimals sti
 
 
 class PredictionsError(DataError, ValueError):
-    """The predictions table is not one."""
+    """A table is not a predictions table."""
 
 
 class Predictions(NamedTuple):
-    """A checked table as arrays: N images, K classes.
-
-    `labels` and `predicted` are (N,) int64 positions in `classes`, `probabilities` is (N, K) float64 in [0, 1].
-    """
+    """A checked predictions table as arrays: N images, K classes."""
 
     classes: tuple[str, ...]
-    labels: np.ndarray
-    predicted: np.ndarray
-    probabilities: np.ndarray
+    labels: np.ndarray  # (N,) int64 positions in `classes`
+    predicted: np.ndarray  # the same
+    probabilities: np.ndarray  # (N, K) float64 in [0, 1]
 
     @property
     def correct(self) -> np.ndarray:
@@ -50,21 +47,21 @@ class Predictions(NamedTuple):
 
 
 def class_names(table: pd.DataFrame) -> tuple[str, ...]:
-    """The classes, in the order of their probability columns.
+    """Return the classes, in the order of their probability columns.
 
     Raises:
-        PredictionsError: a column is missing or stands there twice, or fewer than two classes have one.
+        PredictionsError: a column is missing or occurs twice, or there are fewer than two classes.
     """
     columns = list(table.columns)
     missing = [column for column in COLUMNS if column not in columns]
     if missing:
         raise PredictionsError(
             f"predictions table: no column {', '.join(missing)}; it needs {', '.join(COLUMNS)} "
-            f"and one probability column a class, and has {', '.join(map(str, columns)) or 'none'}"
+            f"and one probability column per class, and has {', '.join(map(str, columns)) or 'none'}"
         )
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
-        raise PredictionsError(f"predictions table: column {', '.join(twice)} stands there twice")
+        raise PredictionsError(f"predictions table: column {', '.join(twice)} occurs twice")
     names = tuple(column for column in columns if column not in COLUMNS)
     if len(names) < 2:
         raise PredictionsError(f"predictions table: {len(names)} probability columns; two classes or more are needed")
@@ -92,7 +89,7 @@ def read_predictions(table: pd.DataFrame) -> Predictions:
     total = probabilities.sum(axis=1)
     _require(table, abs(total - 1) <= TOLERANCE, "the probabilities sum to {:.4g}, not 1", total)
     lead = predictions.confidence - probabilities.max(axis=1)
-    # Ties may go either way; beyond that the columns stand in the wrong order and every score would be nonsense.
+    # ties may go either way; otherwise the columns are in the wrong order and every score would be nonsense
     _require(table, lead >= -TOLERANCE, "`predicted` is not the most probable class; were the columns mixed up?")
     return predictions._replace(probabilities=probabilities.clip(0, 1))
 
@@ -118,11 +115,11 @@ def _require(table: pd.DataFrame, good: np.ndarray, what: str, values: np.ndarra
 
 
 def compute_metrics(table: pd.DataFrame) -> dict[str, Any]:
-    """Every reported number of a predictions table, ready for JSON: floats in [0, 1] except `loss`, ints, None.
+    """Return all metrics of a predictions table, ready for JSON: floats in [0, 1] except `loss`, ints, None.
 
-    What is undefined is None: all of a class that occurs neither among labels nor among predictions, recall and ROC-AUC
-    of a class without images. Precision is 0 for a class that was never predicted, as in scikit-learn. Means over
-    classes (`balanced_accuracy`, `precision_macro`, `f1_macro`, `roc_auc_macro`) leave the undefined out.
+    None stands for the undefined: all metrics of a class that is neither a label nor predicted, recall and ROC-AUC of a
+    class without images. Precision is 0 for a class that was never predicted, as in scikit-learn. Means over classes
+    (`balanced_accuracy`, `precision_macro`, `f1_macro`, `roc_auc_macro`) leave the undefined out.
 
     Returns:
         count, accuracy, accuracy_interval, balanced_accuracy, precision_macro, f1_macro, f1_macro_interval,
@@ -156,14 +153,14 @@ def compute_metrics(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def confusion(table: pd.DataFrame) -> np.ndarray:
-    """(K, K) int64 counts: rows are the true classes, columns the predicted ones, in the order of `class_names`."""
+    """Return (K, K) int64 counts, rows for true and columns for predicted classes, in the order of `class_names`."""
     return _confusion(read_predictions(table))
 
 
 def classification_report(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a class, then `macro average` and `weighted average` (by support), as scikit-learn prints it.
+    """Return one row per class, then `macro average` and `weighted average` (by support), as in scikit-learn.
 
-    Columns precision, recall, f1, support, predicted, roc_auc; the undefined is NaN; the index is named `class`.
+    Columns are precision, recall, f1, support, predicted, roc_auc; the undefined is NaN; the index is named `class`.
     """
     report = pd.DataFrame.from_dict(compute_metrics(table)["per_class"], orient="index", dtype=float)
     scores, sizes = ["precision", "recall", "f1", "roc_auc"], ["support", "predicted"]
@@ -216,10 +213,10 @@ def _mean(per_class: dict[str, dict[str, float | int | None]], key: str) -> floa
 
 
 def _f1_macro_interval(counts: np.ndarray) -> list[float]:
-    """[low, high]: 95 % percentile bootstrap over images.
+    """Return [low, high], the 95 % percentile bootstrap over images.
 
-    Macro-F1 depends on the images through the confusion matrix alone, and the matrix of N images drawn with replacement
-    is one multinomial draw over its cells, so 1,000 resamples are 1,000 small matrices and no image is touched.
+    Macro-F1 depends on the confusion matrix alone, and the matrix of N images drawn with replacement is one multinomial
+    draw over its cells: 1,000 resamples are 1,000 small matrices.
     """
     size, total = len(counts), int(counts.sum())
     draws = np.random.default_rng(0).multinomial(total, counts.ravel() / total, size=BOOTSTRAPS)
@@ -243,7 +240,7 @@ def _top2_accuracy(predictions: Predictions) -> float:
 
 
 def _expected_calibration_error(predictions: Predictions) -> float:
-    """Guo et al. 2017: |accuracy - confidence| in 15 equal-width bins (low, high], weighted by the images in them."""
+    """Return the ECE of Guo et al. (2017) over 15 equal-width bins (low, high], weighted by their images."""
     edges = np.linspace(0, 1, ECE_BINS + 1)
     bins = np.digitize(predictions.confidence, edges[1:-1], right=True)
     gaps = np.bincount(bins, weights=predictions.correct - predictions.confidence, minlength=ECE_BINS)
@@ -254,11 +251,7 @@ SCORES = {"acc": "accuracy", "f1_macro": "f1_macro", "balanced_acc": "balanced_a
 
 
 def final_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the scores of a run as they are logged, tag → value.
-
-    Args:
-        metrics: what `metrics.json` holds.
-    """
+    """Return the scores in `metrics.json` as they are logged: tag → value."""
     prefix = "test" if metrics["split"] == "test" else "val"
     known = {name: metrics.get(key) for name, key in SCORES.items()}
     return {f"final/{prefix}/{name}": float(value) for name, value in known.items() if value is not None}

@@ -16,18 +16,8 @@ import pandas as pd
 import yaml
 
 from fer_lightning.config.rules import MONITORS
-from fer_lightning.runs.files import (
-    ENVIRONMENT,
-    HISTORY,
-    LOCK,
-    METRICS,
-    OVERRIDES,
-    PREDICTIONS,
-    SETTINGS,
-    STATUS,
-    RunFiles,
-    read_object,
-)
+from fer_lightning.runs import files
+from fer_lightning.runs.files import RunFiles, read_object
 from fer_lightning.runs.lock import is_locked
 from fer_lightning.runs.settings import Settings, read_settings
 from fer_lightning.runs.status import FINISHED, INTERRUPTED, RUNNING, Status, read_status
@@ -139,27 +129,27 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[RecordedRun], list[Path]]:
 
 def read_run(folder: Path, name: str) -> RecordedRun:
     """Read what is there of a run."""
-    files = RunFiles(folder)
+    reader = RunFiles(folder)
     status = read_status(folder)
-    if status is None and (folder / STATUS).is_file():
-        files.notes.append(f"{STATUS} cannot be read")
+    if status is None and (folder / files.STATUS).is_file():
+        reader.notes.append(f"{files.STATUS} cannot be read")
     overrides = tuple(status.overrides) if status is not None and status.overrides else _read_overrides(folder)
     run = RecordedRun(folder, name, overrides=overrides)
-    if status is None or (folder / SETTINGS).parent.is_dir():  # else its settings could not even be composed
+    if status is None or (folder / files.SETTINGS).parent.is_dir():  # else its settings could not even be composed
         run = replace(
             run,
-            metrics=files.read(METRICS, _read_metrics, {}),
-            environment=files.read(ENVIRONMENT, read_object, {}),
-            settings=files.read(SETTINGS, read_settings, Settings()),
-            history=files.read(HISTORY, pd.read_csv, None),
+            metrics=reader.read(files.METRICS, _read_metrics, {}),
+            environment=reader.read(files.ENVIRONMENT, read_object, {}),
+            settings=reader.read(files.SETTINGS, read_settings, Settings()),
+            history=reader.read(files.HISTORY, pd.read_csv, None),
         )
         fingerprint = run.fingerprint if status is None or status.fingerprint is None else status.fingerprint
-        scored = files.read(PREDICTIONS, lambda path: read_scored(path, fingerprint), None)
+        scored = reader.read(files.PREDICTIONS, lambda path: read_scored(path, fingerprint), None)
         run = replace(run, scored=scored)
     run = replace(run, status=_settle(folder, status, run.metrics))
     # a run that did not get to its end lacks files for a reason
     complete = run.status.status == FINISHED or run.metrics
-    return replace(run, notes=tuple(note for note in files.notes if complete or "cannot be read" in note))
+    return replace(run, notes=tuple(note for note in reader.notes if complete or "cannot be read" in note))
 
 
 def read_scored(path: Path, fingerprint: str | None) -> ScoredImages:
@@ -183,7 +173,9 @@ def read_scored(path: Path, fingerprint: str | None) -> ScoredImages:
 def _is_training(run: RecordedRun) -> bool:
     """Whether a folder is that of a training; a job of an `evaluate` sweep, which has a status too, is not."""
     settings = run.settings.values
-    trained = any(key.startswith("optimizer.") for key in settings) if settings else (run.folder / STATUS).is_file()
+    trained = (
+        any(key.startswith("optimizer.") for key in settings) if settings else (run.folder / files.STATUS).is_file()
+    )
     return trained or "monitored" in run.metrics
 
 
@@ -191,7 +183,7 @@ def _settle(folder: Path, status: Status | None, metrics: Mapping[str, Any]) -> 
     """Return the status of a run, completed by what a killed run could not write."""
     if status is None:  # a version that wrote none
         return Status(status=INTERRUPTED if metrics.get("interrupted") else FINISHED)
-    if status.status == RUNNING and not (folder / LOCK).is_file():  # no job of a sweep, so nobody knows more
+    if status.status == RUNNING and not (folder / files.LOCK).is_file():  # no job of a sweep, so nobody knows more
         return replace(status, message="it is still running, or was killed")
     if status.status == RUNNING and not is_locked(folder):
         return replace(status, status=INTERRUPTED, reason="killed", message="the process was killed")
@@ -200,7 +192,7 @@ def _settle(folder: Path, status: Status | None, metrics: Mapping[str, Any]) -> 
 
 def _read_overrides(folder: Path) -> tuple[str, ...]:
     try:
-        return tuple(map(str, yaml.safe_load((folder / OVERRIDES).read_text(encoding="utf-8"))))
+        return tuple(map(str, yaml.safe_load((folder / files.OVERRIDES).read_text(encoding="utf-8"))))
     except (OSError, ValueError, TypeError, yaml.YAMLError):
         return ()
 

@@ -14,17 +14,8 @@ from fer_lightning.evaluation.figures import plot_confusion, plot_curves, save
 from fer_lightning.evaluation.galleries import Images, plot_gallery, plot_mistakes
 from fer_lightning.evaluation.metrics import classification_report, compute_metrics
 from fer_lightning.evaluation.report import ScoredRun, render_report
-from fer_lightning.runs.files import (
-    CLASS_REPORT,
-    ENVIRONMENT,
-    HISTORY,
-    METRICS,
-    PREDICTIONS,
-    REPORT,
-    SETTINGS,
-    RunFiles,
-    read_object,
-)
+from fer_lightning.runs import files
+from fer_lightning.runs.files import RunFiles, read_object
 
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
@@ -42,15 +33,15 @@ def write_results(table: pd.DataFrame, images: Images | None, folder: Path, **fa
         what `metrics.json` holds.
     """
     metrics = {**facts, **compute_metrics(table)}
-    table.to_csv(folder / PREDICTIONS, index=False, float_format="%.9g")
-    classification_report(table).to_csv(folder / CLASS_REPORT)
-    (folder / METRICS).write_text(json.dumps(metrics, indent=2) + "\n")
+    table.to_csv(folder / files.PREDICTIONS, index=False, float_format="%.9g")
+    classification_report(table).to_csv(folder / files.CLASS_REPORT)
+    (folder / files.METRICS).write_text(json.dumps(metrics, indent=2) + "\n")
     save(plot_confusion(table), folder / "confusion_matrix.png")
     if images is not None:
         save(plot_gallery(table, images), folder / "predictions.png")
         save(plot_mistakes(table, images), folder / "mistakes.png")
-    if (folder / HISTORY).is_file():
-        save(plot_curves(pd.read_csv(folder / HISTORY), best_epoch=facts.get("epoch")), folder / "curves.png")
+    if (folder / files.HISTORY).is_file():
+        save(plot_curves(pd.read_csv(folder / files.HISTORY), best_epoch=facts.get("epoch")), folder / "curves.png")
     write_report(folder)
     return metrics
 
@@ -63,27 +54,27 @@ def write_report(folder: Path | str) -> Path:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"report: no run folder {folder}; give the folder that holds {METRICS}")
+        raise DataError(f"report: no run folder {folder}; give the folder that holds {files.METRICS}")
     page = render_report(read_scored_run(folder))
-    with atomic_write(folder / REPORT) as new:
+    with atomic_write(folder / files.REPORT) as new:
         new.write_text(page, encoding="utf-8")
-    return folder / REPORT
+    return folder / files.REPORT
 
 
 def read_scored_run(folder: Path) -> ScoredRun:
     """Read everything in a run folder that a report shows; its notes name what is missing or damaged."""
-    files = RunFiles(folder)
+    reader = RunFiles(folder)
     no_figure = b""
-    pictures = [(path.stem, files.read(path.name, _read_png, no_figure)) for path in sorted(folder.glob("*.png"))]
+    pictures = [(path.stem, reader.read(path.name, _read_png, no_figure)) for path in sorted(folder.glob("*.png"))]
     return ScoredRun(
         folder.resolve().name,
-        metrics=files.read(METRICS, read_object, {}),
-        environment=files.read(ENVIRONMENT, read_object, {}),
-        per_class=files.read(CLASS_REPORT, pd.read_csv, None),
-        history=files.read(HISTORY, pd.read_csv, None),
-        config=files.read(SETTINGS, lambda path: path.read_text(encoding="utf-8"), None),
+        metrics=reader.read(files.METRICS, read_object, {}),
+        environment=reader.read(files.ENVIRONMENT, read_object, {}),
+        per_class=reader.read(files.CLASS_REPORT, pd.read_csv, None),
+        history=reader.read(files.HISTORY, pd.read_csv, None),
+        config=reader.read(files.SETTINGS, lambda path: path.read_text(encoding="utf-8"), None),
         figures=tuple(picture for picture in pictures if picture[1]),
-        notes=tuple(files.notes),
+        notes=tuple(reader.notes),
     )
 
 

@@ -1,4 +1,4 @@
-"""Which settings a score hangs on, where it is known which."""
+"""The importance of settings, for scores that depend on known ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fer_lightning.runs.settings import Settings
 
 
 def runs(count: int, *, noise: float = 0.0, flat: bool = False) -> list[RecordedRun]:
-    """Runs whose score hangs on the learning rate a lot, on the network a little, and on nothing else."""
+    """Runs whose score depends a lot on the learning rate, a little on the network, and on nothing else."""
     random = np.random.default_rng(0)
     found = []
     for at in range(count):
@@ -34,7 +34,7 @@ def runs(count: int, *, noise: float = 0.0, flat: bool = False) -> list[Recorded
 KEYS = ["model.drop_rate", "seed", "model.backbone", "optimizer.lr"]
 
 
-def test_what_the_score_hangs_on_comes_first() -> None:
+def test_the_most_important_setting_comes_first() -> None:
     found = weigh_settings(runs(60), KEYS)
     assert isinstance(found, Importance)
     assert found.keys[:2] == ("optimizer.lr", "model.backbone")

@@ -191,7 +191,7 @@ def test_order_and_index_of_rows_do_not_matter_and_csv_keeps_everything() -> Non
         (lambda table: table.assign(a=[1.9, 0.1, 0.1], b=[-0.95, 0.8, 0.1]), "missing or outside 0 to 1"),
         (lambda table: table.assign(a="high"), "holds something else"),
         (lambda table: table.rename(columns={"a": "b", "b": "a"}), "not the most probable class"),
-        (lambda table: pd.concat([table, table[["a"]]], axis=1), "column a stands there twice"),
+        (lambda table: pd.concat([table, table[["a"]]], axis=1), "column a occurs twice"),
     ],
 )
 def test_wrong_tables_are_refused(change, message: str) -> None:
