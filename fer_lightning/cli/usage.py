@@ -1,10 +1,11 @@
-"""`--help`, read off the YAML files: their groups, their defaults and the comments beside their keys."""
+"""`--help`, read from the YAML files: their groups, their defaults and the comments beside their keys."""
 
 from __future__ import annotations
 
 import ast
 import re
 import textwrap
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -12,42 +13,48 @@ import yaml
 
 from fer_lightning.config.compose import conf_dir
 
-KEY = re.compile(r"^([a-z]\w*):\s*(.+?)(?:\s+#\s*(.+))?$")
-BLOCK = re.compile(r"^([a-z]\w*):$")
-NESTED = re.compile(r"^  ([a-z]\w*):\s*(\S.*?)\s+#\s*(.+)$")
-GLOBAL = "# @package _global_"  # marks a file whose keys are whole
+# a key at the top of a file or one level below, its value on the same line, and its comment
+KEY = re.compile(r"^(  )?([a-z]\w*):(?: +([^#\s].*?))?(?: +# *(.+))?$", re.MULTILINE)
+GLOBAL = "# @package _global_"  # in a file whose keys do not belong to its group
 FOOTER = """flags
   hydra.run.dir=FOLDER           write the run there
   -m                             run every combination of comma-separated values, each in its own folder
   --cfg job                      print the settings instead of running
   --config-dir FOLDER            add your own folder of YAML files
   HYDRA_FULL_ERROR=1             (environment) show the whole traceback of an error"""
+Entries = dict[str, tuple[str, str]]  # key → value and comment, either may be empty
 
 
 def verbs() -> dict[str, str]:
     """Return every verb with its one-line description: a module of the package that has a `conf/<verb>.yaml`."""
-    modules = {path.stem: path for path in sorted(Path(__file__).parents[1].glob("*.py"))}
-    found = {name: path for name, path in modules.items() if (conf_dir() / f"{name}.yaml").is_file()}
-    return {name: _first_line(path) for name, path in found.items()}
+    modules = sorted(Path(__file__).parents[1].glob("*.py"))
+    return {path.stem: _first_line(path) for path in modules if (conf_dir() / f"{path.stem}.yaml").is_file()}
 
 
 def usage(verb: str) -> str:
     """Return the help of one verb: examples, groups with options (the default first), keys with meaning."""
     primary = conf_dir() / f"{verb}.yaml"
-    defaults = _defaults(primary)
-    examples = [line[1:].strip() for line in _header(primary)]
-    groups = {group: _options(group, option) for group, option in defaults.items() if group != "hydra"}
+    text = primary.read_text(encoding="utf-8")
+    entries = (entry for entry in yaml.safe_load(text).get("defaults", []) if isinstance(entry, dict))
+    chosen = {group: option for entry in entries for group, option in entry.items() if group != "hydra"}
+    groups = {group: _options(group, option) for group, option in chosen.items()}
+    header = takewhile(lambda line: line.startswith("#"), text.splitlines())
     width = max(map(len, groups), default=0)
-    lines = [verbs().get(verb, verb), "", *(f"  {example}" for example in examples), ""]
-    lines += ["groups, the default first: group=option"]
-    lines += [f"  {group:{width}}  {', '.join(options)}" for group, options in groups.items()]
+    lines = [
+        verbs().get(verb, verb),
+        "",
+        *(f"  {line[1:].strip()}" for line in header),
+        "",
+        "groups, the default first: group=option",
+    ]
+    lines += [f"  {group:{width}}  {', '.join(path.stem for path in options)}" for group, options in groups.items()]
     lines += ["", "keys with their defaults: key=value"]
-    files = {f"{group}.": conf_dir() / group / f"{defaults[group]}.yaml" for group in groups if defaults[group]}
+    files = {f"{group}.": groups[group][0] for group, option in chosen.items() if option}
     for prefix, path in {"": primary, **files}.items():
-        lines += _describe_keys(_keys(path), prefix)
-    for group in groups:
-        lines += _describe_blocks(group, defaults[group])
-    footer = [line for line in FOOTER.splitlines() if "sweep" in defaults or not line.startswith("  -m ")]
+        lines += _describe({f"{prefix}{key}": entry for key, entry in _entries(path).items() if "." not in key})
+    for group, options in groups.items():
+        lines += _describe(_nested(group, options, chosen[group]))
+    footer = [line for line in FOOTER.splitlines() if "sweep" in chosen or not line.startswith("  -m ")]
     return "\n".join([*lines, "", *footer])
 
 
@@ -56,77 +63,41 @@ def _first_line(module: Path) -> str:
     return docstring.splitlines()[0] if docstring else module.stem
 
 
-def _header(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return lines[: next((index for index, line in enumerate(lines) if not line.startswith("#")), len(lines))]
+def _options(group: str, default: str | None) -> list[Path]:
+    return sorted((conf_dir() / group).glob("*.yaml"), key=lambda path: (path.stem != default, path.stem))
 
 
-def _defaults(path: Path) -> dict[str, str | None]:
-    """Return the groups of a defaults list with the option chosen."""
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    entries = (entry for entry in content.get("defaults", []) if isinstance(entry, dict))
-    return {group: option for entry in entries for group, option in entry.items()}
-
-
-def _options(group: str, default: str | None) -> list[str]:
-    options = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
-    return sorted(options, key=lambda option: option != default)
-
-
-def _parents(path: Path, content: dict[str, Any]) -> list[Path]:
-    """Return the options of its own group that a file builds on."""
-    names = [entry.partition("@")[0] for entry in content.get("defaults", []) if isinstance(entry, str)]
-    return [path.with_name(f"{name}.yaml") for name in names if name != "_self_"]
-
-
-def _keys(path: Path) -> dict[str, tuple[str, str | None]]:
-    """Return value and comment of every key of a file and of the options it builds on."""
+def _entries(path: Path) -> Entries:
+    """Return the keys of a file, `key` or `block.key`, and of the options of its group that it builds on."""
     text = path.read_text(encoding="utf-8")
     content: dict[str, Any] = yaml.safe_load(text) or {}
-    found: dict[str, tuple[str, str | None]] = {}
-    for parent in _parents(path, content):
-        found |= _keys(parent)
-    for match in filter(None, map(KEY.match, text.splitlines())):
-        key, value, meaning = match.groups()
-        if key != "defaults" and not value.startswith("#") and (meaning or not value.startswith("${")):
-            found[key] = (value, found[key][1] if meaning is None and key in found else meaning)
-    return found
-
-
-def _describe_keys(keys: dict[str, tuple[str, str | None]], prefix: str) -> list[str]:
-    """One line a key that has a comment; the others, which their names explain, in one paragraph."""
-    lines = [f"  {f'{prefix}{key}={value}':31}  {meaning}" for key, (value, meaning) in keys.items() if meaning]
-    plain = " ".join(f"{prefix}{key}={value.replace(' ', '')}" for key, (value, meaning) in keys.items() if not meaning)
-    return lines + textwrap.wrap(plain, 116, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
-
-
-def _describe_blocks(group: str, default: str | None) -> list[str]:
-    """One line a commented key inside the blocks of a group, such as its callbacks; other options than the default
-    add what only they have.
-    """
-    found: dict[str, tuple[str, str | None]] = {}
-    for option in _options(group, default):
-        only, path = "" if option == default else f" ({group}={option})", conf_dir() / group / f"{option}.yaml"
-        prefix = "" if GLOBAL in path.read_text(encoding="utf-8") else f"{group}."
-        for key, (value, meaning) in _nested_keys(path, prefix).items():
-            found.setdefault(key, (value, f"{meaning}{only}"))
-    return _describe_keys(found, "")
-
-
-def _nested_keys(path: Path, prefix: str) -> dict[str, tuple[str, str]]:
-    """Return value and comment of every commented key one level down, `<prefix>block.key`."""
-    text = path.read_text(encoding="utf-8")
-    content: dict[str, Any] = yaml.safe_load(text) or {}
-    found: dict[str, tuple[str, str]] = {}
-    for parent in _parents(path, content):
-        found |= _nested_keys(parent, prefix)
+    found: Entries = {}
+    for parent in content.get("defaults", []):
+        if isinstance(parent, str) and parent != "_self_":
+            found |= _entries(path.with_name(f"{parent.partition('@')[0]}.yaml"))
     block = ""
-    for line in text.splitlines():
-        if heading := BLOCK.match(line):
-            block = heading[1]
-        elif block and (match := NESTED.match(line)):
-            key, value, meaning = match.groups()
-            found[f"{prefix}{block}.{key}"] = (value, meaning)
-        elif line[:1].isalpha():
-            block = ""
+    for indent, key, value, meaning in KEY.findall(text):
+        block = block if indent else f"{key}."
+        name = f"{block}{key}" if indent else key
+        if value and key != "defaults" and (meaning or not value.startswith("${")):
+            found[name] = (value, meaning or found.get(name, ("", ""))[1])
     return found
+
+
+def _nested(group: str, options: list[Path], default: str | None) -> Entries:
+    """Return the commented keys inside the blocks of a group, such as callbacks, of the first option that has each."""
+    found: Entries = {}
+    for path in options:
+        prefix = "" if GLOBAL in path.read_text(encoding="utf-8") else f"{group}."
+        only = "" if path.stem == default else f" ({group}={path.stem})"
+        for key, (value, meaning) in _entries(path).items():
+            if "." in key and meaning:
+                found.setdefault(f"{prefix}{key}", (value, f"{meaning}{only}"))
+    return found
+
+
+def _describe(entries: Entries) -> list[str]:
+    """Return a line for each key with a comment, and the others, which need none, in one paragraph."""
+    lines = [f"  {f'{key}={value}':31}  {meaning}" for key, (value, meaning) in entries.items() if meaning]
+    plain = " ".join(f"{key}={value.replace(' ', '')}" for key, (value, meaning) in entries.items() if not meaning)
+    return lines + textwrap.wrap(plain, 116, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
