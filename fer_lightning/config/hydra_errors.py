@@ -1,4 +1,4 @@
-"""What Hydra could not compose, said in one message with the nearest valid names and what to type."""
+"""Explains what Hydra could not compose: one message with the nearest valid names and what to type."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fer_lightning.core.suggestions import close_matches
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:
-    """Say what is wrong with `overrides`, or with the YAML files, in the words of this program.
+    """Return one message on what is wrong with `overrides`, or with the YAML files.
 
     Args:
         error: what composing raised.
@@ -102,14 +102,12 @@ def _unknown_key(key: str, value: str, valid: list[str], root: DictConfig) -> st
 def _near_keys(key: str, valid: list[str]) -> list[str]:
     """Return the three likeliest: misspelt beside its siblings, given without its group, or with a misspelt group."""
     parent, _, leaf = key.rpartition(".")
-    beside, leaves = _beside(key, valid), [path.rpartition(".")[2] for path in valid]
-    found = [beside[name] for name in close_matches(leaf, beside)]
-    found += [path for path, name in zip(valid, leaves, strict=True) if name == leaf]
-    if not found:
-        near = close_matches(leaf, dict.fromkeys(leaves))
-        found = [path for wanted in near for path, name in zip(valid, leaves, strict=True) if name == wanted]
-    if not found and parent not in valid:
-        found = close_matches(key, valid)
+    beside, by_leaf = _beside(key, valid), dict[str, list[str]]()
+    for path in valid:
+        by_leaf.setdefault(path.rpartition(".")[2], []).append(path)
+    found = [beside[name] for name in close_matches(leaf, beside)] + by_leaf.get(leaf, [])
+    found = found or [path for name in close_matches(leaf, by_leaf) for path in by_leaf[name]]
+    found = found or ([] if parent in valid else close_matches(key, valid))
     return list(dict.fromkeys(found))[:3]
 
 
