@@ -68,6 +68,7 @@ class Bytes(nn.Module):
         return self.inner(images.float() / 127.5 - 1)
 
 
+@pytest.mark.slow
 def test_the_textbook_loop_learns(folder: Path) -> None:
     spec = Augmentation(flip=0.5, rotate=5, shift=0.1, zoom=0.1, brightness=0.05, contrast=0.05, erase=0.2)
     loader = baselines.textbook_loader(str(folder), spec, size=16, mean=[0.5], std=[0.5], batch_size=8)

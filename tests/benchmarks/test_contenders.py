@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ TINY = (
     "window=0.1",
     "windows=2",
 )
+# what a run writes beside its checkpoints takes most of the time of a few steps
+QUIET = ("logger=none", "~callbacks.batch_preview", "~callbacks.validation_pictures")
 
 
 class Counter:
@@ -59,28 +62,39 @@ class Counter:
         self.calls.append("resume")
 
 
+@pytest.fixture(autouse=True)
+def _no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the textbook load in this process; test_baselines.py runs it with its workers."""
+    monkeypatch.setattr(contenders.baselines, "TEXTBOOK_WORKERS", 0)
+
+
+def make_bench(compose: Compose, folder: Path, *overrides: str) -> Bench:
+    typed = (*TINY, f"data.cache_dir={folder / 'cache'}", *overrides)
+    return Bench(compose("benchmark", *typed, "output_dir=out"), typed, (), folder, facts={})
+
+
 @pytest.fixture
 def bench(compose: Compose, tmp_path: Path) -> Callable[..., Bench]:
     """Return a function that makes a Bench of tiny faces with further overrides."""
-
-    def make(*overrides: str) -> Bench:
-        typed = (*TINY, f"data.cache_dir={tmp_path / 'cache'}", *overrides)
-        return Bench(compose("benchmark", *typed, "output_dir=out"), typed, (), tmp_path, facts={})
-
-    return make
+    return partial(make_bench, compose, tmp_path)
 
 
-@pytest.fixture
-def settings(bench: Callable[..., Bench]) -> str:
-    return bench().settings()
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("benchmark")
 
 
-@pytest.fixture
-def facts(settings: str, tmp_path: Path) -> dict[str, Any]:
-    return prepare(settings, str(tmp_path))
+@pytest.fixture(scope="module")
+def settings(compose: Compose, shared: Path) -> str:
+    return make_bench(compose, shared, *QUIET).settings()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def facts(settings: str, shared: Path) -> dict[str, Any]:
+    return prepare(settings, str(shared))
+
+
+@pytest.fixture(scope="module")
 def parts(facts: dict[str, Any]) -> dict[str, str]:
     """What the textbook's contenders are given."""
     return {"parts": facts["textbook"], "folder": facts["faces"]}
@@ -100,11 +114,15 @@ def test_our_run_is_counted_step_by_step_and_its_epoch_ends_apart(settings: str)
     assert clock.calls == [*epoch, *epoch, "resume", "clock"]
 
 
-def test_a_run_leaves_nothing_where_the_user_is(settings: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_a_run_leaves_nothing_where_the_user_is(
+    bench: Callable[..., Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = bench().settings()
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     for _ in range(2):  # the second finds no trace of the first, which it would refuse to overwrite
-        run(contenders.train, 5, settings=settings)  # two epochs, with checkpoints, pictures and loggers
+        run(contenders.train, 3, settings=settings)  # an epoch, with checkpoints, pictures and loggers
     assert contenders.train_steps(settings, steps=3, validated=1)["memory"] > 0
     assert not list((tmp_path / "here").iterdir())
     assert not Path(contenders.OmegaConf.load(settings).output_dir).exists()
@@ -145,6 +163,7 @@ def test_baselines_do_without_augmentation(bench: Callable[..., Bench]) -> None:
     assert run(contenders.train_expert, 1, settings=settings).counts == [16]
 
 
+@pytest.mark.slow
 def test_the_textbooks_process_holds_little_of_ours(parts: dict[str, str]) -> None:
     program = """
 import sys

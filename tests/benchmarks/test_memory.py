@@ -29,6 +29,9 @@ TINY = (
     "data.classes=[happy,sad]",
     "trainer=cpu",
     "trainer.precision=32-true",
+    "logger=none",
+    "~callbacks.batch_preview",
+    "~callbacks.validation_pictures",
     "windows=2",
 )
 

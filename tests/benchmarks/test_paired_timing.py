@@ -108,6 +108,7 @@ def test_a_contender_that_dies_while_it_sleeps_is_named(tmp_path: Path) -> None:
         compare(ours, theirs, window=0.2, windows=4, logs=tmp_path / "logs")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_a_contender_is_ended_with_all_that_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fer_lightning.benchmarks.paired_timing.TIMEOUT", 5.0)

@@ -206,9 +206,10 @@ def test_an_error_of_our_own_keeps_the_rows(compose: Compose, tmp_path: Path, mo
         raise RuntimeError("ours")
 
     monkeypatch.setitem(suites.SUITES, "startup", broken)
-    typed = (*TINY, f"data.cache_dir={tmp_path / 'cache'}")
-    cfg = compose("benchmark", *typed, "suite=[startup]", f"output_dir={tmp_path / 'out'}")
+    facts = {**FACTS, "machine": {**FACTS["machine"], "summary": "a CPU"}, "notes": [], "fingerprint": "f00d"}
+    monkeypatch.setattr(Bench, "prepared", lambda self: replace(self, facts=facts))
+    cfg = compose("benchmark", *TINY, "suite=[startup]", f"output_dir={tmp_path / 'out'}")
     with pytest.raises(RuntimeError, match="ours"):
-        suites.run_suites(cfg, typed)
+        suites.run_suites(cfg, TINY)
     (row,) = json.loads((tmp_path / "out" / "benchmark.json").read_text())["rows"]
     assert row["failed"] == "a reason"

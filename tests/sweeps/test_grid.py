@@ -95,6 +95,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
     return root / "sweep", code, said
 
 
+@pytest.mark.slow
 def test_every_outcome_is_recorded_and_the_rest_goes_on(mixed: tuple[Path, int, str]) -> None:
     folder, code, said = mixed
     jobs = jobs_of(folder)
@@ -119,11 +120,13 @@ def test_every_outcome_is_recorded_and_the_rest_goes_on(mixed: tuple[Path, int, 
         assert set(read_status(done).values) == {"val/acc"}
 
 
+@pytest.mark.slow
 def test_a_sweep_never_looks_at_the_test_split(mixed: tuple[Path, int, str]) -> None:
     metrics = json.loads((mixed[0] / "0_experiment=right" / "metrics.json").read_text())
     assert (metrics["split"], metrics["count"]) == ("validation", 14)
 
 
+@pytest.mark.slow
 def test_a_job_is_a_single_run_that_its_command_repeats(mixed: tuple[Path, int, str], tmp_path: Path) -> None:
     job = mixed[0] / "0_experiment=right"
     words = json.loads((job / "environment.json").read_text())["command"]
@@ -133,6 +136,7 @@ def test_a_job_is_a_single_run_that_its_command_repeats(mixed: tuple[Path, int, 
     assert "experiment=right" in words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("strict", "expected"), [("sweep.strict=true", 1), ("sweep.strict=false", 0)])
 def test_failed_jobs_are_left_alone_and_the_exit_code_is_as_asked(
     mixed: tuple[Path, int, str], strict: str, expected: int
@@ -147,6 +151,7 @@ def test_failed_jobs_are_left_alone_and_the_exit_code_is_as_asked(
     assert list(after) == list(before)
 
 
+@pytest.mark.slow
 def test_all_jobs_failing_is_a_failure_of_the_sweep(tmp_path: Path) -> None:
     code, said = run_sweep(tmp_path / "sweep", "optimizer.lr=-1,-2")
     assert code == 2
@@ -154,6 +159,7 @@ def test_all_jobs_failing_is_a_failure_of_the_sweep(tmp_path: Path) -> None:
     assert [status.reason for status in jobs_of(tmp_path / "sweep").values()] == ["configuration"] * 2
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     folder, grid = tmp_path / "sweep", ("optimizer.lr=1e-3,1e-2", "seed=1,2,3", "trainer.max_epochs=8")
     sweep = start_sweep(folder, *grid, start_new_session=True)
@@ -177,6 +183,7 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     assert "restarting" not in said
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_sweep_that_can_be_continued_and_extended(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     sweep = start_sweep(folder, "seed=1,2", "trainer.max_epochs=400", start_new_session=True)
@@ -198,6 +205,7 @@ def test_ctrl_c_ends_a_sweep_that_can_be_continued_and_extended(tmp_path: Path) 
     }
 
 
+@pytest.mark.slow
 def test_two_ranks_a_job_leave_nothing_to_the_next(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     ranks = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=1")
@@ -211,6 +219,7 @@ def test_two_ranks_a_job_leave_nothing_to_the_next(tmp_path: Path) -> None:
     assert list(tmp_path.glob("outputs/**/*")) == [], "the ranks write to the job's folder"
 
 
+@pytest.mark.slow
 def test_a_folder_that_holds_a_sweep_is_not_taken_for_another(mixed: tuple[Path, int, str]) -> None:
     code, said = run_sweep(mixed[0], "seed=7,8")
     assert code == 1

@@ -124,6 +124,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "s"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fast", ["false", "auto"])  # TensorBoard's own reader, and its data server where that is
 def test_a_sweep_has_a_row_a_job_with_scores_and_status(sweep: Path, fast: str) -> None:
     columns, rows = read_tab(sweep, 8, f"--load_fast={fast}")

@@ -25,6 +25,7 @@ optuna = pytest.importorskip("optuna", reason="needs the extra sweep")
 
 from fer_lightning.sweeps.study import open_storage, study_url  # noqa: E402
 
+pytestmark = pytest.mark.slow
 TINY = (
     "data.synthetic={train: 28, validation: 14, test: 14}",
     "data.batch_size=14",

@@ -77,6 +77,7 @@ def test_every_pruner_can_be_made(compose: Compose, pruner: str) -> None:
 
 
 @needs_extra
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

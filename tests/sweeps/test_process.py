@@ -53,7 +53,7 @@ def run(folder: Path, how: str, log: str, *arguments: str) -> subprocess.Popen[s
     [
         (["--help"], 0, "groups, the default first"),
         (["optimizer.lrr=1"], 2, "there is no setting 'optimizer.lrr'"),
-        (["data.root=nowhere"], 3, ""),
+        pytest.param(["data.root=nowhere"], 3, "", marks=pytest.mark.slow),  # imports torch
     ],
 )
 def test_the_exit_code_is_that_of_the_run(how: str, arguments: list[str], code: int, said: str, tmp_path: Path) -> None:
@@ -69,6 +69,7 @@ def test_what_it_prints_goes_where_it_shall(how: str, tmp_path: Path) -> None:
     assert "groups, the default first" in (tmp_path / "output.log").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["fork", "spawn"])
 def test_it_ends_with_the_process_that_waits_for_it(how: str, tmp_path: Path) -> None:
     waiting = run(tmp_path, how, "-", *QUICK, "hydra.run.dir=run", "trainer.max_epochs=1000", "data.num_workers=1")

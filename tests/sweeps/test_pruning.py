@@ -82,6 +82,7 @@ def reports(study: Study, number: int = 1) -> dict[int, float]:
     return {step: round(value, 4) for step, value in study.trials()[number].intermediate_values.items()}
 
 
+@pytest.mark.slow
 def test_a_hopeless_trial_leaves_before_its_next_epoch(study: Study, tmp_path: Path) -> None:
     study.ask()
     last = ModelCheckpoint(tmp_path, filename="last", save_on_train_epoch_end=True)
@@ -108,6 +109,7 @@ def test_a_trial_in_its_last_epoch_is_finished(study: Study) -> None:
     assert fit(study, [0.1], ThresholdPruner(lower=0.4)).current_epoch == 1
 
 
+@pytest.mark.slow
 def test_a_resumed_trial_reports_no_step_twice(study: Study, tmp_path: Path) -> None:
     study.ask()
     last = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
@@ -136,6 +138,7 @@ def test_nothing_is_done_where_no_trial_can_be_pruned(study: Study, monkeypatch:
     assert reports(study) == {}
 
 
+@pytest.mark.slow
 def test_a_storage_that_fails_amid_a_run_is_told_once(study: Study, tmp_path: Path) -> None:
     study.ask()
 
@@ -187,6 +190,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ended", ["Pruned", "StorageError"])
 def test_ranks_leave_together_by_the_score_of_the_first(study: Study, tmp_path: Path, ended: str) -> None:
     study.ask()
