@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fer_lightning.core.choices import check_choices
 from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.models.keras_cnn import KerasCNN
+from fer_lightning.models.network import Network
 from fer_lightning.models.small_cnn import SmallCNN
 
 Stem = Literal["imagenet", "small"]
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"small_cnn": SmallCNN, "keras_cnn": KerasCNN}
+NETWORKS: dict[str, Callable[..., Network]] = {"small_cnn": SmallCNN, "keras_cnn": KerasCNN}
 """Our own, by name. Each is called as `constructor(num_classes=…, in_channels=…, image_size=…, drop_rate=…,
 **backbone_kwargs)` and returns a network with timm's methods; see `build_backbone`."""
 
@@ -30,11 +31,10 @@ def build_backbone(
     drop_rate: float = 0.0,
     stem: Stem = "imagenet",
     backbone_kwargs: Mapping[str, Any] | None = None,
-) -> nn.Module:
+) -> Network:
     """Build a network that maps pixels float `(B, in_channels, image_size, image_size)` to logits `(B, num_classes)`.
 
-    All follow timm's contract: `num_features`, `forward_features`, `forward_head`, `get_classifier` and
-    `reset_classifier`. VGGs get a global average pool and a linear layer in place of their 120 M-parameter dense part.
+    VGGs get a global average pool and a linear layer in place of their 120 M-parameter dense part.
 
     Args:
         name: one of `NETWORKS`, or any timm name, with or without a tag (`resnet50.a1_in1k`).
@@ -50,7 +50,7 @@ def build_backbone(
         backbone_kwargs: further arguments of the network's constructor.
 
     Raises:
-        ConfigError: unknown name, weights that cannot be had, arguments or images that the network cannot take.
+        ConfigError: unknown name, weights that cannot be loaded, arguments or images that the network cannot take.
         ValueError: an argument is out of its range, or this network has no small stem.
     """
     if num_classes < 1 or in_channels < 1:
@@ -84,15 +84,15 @@ def build_backbone(
 
 
 def check_name(name: str) -> None:
-    """Raise a ConfigError with near names unless `name` is a network of ours or timm's, and its tag exists."""
+    """Raise a ConfigError with near names unless `name`, and its tag, is a network of ours or timm's."""
     if name not in NETWORKS:
         from fer_lightning.models.timm_backbones import check_timm_name
 
         check_timm_name(name, others=NETWORKS)
 
 
-def check_forward(backbone: nn.Module, name: str, shape: tuple[int, int, int, int], num_classes: int) -> None:
-    """Send one image of `shape` through, in evaluation mode, and raise a ConfigError if logits do not come out."""
+def check_forward(backbone: Network, name: str, shape: tuple[int, int, int, int], num_classes: int) -> None:
+    """Raise a ConfigError unless one image of `shape`, in evaluation mode, gives logits."""
     training, device = backbone.training, next(backbone.parameters()).device
     try:
         with torch.no_grad():
@@ -106,4 +106,4 @@ def check_forward(backbone: nn.Module, name: str, shape: tuple[int, int, int, in
     finally:
         backbone.train(training)
     if not isinstance(logits, Tensor) or logits.shape != (1, num_classes):
-        raise ConfigError(f"model.backbone={name} gives no logits (1, {num_classes}); it is no classifier of images")
+        raise ConfigError(f"model.backbone={name} gives no logits (1, {num_classes}): it is not an image classifier")

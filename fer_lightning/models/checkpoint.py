@@ -50,11 +50,13 @@ class Checkpoint:
     @property
     def hyper_parameters(self) -> dict[str, Any]:
         """Arguments of the model, under today's names."""
-        return self.content["hyper_parameters"]
+        parameters: dict[str, Any] = self.content["hyper_parameters"]
+        return parameters
 
     @property
     def state_dict(self) -> dict[str, Any]:
-        return self.content["state_dict"]
+        state: dict[str, Any] = self.content["state_dict"]
+        return state
 
     @property
     def epoch(self) -> int:
@@ -73,7 +75,7 @@ class Checkpoint:
         Raises:
             CheckpointError: the model was trained without them.
         """
-        facts = self.hyper_parameters.get("data_facts")
+        facts: dict[str, Any] | None = self.hyper_parameters.get("data_facts")
         if facts is None:
             raise CheckpointError(
                 f"{self.path} does not say what data it was trained on: train with python -m fer_lightning.train, "

@@ -1,4 +1,4 @@
-"""The LightningModule of every network that is trained by one loss on one label an image."""
+"""The LightningModule of every network that is trained with one loss and one label per image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotun
 
 
 class ExpressionClassifier(OptimizedModule):
-    """Trains and judges a backbone on batches `(images uint8 (B, C, H, W), labels int64 (B,), index int64 (B,))`.
+    """Trains and evaluates a backbone on batches `(images uint8 (B, C, H, W), labels int64 (B,), index int64 (B,))`.
 
     All arguments but `loss`, `optimizer` and `scheduler` are plain values that are stored with the checkpoint, which
     therefore describes itself.
@@ -36,12 +36,12 @@ class ExpressionClassifier(OptimizedModule):
         mean: of each channel of the training split, 0…1, `(channels,)`.
         std: likewise.
         input_size: pixels a side that the backbone sees; None for `image_size`. Upsampling happens on the device.
-        stem: `imagenet`, or `small` for a network that does not throw away the resolution of small faces at once.
+        stem: `imagenet`, or `small` to keep the resolution of small faces.
         drop_rate: dropout before the last layer.
         pretrained: start from timm's weights.
         weights: start from a local file.
         backbone_kwargs: further arguments of `timm.create_model`.
-        freeze_backbone: train the last layer only, on features that the rest gives in evaluation mode …
+        freeze_backbone: train the last layer only, on features of the rest in evaluation mode …
         unfreeze_epoch: … for this many epochs, then everything; None never trains the rest.
         backbone_lr: learning rate of everything but the last layer; None for the optimizer's.
         mixup: α of mixup (Zhang et al., 2018); 0 turns it off.
@@ -49,7 +49,7 @@ class ExpressionClassifier(OptimizedModule):
         channels_last: memory format of weights and activations.
         compile: mode of `torch.compile` for the backbone: `default`, `reduce-overhead` (CUDA graphs), `max-autotune` or
             `max-autotune-no-cudagraphs`; None runs it as it is.
-        data_facts: which images it is trained on and how to find its splits again, for the record.
+        data_facts: the images it is trained on and how to find its splits again, stored with the checkpoint.
         loss: maps logits `(B, K)` and labels `(B,)` or `(B, K)` to a scalar; None for cross-entropy.
         optimizer: makes an optimizer from parameter groups.
         scheduler: makes a schedule from an optimizer; see `schedules.scheduler_config`.
@@ -58,7 +58,7 @@ class ExpressionClassifier(OptimizedModule):
 
     Raises:
         ValueError: an argument is out of its range.
-        ConfigError: unknown backbone, one that cannot be frozen as asked, or weights that cannot be had.
+        ConfigError: unknown backbone, one that cannot be frozen as asked, or weights that cannot be loaded.
     """
 
     def __init__(
@@ -121,35 +121,35 @@ class ExpressionClassifier(OptimizedModule):
         self.train_loss, self.train_acc = RunningMean(), RunningMean()
         self._epoch_begins = True
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Any:
         """Return logits float `(B, K)` for images uint8 `(B, C, H, W)`."""
         if len(images) == 0:  # a rank's last evaluation batch can be empty, which attention does not take
             return self.pixels.scale.new_zeros((0, len(self.classes)))
         return self._logits(self.pixels(images))
 
-    def _logits(self, pixels: Tensor) -> Tensor:
+    def _logits(self, pixels: Tensor) -> Any:
         pixels = pixels.contiguous(memory_format=self.memory_format)
         if self.training and self.frozen:
-            return head_logits(self.backbone, pixels, self.hparams.drop_rate)
+            return head_logits(self.backbone, pixels, self.hparams["drop_rate"])
         try:
             return self.backbone(pixels)
         except Exception as error:
-            if self.hparams.compile is None or not type(error).__module__.startswith("torch._"):
+            if self.hparams["compile"] is None or not type(error).__module__.startswith("torch._"):
                 raise
             reason = f"{type(error).__name__}: {first_lines(error)}"
             raise ConfigError(
-                f"model.compile={self.hparams.compile}: {self.hparams.backbone} cannot be compiled here ({reason}); "
-                "install a C++ compiler if that is what is missing, or type model.compile=null"
+                f"model.compile={self.hparams['compile']}: {self.hparams['backbone']} cannot be compiled here "
+                f"({reason}); install a C++ compiler if that is what is missing, or type model.compile=null"
             ) from error
 
     @property
     def frozen(self) -> bool:
-        """Whether only the head learns now: a function of the epoch, so that a resumed run agrees."""
-        unfreeze = self.hparams.unfreeze_epoch
-        return self.hparams.freeze_backbone and (unfreeze is None or self.current_epoch < unfreeze)
+        """Whether only the head is trained now; depends on the epoch alone, so that a resumed run agrees."""
+        end = self.hparams["unfreeze_epoch"]
+        return bool(self.hparams["freeze_backbone"]) and (end is None or self.current_epoch < end)
 
     def train(self, mode: bool = True) -> ExpressionClassifier:
-        """Switch to training, but leave a frozen backbone's statistics alone."""
+        """Switch to training mode, but for a frozen backbone, whose statistics must not move."""
         super().train(mode)
         if mode and self.frozen:
             self.backbone.eval()
@@ -161,28 +161,25 @@ class ExpressionClassifier(OptimizedModule):
         self.train_acc.reset()
         self._epoch_begins = True
 
-    on_train_start = on_train_epoch_start  # for a run resumed amid an epoch, whose start Lightning does not call again
+    on_train_start = on_train_epoch_start  # a run resumed amid an epoch does not get the call of its start again
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels, _ = batch
         loss, hits = self.loss_and_hits(images, labels)
         self.train_loss.update(loss.detach() * len(labels), len(labels))
         self.train_acc.update(hits, len(labels))
-        if self._epoch_begins or self._logs_now():  # it takes its time
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it unannotated
+        if self._epoch_begins or (every > 0 and (self.global_step + 1) % every == 0):  # logging in each step is slow
             self._epoch_begins = False
-            for name in ("loss", "acc"):  # with the attribute's name, which Lightning takes a while to find
+            for name in ("loss", "acc"):  # with the attribute's name, for which Lightning would search
                 metric = f"train_{name}"
                 self.log(f"train/{name}", getattr(self, metric), on_step=False, on_epoch=True, metric_attribute=metric)
             # not prog_bar=True, for which Lightning would wait for the device in every step: see ProgressBar
             self.log("train/loss_step", self.train_loss.recent())
         return loss
 
-    def _logs_now(self) -> bool:
-        every = self.trainer.log_every_n_steps
-        return every > 0 and (self.global_step + 1) % every == 0
-
     def loss_and_hits(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss `()`, and how many were right `()`."""
+        """Return the loss `()`, and the number of images classified correctly `()`."""
         pixels, targets = self.pixels(images), labels
         if self.mix is not None:
             pixels, targets = self.mix(pixels, labels)
@@ -201,7 +198,7 @@ class ExpressionClassifier(OptimizedModule):
                 "trainer.gradient_clip_val=1"
             )
 
-    def _judge(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
+    def _evaluate(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         images, labels, index = batch
         logits = self(images).float()
         self.scores.update(logits, labels)
@@ -215,7 +212,7 @@ class ExpressionClassifier(OptimizedModule):
         self.log_dict(named, prog_bar=True, sync_dist=True)  # equal on all ranks already; Lightning warns otherwise
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        return self._judge(batch)
+        return self._evaluate(batch)
 
     def on_validation_epoch_start(self) -> None:
         self.scores.reset()
@@ -224,7 +221,7 @@ class ExpressionClassifier(OptimizedModule):
         self._log_scores("val")
 
     def test_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        return self._judge(batch)
+        return self._evaluate(batch)
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -237,7 +234,7 @@ class ExpressionClassifier(OptimizedModule):
         return {"index": index, "probabilities": self(images).float().softmax(dim=1)}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        return parameter_groups(self.backbone, self.hparams.backbone_lr)
+        return parameter_groups(self.backbone, self.hparams["backbone_lr"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         kind = f"{type(self).__module__}.{type(self).__qualname__}"

@@ -1,4 +1,4 @@
-"""Where a network's last layer begins: what learns while everything before it is frozen."""
+"""The last layer of a network, which can be trained while everything before it is frozen."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fer_lightning.core.errors import ConfigError
+from fer_lightning.models.network import Network
 
 
-def head_parameters(backbone: nn.Module) -> list[nn.Parameter]:
+def head_parameters(backbone: Network) -> list[nn.Parameter]:
     """Return the parameters of the last layer (of both, for distilled transformers)."""
     last = backbone.get_classifier()
     return [parameter for head in (last if isinstance(last, tuple) else (last,)) for parameter in head.parameters()]
 
 
-def backbone_parameters(backbone: nn.Module) -> list[nn.Parameter]:
+def backbone_parameters(backbone: Network) -> list[nn.Parameter]:
     """Return all parameters but those of the last layer."""
     head = {id(parameter) for parameter in head_parameters(backbone)}
     return [parameter for parameter in backbone.parameters() if id(parameter) not in head]
 
 
-def parameter_groups(backbone: nn.Module, backbone_lr: float | None) -> list[dict[str, Any]]:
-    """Return what an optimizer is made from: all that learns, with `backbone_lr` for all but the last layer."""
+def parameter_groups(backbone: Network, backbone_lr: float | None) -> list[dict[str, Any]]:
+    """Return groups for an optimizer: all trained parameters, with `backbone_lr` for all but the last layer."""
     head, body = head_parameters(backbone), backbone_parameters(backbone)
     groups: list[dict[str, Any]] = [{"params": head + body}]
     if backbone_lr is not None:
@@ -33,7 +34,7 @@ def parameter_groups(backbone: nn.Module, backbone_lr: float | None) -> list[dic
     return [group for group in groups if group["params"]]
 
 
-def freeze(backbone: nn.Module, name: str, shape: tuple[int, int, int], *, always: bool) -> None:
+def freeze(backbone: Network, name: str, shape: tuple[int, int, int], *, always: bool) -> None:
     """Prepare a network for `head_logits`, in place.
 
     Args:
@@ -55,13 +56,13 @@ def freeze(backbone: nn.Module, name: str, shape: tuple[int, int, int], *, alway
             parameter.requires_grad_(False)
 
 
-def head_logits(backbone: nn.Module, pixels: Tensor, drop_rate: float) -> Tensor:
-    """Return logits float `(B, K)` through which nothing but the last layer learns.
+def head_logits(backbone: Network, pixels: Tensor, drop_rate: float) -> Any:
+    """Return logits float `(B, K)` whose gradients reach the last layer only.
 
     Args:
-        backbone: in evaluation mode, so that neither its statistics move nor its features vary; see `splits_at_head`.
+        backbone: in evaluation mode, so that its statistics and features stay the same; see `splits_at_head`.
         pixels: float `(B, C, H, W)`.
-        drop_rate: dropout of the features, which evaluation mode keeps the network from applying itself; 0 for none.
+        drop_rate: dropout of the features, applied here because evaluation mode turns off the network's own.
     """
     with torch.no_grad():
         # not forward_head as a whole: keras_cnn, mobilenetv3 and others have further layers there
@@ -69,15 +70,15 @@ def head_logits(backbone: nn.Module, pixels: Tensor, drop_rate: float) -> Tensor
     return backbone.get_classifier()(F.dropout(features, drop_rate))
 
 
-def splits_at_head(backbone: nn.Module, shape: tuple[int, int, int]) -> bool:
-    """Return whether `forward` is the last layer upon its features, tried on two images of shape `(C, H, W)`."""
+def splits_at_head(backbone: Network, shape: tuple[int, int, int]) -> bool:
+    """Return whether `forward` equals the last layer applied to its inputs, tried on images of shape `(C, H, W)`."""
     training, device = backbone.training, next(backbone.parameters()).device
     pixels = torch.linspace(-2, 2, 2 * shape[0] * shape[1] * shape[2], device=device).sin().view(2, *shape)
     backbone.eval()
     try:
         with torch.no_grad():
             whole, parts = backbone(pixels), head_logits(backbone, pixels, drop_rate=0.0)
-    except Exception:  # two last layers, or one that takes maps: networks fail in many ways here
+    except Exception:  # two last layers, or one that takes maps; networks fail in many ways here
         return False
     finally:
         backbone.train(training)

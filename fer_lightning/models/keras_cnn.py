@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from fer_lightning.models.dropout import Dropout
+from fer_lightning.models.network import Network
 
 CONVOLUTIONS = ((64, 3), (128, 5), (512, 3), (512, 3))  # (filters, kernel size)
 DENSE = (256, 512)
 
 
-class KerasCNN(nn.Module):
+class KerasCNN(Network):
     """Four convolutions and two dense layers, each with BN, ReLU and dropout; a 2×2 max-pool after each convolution.
 
     As in Keras, layers before a BN keep their biases, weights start Glorot-uniform and BN's ε is 1e-3: 4,474,759
     trainable parameters at 48×48 grey and 7 classes. BN's momentum is PyTorch's 0.1, not the 0.01 that Keras calls
-    0.99: the same in the long run, and runs of a few hundred steps get honest statistics.
-
-    Follows timm's contract: `forward` is `forward_head` of `forward_features`.
+    0.99: the same in the long run, and accurate statistics after a few hundred steps.
 
     Args:
         num_classes: number of outputs, 1 or more.
@@ -45,7 +46,7 @@ class KerasCNN(nn.Module):
                 nn.Conv2d(before, filters, kernel_size, padding="same"),
                 nn.BatchNorm2d(filters, eps=1e-3),
                 nn.MaxPool2d(2),
-                nn.ReLU(inplace=True),  # after pooling, where it is the same function and has a quarter to do
+                nn.ReLU(inplace=True),  # after pooling: the same result from a quarter of the values
                 Dropout(drop_rate),
             ]
             before = filters
@@ -62,35 +63,26 @@ class KerasCNN(nn.Module):
             before = width
         self.dense = nn.Sequential(*layers)
         self.num_features, self.head_hidden_size = CONVOLUTIONS[-1][0], DENSE[-1]
-        self.apply(start_like_keras)
+        self.apply(init_like_keras)
         self.reset_classifier(num_classes)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Return the last map, float `(B, 512, S // 16, S // 16)`, of pixels float `(B, C, S, S)`, S = `image_size`."""
+    def forward_features(self, x: Tensor) -> Any:
         return self.features(x)
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Return logits float `(B, num_classes)` of a map, or what the last layer sees, `(B, 512)`."""
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Any:
         x = self.dense(x)
         return x if pre_logits else self.fc(x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits float `(B, num_classes)` of pixels float `(B, C, S, S)`, S = `image_size`."""
-        return self.forward_head(self.forward_features(x))
-
-    def get_classifier(self) -> nn.Linear:
-        """Return the last layer."""
-        return self.fc
 
     def reset_classifier(self, num_classes: int) -> None:
         """Put a new last layer in place."""
         self.num_classes = num_classes
         self.fc = nn.Linear(self.head_hidden_size, num_classes)
-        start_like_keras(self.fc)
+        init_like_keras(self.fc)
 
 
-def start_like_keras(module: nn.Module) -> None:
-    """Give a convolution or dense layer Keras's start: Glorot-uniform weights (Glorot & Bengio, 2010), zero biases."""
+def init_like_keras(module: nn.Module) -> None:
+    """Initialise a layer as Keras does: Glorot-uniform weights (Glorot & Bengio, 2010), biases of 0."""
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -25,7 +25,7 @@ def class_weights(counts: Sequence[int], scheme: Scheme = "none", beta: float = 
     Args:
         counts: training images of each class, `(K,)`. A class without any weighs 0 (but 1 under `none`).
         scheme: `none`, `inverse`, `sqrt` or `effective`.
-        beta: β of `effective`, in [0, 1); towards 1 it nears `inverse`.
+        beta: β of `effective`, in [0, 1); 1 would be `inverse`.
 
     Raises:
         ValueError: unknown scheme, β out of range, a negative count, or no image at all.
@@ -47,12 +47,12 @@ def class_weights(counts: Sequence[int], scheme: Scheme = "none", beta: float = 
 
 
 class WeightedLoss(nn.Module):
-    """What the losses below share: `weight` float32 `(K,)`, one for each class, and the smoothing of labels.
+    """Base of the losses below: `weight` float32 `(K,)`, one for each class, and label smoothing.
 
     Args:
         class_counts: training images of each class, `(K,)`.
         scheme: of `class_weights`.
-        label_smoothing: share of the target spread evenly over the classes, in [0, 1).
+        label_smoothing: fraction of the target spread evenly over the classes, in [0, 1).
         beta: of `class_weights`.
 
     Raises:
@@ -66,7 +66,7 @@ class WeightedLoss(nn.Module):
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
         self.label_smoothing = label_smoothing
-        # not stored with the weights of the network: it follows from the counts
+        # derived from the counts, so not stored with the weights
         self.register_buffer("weight", class_weights(class_counts, scheme, beta), persistent=False)
 
 
@@ -79,7 +79,7 @@ class CrossEntropy(WeightedLoss):
 
     Args:
         class_counts: training images of each class, `(K,)`.
-        label_smoothing: share of the target spread evenly over the classes, in [0, 1).
+        label_smoothing: fraction of the target spread evenly over the classes, in [0, 1).
         class_weights: scheme of `class_weights`: none, inverse, sqrt or effective.
         beta: β of `effective`, in [0, 1).
 
@@ -101,15 +101,17 @@ class CrossEntropy(WeightedLoss):
 
         Args:
             logits: float `(B, K)`.
-            target: labels int64 `(B,)`, or probabilities float `(B, K)` from mixup and its kin.
+            target: labels int64 `(B,)`, or probabilities float `(B, K)`, as mixup and cutmix make.
         """
         soft = target.float() if target.is_floating_point() else target
-        options = {"weight": self.weight, "label_smoothing": self.label_smoothing, "reduction": "none"}
-        return F.cross_entropy(logits.float(), soft, **options).mean()  # a log-softmax in bf16 has two digits
+        losses = F.cross_entropy(  # in float32: a log-softmax in bf16 has two digits
+            logits.float(), soft, weight=self.weight, label_smoothing=self.label_smoothing, reduction="none"
+        )
+        return losses.mean()
 
 
 class FocalLoss(WeightedLoss):
-    """Focal loss, averaged over the images of the batch: cross-entropy that pays less for what is already right.
+    """Focal loss, averaged over the images of the batch: cross-entropy with less weight on easy images.
 
     -Σ_c t_c w_c (1 - p_c)^γ log p_c, which for a plain label y is the -w_y (1 - p_y)^γ log p_y of Lin et al., 2017,
     "Focal Loss for Dense Object Detection". γ = 0 is cross-entropy.
@@ -118,7 +120,7 @@ class FocalLoss(WeightedLoss):
         class_counts: training images of each class, `(K,)`.
         gamma: γ, 0 or more.
         class_weights: scheme of `class_weights`: none, inverse, sqrt or effective.
-        label_smoothing: share of the target spread evenly over the classes, in [0, 1).
+        label_smoothing: fraction of the target spread evenly over the classes, in [0, 1).
         beta: β of `effective`, in [0, 1).
 
     Raises:
@@ -143,7 +145,7 @@ class FocalLoss(WeightedLoss):
 
         Args:
             logits: float `(B, K)`.
-            target: labels int64 `(B,)`, or probabilities float `(B, K)` from mixup and its kin.
+            target: labels int64 `(B,)`, or probabilities float `(B, K)`, as mixup and cutmix make.
         """
         log_p = logits.float().log_softmax(dim=1)
         soft = target if target.is_floating_point() else F.one_hot(target, logits.shape[1])

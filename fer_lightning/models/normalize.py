@@ -1,4 +1,4 @@
-"""From stored bytes to what a network wants: the one place where images are scaled."""
+"""From stored bytes to the input of a network: the only place where images are scaled."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from torch.nn import functional as F
 
 
 class Normalize(nn.Module):
-    """Scales to 0…1, normalises and, where asked for, upsamples; inside the network so that nobody can forget it.
+    """Scales to 0…1, normalises and, where asked for, upsamples; part of the model, so that nobody can forget it.
 
     Args:
         mean: of each channel on the 0…1 scale, `(C,)`.
         std: likewise, all positive.
-        size: pixels a side that leave here; None leaves the size alone.
+        size: pixels a side of the output; None keeps the size.
 
     Raises:
         ValueError: `mean` and `std` differ in length, or a deviation is not positive.
     """
+
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], size: int | None = None) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
-"""Weights from timm's hub, from its local cache or from a file, and a plain answer where they cannot be had."""
+"""Pretrained weights: from timm's hub, its local cache or a file."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from pathlib import Path
@@ -12,27 +13,26 @@ import huggingface_hub
 import safetensors.torch
 import timm
 import torch
-from huggingface_hub.utils import get_session
+from huggingface_hub import get_session
 from timm.models import adapt_input_conv, clean_state_dict
 from torch import Tensor, nn
 
 from fer_lightning.core.errors import ConfigError, first_lines
+from fer_lightning.models.network import Network
 
 PROBE_SECONDS = 5.0  # the hub's own client retries for three quarters of a minute before it gives up
 
 
 def pretrained_source(name: str) -> dict[str, Any]:
-    """Return what timm must know to load the pretrained weights of `name`: where they lie on this machine, or nothing.
-
-    Weights that were downloaded once are found without asking the network.
+    """Return where the pretrained weights of `name` lie on this machine; weights downloaded before need no network.
 
     Returns:
         `pretrained_cfg_overlay` of timm's builders; empty if timm is to download.
 
     Raises:
-        ConfigError: there are no such weights, or they are not here and their server cannot be reached.
+        ConfigError: there are no such weights, or they are not here and their server does not answer.
     """
-    cfg = timm.get_pretrained_cfg(name)
+    cfg: Any = timm.get_pretrained_cfg(name)
     if cfg is None or not cfg.has_weights:
         raise ConfigError(
             f"timm has no pretrained weights for model.backbone={name}; type model.pretrained=false or "
@@ -42,7 +42,7 @@ def pretrained_source(name: str) -> dict[str, Any]:
         server, cached = huggingface_hub.constants.ENDPOINT, cached_hub_file(cfg.hf_hub_id, cfg.hf_hub_filename)
     else:
         server = cfg.url
-        cached = Path(torch.hub.get_dir(), "checkpoints", Path(urlsplit(cfg.url).path).name)
+        cached = Path(torch.hub.get_dir(), "checkpoints", Path(urlsplit(server).path).name)
     if cached is not None and cached.is_file():
         return {"file": str(cached), "custom_load": cfg.custom_load}
     if huggingface_hub.constants.HF_HUB_OFFLINE:
@@ -58,7 +58,7 @@ def cached_hub_file(repository: str, filename: str | None) -> Path | None:
     filename = "pytorch_model.bin" if filename is None else filename
     safe = {"pytorch_model.bin": "model.safetensors", "open_clip_pytorch_model.bin": "open_clip_model.safetensors"}
     for candidate in (safe.get(filename, str(Path(filename).with_suffix(".safetensors"))), filename):
-        found = huggingface_hub.try_to_load_from_cache(repository, candidate, revision=revision if revision else None)
+        found = huggingface_hub.try_to_load_from_cache(repository, candidate, revision=revision or None)
         if isinstance(found, str):
             return Path(found)
     return None
@@ -67,17 +67,15 @@ def cached_hub_file(repository: str, filename: str | None) -> Path | None:
 def answers(url: str, seconds: float) -> bool:
     """Return whether the server of `url` answers within `seconds`.
 
-    The question goes through the hub's own client and so through the proxies, certificates and offline switch of a real
-    download; a bare socket would know of none. It is asked in a thread, since looking up a name has no time limit.
+    The hub's own client asks, with the proxies, certificates and offline switch of a real download. It asks in a
+    thread, since looking up a name has no time limit.
     """
     answered = threading.Event()
 
     def ask() -> None:
-        try:
+        with contextlib.suppress(Exception):  # of whichever HTTP library the client is made; all of them mean no
             if get_session().head(url, timeout=seconds).status_code < 500:
                 answered.set()
-        except Exception:  # of whichever HTTP library the hub's client is made; all of them mean no
-            pass
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
@@ -86,22 +84,20 @@ def answers(url: str, seconds: float) -> bool:
 
 
 def unreachable(name: str, reason: str) -> ConfigError:
-    """Return the error of weights that could not be downloaded."""
     return ConfigError(
         f"the pretrained weights of model.backbone={name} are not on this machine and cannot be downloaded ({reason}); "
         "type model.pretrained=false to start from scratch, or model.weights=FILE to read them from a file"
     )
 
 
-def load_weights(backbone: nn.Module, file: str | Path, in_channels: int) -> None:
+def load_weights(backbone: Network, file: str | Path, in_channels: int) -> None:
     """Load a state dict in timm's own layout, in place.
 
     The first convolution is folded to `in_channels` as timm does; the classifier is left as it is where the file has
     other classes. All the rest must be there and fit.
 
     Args:
-        backbone: any network of timm's contract; its `unused_weights`, if any, are beginnings of names that the file
-            may have and the network does not need.
+        backbone: its `unused_weights`, if any, are prefixes of names that the file may have besides.
         file: `.safetensors`, or what `torch.save` wrote: a state dict, or a checkpoint that holds one.
         in_channels: of the backbone.
 
@@ -110,14 +106,14 @@ def load_weights(backbone: nn.Module, file: str | Path, in_channels: int) -> Non
     """
     state = read_state_dict(file)
     inner = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
-    if inner and not state.keys() & backbone.state_dict().keys():  # so a checkpoint of ours names the network
+    if inner and not state.keys() & backbone.state_dict().keys():  # a checkpoint of ours
         state = inner
     heads = classifier_names(backbone)
     try:
         # timm's own conversions, e.g. of position embeddings to another image size
         convert = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
         if convert is not None:
-            state = convert(state, backbone)
+            state = dict(convert(state, backbone))
         unused = getattr(backbone, "unused_weights", ())
         state = {key: value for key, value in state.items() if not key.startswith(unused)}
         fold_first_convolution(state, backbone, in_channels)
@@ -137,7 +133,7 @@ def load_weights(backbone: nn.Module, file: str | Path, in_channels: int) -> Non
 
 
 def read_state_dict(file: str | Path) -> dict[str, Tensor]:
-    """Return the tensors of a file; it can run no code, whoever made it.
+    """Return the tensors of a file, without running any code in it.
 
     Raises:
         ConfigError: there is no such file, it cannot be read, or it holds no tensors by name.
@@ -147,7 +143,7 @@ def read_state_dict(file: str | Path) -> dict[str, Tensor]:
         raise ConfigError(f"no file at model.weights={file}; type the path of a .pth, .pt or .safetensors file")
     try:
         if path.suffix == ".safetensors":
-            content = safetensors.torch.load_file(path)
+            content: Any = safetensors.torch.load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise a dozen types here
@@ -158,27 +154,28 @@ def read_state_dict(file: str | Path) -> dict[str, Tensor]:
             content = content[key]
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
         raise ConfigError(f"model.weights={file} holds no state dict, that is tensors by name")
-    # without what torch.compile and DDP put before each name
-    return clean_state_dict({key: value for key, value in content.items() if isinstance(value, Tensor)})
+    tensors: Any = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    cleaned: dict[str, Tensor] = clean_state_dict(tensors)  # without the prefixes of torch.compile and DDP
+    return cleaned
 
 
-def classifier_names(backbone: nn.Module) -> tuple[str, ...]:
-    """Return how the names of the last layer's parameters begin; deit's distilled networks have two last layers."""
+def classifier_names(backbone: Network) -> tuple[str, ...]:
+    """Return the prefixes of the last layer's parameters; deit's distilled networks have two last layers."""
     last = backbone.get_classifier()
     heads = last if isinstance(last, (tuple, list)) else [last]
     return tuple(f"{name}." for name, module in backbone.named_modules() if any(module is head for head in heads))
 
 
-def fold_first_convolution(state: dict[str, Tensor], backbone: nn.Module, in_channels: int) -> None:
+def fold_first_convolution(state: dict[str, Tensor], backbone: Network, in_channels: int) -> None:
     """Make first convolutions for other channels fit, in place: summed for grey, repeated and scaled for more."""
+    convolutions = {name: module for name, module in backbone.named_modules() if isinstance(module, nn.Conv2d)}
     first = getattr(backbone, "pretrained_cfg", {}).get("first_conv")
-    if first is None:
-        first = next((name for name, module in backbone.named_modules() if isinstance(module, nn.Conv2d)), ())
-    for name in (first,) if isinstance(first, str) else first:
+    names = [*convolutions][:1] if first is None else [first] if isinstance(first, str) else first
+    for name in names:
         key = f"{name}.weight"
         if key not in state or state[key].ndim != 4:
             continue
-        wanted = backbone.get_submodule(name).weight.shape[1]
+        wanted = convolutions[name].in_channels
         if state[key].shape[1] == 1:
             state[key] = state[key].expand(-1, wanted, -1, -1) / wanted  # a grey picture in RGB gives the same map
         elif state[key].shape[1] != wanted:
@@ -186,5 +183,4 @@ def fold_first_convolution(state: dict[str, Tensor], backbone: nn.Module, in_cha
 
 
 def few(names: list[str]) -> str:
-    """Return how many names there are, and the first."""
     return f"{len(names)} ({names[0]}…)" if names else "none"

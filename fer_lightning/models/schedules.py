@@ -22,22 +22,22 @@ def cosine_with_warmup(optimizer: Optimizer, total_steps: int, warmup: float = 0
     Args:
         optimizer: its groups' learning rates are the peaks.
         total_steps: optimizer steps of the run, 1 or more; afterwards the rate stays at its last value.
-        warmup: share of the steps spent rising, in [0, 1).
-        final: last learning rate as a share of the peak, in [0, 1].
+        warmup: fraction of the steps spent rising, in [0, 1).
+        final: last learning rate as a fraction of the peak, in [0, 1].
 
     Raises:
         ValueError: an argument is out of its range.
     """
     check_total_steps(total_steps)
     if not 0 <= warmup < 1:
-        raise ValueError(f"warmup is a share of the steps in [0, 1), got {warmup}")
+        raise ValueError(f"warmup is a fraction of the steps in [0, 1), got {warmup}")
     if not 0 <= final <= 1:
-        raise ValueError(f"final is a share of the learning rate in [0, 1], got {final}")
+        raise ValueError(f"final is a fraction of the learning rate in [0, 1], got {final}")
     rise = min(round(warmup * total_steps), total_steps - 1)
 
     def factor(step: int) -> float:
         if step < rise:
-            return (step + 1) / (rise + 1)  # not 0: a first step without any learning rate would be a wasted batch
+            return (step + 1) / (rise + 1)  # not 0, which would waste the first batch
         progress = min(1.0, (step - rise) / (total_steps - rise))
         return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
 
@@ -63,12 +63,12 @@ def one_cycle(
     final_div_factor: float = 1e4,
     cycle_momentum: bool = False,
 ) -> OneCycle:
-    """Rise along a cosine to each group's own learning rate, then fall to almost nothing (Smith & Topin, 2018).
+    """Rise along a cosine to each group's own learning rate, then fall to almost 0 (Smith & Topin, 2018).
 
     Args:
         optimizer: its groups' learning rates are the peaks.
         total_steps: optimizer steps of the run, 1 or more.
-        pct_start: share of the steps spent rising, in [0, 1).
+        pct_start: fraction of the steps spent rising, in [0, 1).
         div_factor: first learning rate = peak / `div_factor`.
         final_div_factor: last = first / `final_div_factor`.
         cycle_momentum: also move momentum (or β₁) between 0.95 and 0.85, against the learning rate.
@@ -78,7 +78,7 @@ def one_cycle(
     """
     check_total_steps(total_steps)
     if not 0 <= pct_start < 1:
-        raise ValueError(f"pct_start is a share of the steps in [0, 1), got {pct_start}")
+        raise ValueError(f"pct_start is a fraction of the steps in [0, 1), got {pct_start}")
     if div_factor <= 0 or final_div_factor <= 0:
         raise ValueError(f"div_factor and final_div_factor must be positive, got {div_factor} and {final_div_factor}")
     if pct_start * total_steps == 1:
@@ -110,12 +110,11 @@ def plateau(
         optimizer: what it acts on.
         mode: whether `max` or `min` of the monitored value is better.
         factor: in (0, 1).
-        patience: epochs without improvement that are let pass, 0 or more.
+        patience: epochs without improvement before a cut, 0 or more.
         min_lr: no learning rate falls below it.
         threshold: smallest relative change that counts as an improvement.
-        cooldown: epochs after a cut in which nothing is counted.
-        monitor: name of the logged value, for `scheduler_config`; torch's schedule does not ask where its numbers come
-            from.
+        cooldown: epochs after a cut in which none is counted.
+        monitor: name of the logged value; `scheduler_config` reads it, torch's schedule does not.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -144,8 +143,8 @@ def scheduler_config(
             the run's (unless already given one) and steps every batch; all others step every epoch.
         optimizer: what it acts on.
         total_steps: optimizer steps of the run; `inf` for a run without an end.
-        monitor: logged value that a plateau schedule watches, unless it was told another.
-        mode: `max` or `min` of it, for a plateau schedule that was not told.
+        monitor: logged value that a plateau schedule watches, unless it has one of its own.
+        mode: `max` or `min` of it, for a plateau schedule without one.
 
     Raises:
         ConfigError: the schedule lacks an argument, the run has no end, or there is nothing to watch.
@@ -161,7 +160,7 @@ def scheduler_config(
                 f"scheduler={name} must know where the run ends; type trainer.max_epochs=20, or scheduler=none"
             )
         filled["total_steps"] = int(total_steps)
-    if {"mode", "patience"} <= known.keys() and given.get("mode") is None:  # CyclicLR's `mode` is another matter
+    if {"mode", "patience"} <= known.keys() and given.get("mode") is None:  # CyclicLR's `mode` means something else
         filled["mode"] = mode
     try:
         schedule = make(optimizer, **filled)
@@ -178,6 +177,5 @@ def scheduler_config(
 
 
 def check_total_steps(total_steps: int) -> None:
-    """Raise a ValueError unless there is at least one step."""
     if total_steps < 1:
         raise ValueError(f"total_steps must be 1 or more, got {total_steps}")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
+from fer_lightning.models.network import Network
 
-class SmallCNN(nn.Module):
+
+class SmallCNN(Network):
     """One block a width (two 3×3 conv-BN-ReLU with 2×2 max-pool), global average pool, dropout, linear.
-
-    Follows timm's contract: `forward` is `forward_head` of `forward_features`.
 
     Args:
         num_classes: number of outputs, 1 or more.
@@ -49,25 +50,15 @@ class SmallCNN(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         self.reset_classifier(num_classes)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Return the last map, float `(B, num_features, H / 16, W / 16)`, of pixels float `(B, C, H, W)`."""
+    def forward_features(self, x: Tensor) -> Any:
         return self.blocks(x)
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Return logits float `(B, num_classes)` of a map, or what the last layer sees, `(B, num_features)`."""
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Any:
         x = self.dropout(x.mean(dim=(2, 3)))
         return x if pre_logits else self.fc(x)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits float `(B, num_classes)` of pixels float `(B, C, H, W)`."""
-        return self.forward_head(self.forward_features(x))
-
-    def get_classifier(self) -> nn.Linear:
-        """Return the last layer."""
-        return self.fc
-
     def reset_classifier(self, num_classes: int) -> None:
-        """Put a new last layer in place; its small weights make the first loss that of a uniform guess."""
+        """Put a new last layer in place; its weights are small, so the first loss is that of a uniform guess."""
         self.num_classes = num_classes
         self.fc = nn.Linear(self.num_features, num_classes)
         nn.init.normal_(self.fc.weight, std=0.01)
@@ -75,7 +66,7 @@ class SmallCNN(nn.Module):
 
 
 def conv_block(before: int, width: int) -> nn.Sequential:
-    """Return two 3×3 conv-BN-ReLU with a 2×2 max-pool before the last ReLU; no biases, for BN takes them away again."""
+    """Return two 3×3 conv-BN-ReLU with a 2×2 max-pool before the last ReLU; without biases, which BN would cancel."""
     return nn.Sequential(
         nn.Conv2d(before, width, kernel_size=3, padding=1, bias=False),
         nn.BatchNorm2d(width),
@@ -83,5 +74,5 @@ def conv_block(before: int, width: int) -> nn.Sequential:
         nn.Conv2d(width, width, kernel_size=3, padding=1, bias=False),
         nn.BatchNorm2d(width),
         nn.MaxPool2d(2),
-        nn.ReLU(inplace=True),  # after pooling, where it is the same function and has a quarter to do
+        nn.ReLU(inplace=True),  # after pooling: the same result from a quarter of the values
     )

@@ -1,12 +1,12 @@
-"""Backbones of timm's, made fit for small faces."""
+"""Backbones from timm, adapted to small faces."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import timm
-from timm.layers import ClassifierHead
+from timm.layers.classifier import ClassifierHead
 from timm.models import build_model_with_cfg
 from timm.models.resnet import ResNet
 from timm.models.vgg import VGG
@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.core.suggestions import close_matches, did_you_mean
+from fer_lightning.models.network import Network
 from fer_lightning.models.pretrained import pretrained_source, unreachable
 
 
-def build_timm(name: str, download: bool, shape: Mapping[str, Any], kwargs: Mapping[str, Any]) -> nn.Module:
+def build_timm(name: str, download: bool, shape: Mapping[str, Any], kwargs: Mapping[str, Any]) -> Network:
     """Build a network of timm's, with its pretrained weights if asked to `download`.
 
     Args:
@@ -31,14 +32,19 @@ def build_timm(name: str, download: bool, shape: Mapping[str, Any], kwargs: Mapp
     source = pretrained_source(name) if download else {}
     architecture, _, tag = name.partition(".")
     cfg = timm.get_pretrained_cfg(name)
-    if cfg is not None and cfg.fixed_input_size and "img_size" not in kwargs:
-        kwargs = {**kwargs, "img_size": image_size}  # a vision transformer has one position embedding a patch
-    renamed = {"num_classes": shape["num_classes"], "in_chans": shape["in_channels"], "drop_rate": shape["drop_rate"]}
-    options = {"pretrained": download, "pretrained_cfg": tag if tag else None, "pretrained_cfg_overlay": source}
+    if cfg is not None and cfg.fixed_input_size:
+        kwargs = {"img_size": image_size, **kwargs}  # a vision transformer has one position embedding a patch
+    options: dict[str, Any] = {
+        "pretrained": download,
+        "pretrained_cfg": tag or None,
+        "pretrained_cfg_overlay": source,
+        "num_classes": shape["num_classes"],
+        "in_chans": shape["in_channels"],
+        "drop_rate": shape["drop_rate"],
+    }
+    build = build_vgg if architecture.split("_")[0] in VGG_LAYERS else timm.create_model
     try:
-        if architecture.split("_")[0] in VGG_LAYERS:
-            return build_vgg(architecture, **options, **renamed, **kwargs)
-        return timm.create_model(architecture, **options, **renamed, **kwargs)
+        return cast(Network, build(architecture, **options, **kwargs))
     except TypeError:
         raise
     except Exception as error:
@@ -57,9 +63,9 @@ class PooledVGG(VGG):
     def __init__(
         self, cfg: list[Any], num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.0, **kwargs: Any
     ) -> None:
-        # the dense part is thrown away: one unit wide it costs nothing to make
+        # the dense part is replaced: one unit wide it costs nothing to make
         super().__init__(cfg, num_classes=num_classes, in_chans=in_chans, mlp_ratio=1 / 4096, **kwargs)
-        self.pre_logits = nn.Identity()
+        self.pre_logits = nn.Identity()  # type: ignore[assignment]  # in place of timm's dense part
         self.head_hidden_size = self.num_features
         self.head = ClassifierHead(self.num_features, num_classes, pool_type="avg", drop_rate=drop_rate)
 
@@ -93,15 +99,15 @@ def shrink_stem(backbone: nn.Module, name: str, keep_kernel: bool) -> None:
         backbone.features[-1] = nn.Identity()
     elif isinstance(backbone, ResNet):
         deep = isinstance(backbone.conv1, nn.Sequential)  # three 3×3 convolutions, as in resnet50d
-        first = backbone.conv1[0] if deep else backbone.conv1
+        first: nn.Conv2d = backbone.conv1[0] if deep else backbone.conv1  # type: ignore[assignment]  # by `deep`
         first.stride = (1, 1)
         if not deep:
             if not keep_kernel:
                 resize_kernel(first, 3)
                 nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
-            # a run that started from ImageNet's 7×7 is reloaded without them: the kernel follows what is loaded
-            first.register_load_state_dict_pre_hook(match_kernel)
-        backbone.maxpool = nn.Identity()
+            # a checkpoint of a run that started from ImageNet's 7×7 kernel brings that kernel
+            first.register_load_state_dict_pre_hook(match_kernel)  # type: ignore[no-untyped-call]  # torch's
+        backbone.maxpool = nn.Identity()  # type: ignore[assignment]  # in place of timm's pooling
     else:
         raise ValueError(
             f"stem=small is for ResNets and VGGs, not {name}; type model.stem=imagenet, or model.input_size=96"
@@ -130,6 +136,6 @@ def check_timm_name(name: str, others: Iterable[str]) -> None:
     if tag:
         names = timm.list_models(f"{architecture}.*", pretrained=True)
         if name not in names:
-            near = close_matches(name, names, cutoff=0.0)  # of one network: any is worth naming
+            near = close_matches(name, names, cutoff=0.0)  # of one network: all of them are near
             hint = f"did you mean {' or '.join(near)}?" if near else f"type model.backbone={architecture}"
             raise ConfigError(f"model.backbone={name}: {architecture} has no weights of that tag; {hint}")

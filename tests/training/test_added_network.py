@@ -14,10 +14,11 @@ from fer_lightning.config.check import check_config
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.models.backbones import NETWORKS, check_name
 from fer_lightning.models.checkpoint import Checkpoint
+from fer_lightning.models.network import Network
 from fer_lightning.training.run import TrainingRun
 
 
-class MyNet(nn.Module):
+class MyNet(Network):
     """One convolution over everything, then a linear layer."""
 
     def __init__(self, num_classes: int, in_channels: int, image_size: int, drop_rate: float, width: int = 4) -> None:
@@ -33,12 +34,6 @@ class MyNet(nn.Module):
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         x = self.dropout(x.flatten(1))
         return x if pre_logits else self.fc(x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
-
-    def get_classifier(self) -> nn.Linear:
-        return self.fc
 
     def reset_classifier(self, num_classes: int) -> None:
         self.num_classes, self.fc = num_classes, nn.Linear(self.num_features, num_classes)

@@ -1,0 +1,42 @@
+"""What every backbone offers: timm's methods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """An image classifier whose `forward` is `forward_head` of `forward_features`, with `fc` as its last layer.
+
+    Attributes:
+        num_classes: number of outputs.
+        num_features: channels of the last map.
+        head_hidden_size: inputs of the last layer.
+    """
+
+    num_classes: int
+    num_features: int
+    head_hidden_size: int
+    fc: nn.Linear
+
+    def forward_features(self, x: Tensor) -> Any:
+        """Return the last map, float `(B, num_features, h, w)`, of pixels float `(B, C, H, W)`."""
+        raise NotImplementedError
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Any:
+        """Return logits float `(B, num_classes)` of the last map, or the inputs of the last layer."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Any:
+        """Return logits float `(B, num_classes)` of pixels float `(B, C, H, W)`."""
+        return self.forward_head(self.forward_features(x))
+
+    def get_classifier(self) -> Any:
+        """Return the last layer; some of timm's networks have two."""
+        return self.fc
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Put a new last layer in place."""
+        raise NotImplementedError
