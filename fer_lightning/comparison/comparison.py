@@ -116,26 +116,20 @@ def tabulate(comparison: Comparison) -> pd.DataFrame:
 
 def _row(run: RecordedRun) -> dict[str, Any]:
     low, high = run.metrics.get("accuracy_interval", (None, None))
-    return {
+    facts = {
         "run": run.name,
         "folder": str(run.folder),
-        "status": run.status.status,
-        "reason": run.status.reason,
-        "message": run.status.message,
+        **{key: getattr(run.status, key) for key in ("status", "reason", "message", "seconds")},
         "monitor": run.monitor,
         "monitored": run.value,
-        "split": run.metrics.get("split"),
-        "accuracy": run.metrics.get("accuracy"),
+        **{key: run.metrics.get(key) for key in ("split", "accuracy", "f1_macro", "parameters")},
         "accuracy_low": low,
         "accuracy_high": high,
-        "f1_macro": run.metrics.get("f1_macro"),
         "best_epoch": run.metrics.get("epoch"),
         "epochs": run.epochs,
-        "parameters": run.metrics.get("parameters"),
-        "seconds": run.status.seconds,
-        **{name: value for name, value in run.objectives.items() if name != PARAMETERS},
-        "command": rerun_command(run),
     }
+    costs = {name: value for name, value in run.objectives.items() if name != PARAMETERS}
+    return {**facts, **costs, "command": rerun_command(run)}
 
 
 def _warnings(groups: Sequence[Group], seed_groups: Sequence[SeedGroup], keys: Sequence[str]) -> list[str]:

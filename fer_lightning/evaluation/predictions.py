@@ -1,4 +1,4 @@
-"""The predictions table: what lies between a model and everything that judges it."""
+"""Make a predictions table, the interface between models and everything that scores them."""
 
 from __future__ import annotations
 
@@ -9,32 +9,19 @@ import numpy as np
 import pandas as pd
 
 
-class Column(Protocol):
-    """Names, one a row."""
-
-    def __getitem__(self, rows: np.ndarray, /) -> Any: ...
-
-
 class LabelledImages(Protocol):
-    """What the table needs to know of the data: names, splits and labels, a row an image."""
+    """What the table needs to know of the data: names, splits and labels, one row per image."""
 
-    @property
-    def paths(self) -> Column: ...
-
-    @property
-    def splits(self) -> Column: ...
-
-    @property
-    def labels(self) -> np.ndarray: ...
-
-    @property
-    def classes(self) -> tuple[str, ...]: ...
+    paths: Any  # arrays of names, or columns that can be indexed like them
+    splits: Any
+    labels: np.ndarray
+    classes: tuple[str, ...]
 
 
 def predictions_table(
     images: LabelledImages, index: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
 ) -> pd.DataFrame:
-    """Return the table `path, split, label, predicted` and one probability column a class.
+    """Return the table `path, split, label, predicted` and one probability column per class.
 
     Args:
         images: what was predicted; its classes may be fewer than the model's.
