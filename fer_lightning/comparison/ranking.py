@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
+import numpy as np
+
 from fer_lightning.comparison.formatting import shorten
 from fer_lightning.comparison.paired_test import Difference, paired_difference
-from fer_lightning.comparison.pareto import pareto_front
 from fer_lightning.config.overrides import quoted
 from fer_lightning.evaluation.score_name import name_score
 from fer_lightning.runs.files import BEST_CHECKPOINT
+from fer_lightning.runs.objectives import MODES
 from fer_lightning.runs.read import RecordedRun
 
 OPTIMISTIC = "The best of {count} runs on the images that chose it is optimistic: do not report its {monitor}"
@@ -136,6 +138,21 @@ def best_first(runs: Sequence[RecordedRun]) -> list[RecordedRun]:
     """Return ranked runs by value; equal values keep their order."""
     sign = -1 if runs[0].mode == "max" else 1
     return sorted(runs, key=lambda run: sign * float(run.value or 0))
+
+
+def pareto_front(runs: Sequence[RecordedRun], objectives: Sequence[str]) -> list[RecordedRun]:
+    """Return the runs for which no other run is as good in every objective and better in one.
+
+    Args:
+        runs: ranked together, so that one score selected their checkpoints.
+        objectives: names of the objectives beside that score; a run that lacks one is left out.
+    """
+    known = [run for run in runs if all(name in run.objectives for name in objectives)]
+    signs = [1 if mode == "max" else -1 for mode in (runs[0].mode, *(MODES.get(name, "max") for name in objectives))]
+    values = [[float(run.value or 0), *(run.objectives[name] for name in objectives)] for run in known]
+    table = np.array(values, dtype=float).reshape(len(known), len(signs)) * signs
+    beaten = [((table >= row).all(axis=1) & (table > row).any(axis=1)).any() for row in table]
+    return [run for run, lost in zip(known, beaten, strict=True) if not lost]
 
 
 def _may_join(run: RecordedRun, other: RecordedRun) -> bool:

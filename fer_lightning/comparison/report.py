@@ -1,24 +1,36 @@
-"""From run folders to the files of a comparison."""
+"""Compare run folders: print the tables, and write the page, the CSV file and the figures."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from fer_lightning.comparison.comparison import Comparison, compare, describe, label, tabulate
 from fer_lightning.comparison.figures import plot_importance, plot_overlaid
-from fer_lightning.comparison.formatting import shorten
-from fer_lightning.comparison.html_page import render
+from fer_lightning.comparison.formatting import percent, score, shorten
 from fer_lightning.comparison.importance import Importance
 from fer_lightning.comparison.parallel_coordinates import plot_parallel
+from fer_lightning.comparison.tables import outcomes_table, ranking_table, seeds_table
 from fer_lightning.comparison.terminal import print_comparison
 from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.core.errors import UserError
 from fer_lightning.evaluation.figures import save
+from fer_lightning.evaluation.html import render_page
 
 BARS = 16  # settings in the figure of importance
 NAMED = 3  # folders in the heading of the page; a pattern of the shell may have become hundreds
+EXPLAINED = (
+    "How much a random forest, fitted to these runs, loses when one setting is shuffled between them. On runs that"
+    " a tree had not seen, it explains {:.0f} % of the variance. The importance of the seed is noise."
+)
+CAPTIONS = {  # stem of the figure: title, what to look for
+    "parallel": ("Settings against the score", "Lines that meet high on the right show what good runs have in common."),
+    "importance": ("Importance of settings", EXPLAINED),
+    "curves": ("Learning curves", "The best runs in colour, the others faint."),
+}
+COMMANDS = 5  # groups whose best run is shown with its command
 DPI = 130  # a page of several figures stays small enough to be mailed
 
 
@@ -60,3 +72,42 @@ def draw(comparison: Comparison, folder: Path) -> dict[str, bytes]:
     if curves is not None:
         found["curves"] = curves
     return {stem: save(figure, folder / f"{stem}.png", dpi=DPI).read_bytes() for stem, figure in found.items()}
+
+
+def render(comparison: Comparison, name: str, figures: Mapping[str, bytes], rows: int) -> str:
+    """Return the page as HTML.
+
+    Args:
+        comparison: what was found.
+        name: what was compared.
+        figures: stem of `CAPTIONS` → PNG.
+        rows: of each table that are shown; the others unfold.
+    """
+    importance, groups = comparison.importance, comparison.groups
+    explained = 100 * importance.explained if isinstance(importance, Importance) else 0
+    best = groups[0].best if groups else None
+    scored = "not scored"
+    if best is not None and groups[0].split:
+        accuracy = percent(best.metrics.get("accuracy"), best.metrics.get("accuracy_interval"))
+        scored = f"accuracy on the {groups[0].split} images {accuracy}"
+    return render_page(
+        "comparison.html.j2",
+        name,
+        rows=rows,
+        counts=describe(comparison),
+        groups=groups,
+        best_value="" if best is None else score(best.monitor, best.value),
+        best_accuracy=scored,
+        rankings=[(group, ranking_table(comparison, group)) for group in groups],
+        paired=any(len(group.runs) > 1 for group in groups),
+        commands=comparison.commands[:COMMANDS],
+        seeds=seeds_table(comparison),
+        figures=[
+            (figures[stem], title, caption.format(explained))
+            for stem, (title, caption) in CAPTIONS.items()
+            if stem in figures
+        ],
+        no_importance=importance if groups and isinstance(importance, str) else None,
+        outcomes=outcomes_table(comparison),
+        notes=comparison.notes,
+    )

@@ -11,8 +11,7 @@ import pytest
 from scipy import stats
 
 from fer_lightning.comparison.comparison import Comparison
-from fer_lightning.comparison.pareto import pareto_front
-from fer_lightning.comparison.ranking import Group, rank
+from fer_lightning.comparison.ranking import Group, pareto_front, rank
 from fer_lightning.comparison.seeds import average_seeds
 from fer_lightning.comparison.tables import ranking_table
 from fer_lightning.runs.read import RecordedRun, read_run
