@@ -28,7 +28,7 @@ from fer_lightning.models.checkpoint import Checkpoint
 Compose = Callable[..., DictConfig]
 TINY = (
     "data.synthetic={train: 56, validation: 21, test: 21}",
-    "data.image_size=32",
+    "data.image_size=16",
     "data.batch_size=16",
     "trainer=cpu",
     "trainer.precision=32-true",
@@ -36,6 +36,7 @@ TINY = (
     "trainer.max_epochs=2",
 )
 
+QUICK = (*TINY, "~callbacks.batch_preview", "~callbacks.validation_pictures", "trainer.max_epochs=1")
 JUDGED = ("trainer=cpu", "trainer.precision=32-true", "trainer.enable_progress_bar=false")
 
 
@@ -109,18 +110,18 @@ def test_tensorboard_shows_scalars_pictures_text_and_hyperparameters(finished: P
 def test_the_same_seed_gives_the_same_run_and_another_does_not(compose: Compose, tmp_path: Path) -> None:
     weights = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        train(compose("train", *TINY, f"seed={seed}", "data.seed=5", f"output_dir={tmp_path / name}"))
+        train(compose("train", *QUICK, "logger=none", f"seed={seed}", "data.seed=5", f"output_dir={tmp_path / name}"))
         weights.append(torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"])
     first, second, other = ({key: value.float() for key, value in state.items()} for state in weights)
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
 
-@pytest.mark.parametrize("schedule", ["none", "plateau"])
+@pytest.mark.parametrize("schedule", [pytest.param("none", marks=pytest.mark.slow), "plateau"])
 def test_a_resumed_run_is_the_unbroken_one(compose: Compose, tmp_path: Path, schedule: str) -> None:
     # no accuracy doubles each epoch, so that a plateau cuts the learning rate after each but the first
     falling = ("scheduler.patience=0", "scheduler.threshold=1") if schedule == "plateau" else ()
-    options = (*TINY, f"scheduler={schedule}", *falling, "model.mixup=0.2", "callbacks=ema", "callbacks.ema.decay=0.9")
+    options = (*QUICK, f"scheduler={schedule}", *falling, "model.mixup=0.2", "callbacks=ema", "callbacks.ema.decay=0.9")
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     train(compose("train", *options, "trainer.max_epochs=3", f"output_dir={straight}"))
     train(compose("train", *options, "trainer.max_epochs=1", f"output_dir={resumed}"))
@@ -143,9 +144,8 @@ def test_a_resumed_run_is_the_unbroken_one(compose: Compose, tmp_path: Path, sch
 
 def test_one_batch_can_be_learnt_by_heart(compose: Compose, tmp_path: Path) -> None:
     options = ("augmentation=none", "model.drop_rate=0", "scheduler=none", "callbacks=none", "logger=none")
-    cfg = compose(
-        "train", *TINY, *options, "trainer.overfit_batches=1", "trainer.max_epochs=40", f"output_dir={tmp_path}"
-    )
+    limits = ("trainer.overfit_batches=1", "trainer.limit_val_batches=0", "trainer.max_epochs=40")
+    cfg = compose("train", *TINY, *options, *limits, f"output_dir={tmp_path}")
     from fer_lightning.training.run import TrainingRun
 
     run = TrainingRun(cfg)
@@ -153,6 +153,7 @@ def test_one_batch_can_be_learnt_by_heart(compose: Compose, tmp_path: Path) -> N
     assert run.trainer.callback_metrics["train/acc"] == 1.0
 
 
+@pytest.mark.slow
 def test_two_ranks_score_each_image_once(compose: Compose, tmp_path: Path) -> None:
     folder = tmp_path / "ddp"
     program = run_program(folder, "trainer.strategy=ddp", "trainer.devices=2")
@@ -172,6 +173,7 @@ def test_two_ranks_score_each_image_once(compose: Compose, tmp_path: Path) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "ddp"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_checkpoint_and_writes_the_report(tmp_path: Path) -> None:
     folder = tmp_path / "stopped"
     program = run_program(folder, "trainer.max_epochs=500", "callbacks.early_stopping.patience=500")
@@ -231,13 +233,14 @@ def test_evaluate_repeats_the_score_of_train(compose: Compose, tmp_path: Path, f
 
 
 def write_flat(root: Path) -> Path:
-    write_tree(root, layout="flat", per_class=20, image_size=32)
+    write_tree(root, layout="flat", per_class=20, image_size=16)
     return root
 
 
 def test_evaluate_finds_the_splits_of_training_again(compose: Compose, tmp_path: Path) -> None:
     data = (f"data.root={write_flat(tmp_path / 'data')}", f"data.cache_dir={tmp_path / 'cache'}")
-    train(compose("train", *TINY, *data, "data.seed=7", "data.split=[0.6, 0.2, 0.2]", f"output_dir={tmp_path / 'run'}"))
+    cut = ("logger=none", "data.seed=7", "data.split=[0.6, 0.2, 0.2]")
+    train(compose("train", *QUICK, *data, *cut, f"output_dir={tmp_path / 'run'}"))
     last = f"ckpt_path={tmp_path / 'run/checkpoints/last.ckpt'}"
     evaluate(compose("evaluate", last, *JUDGED, *data, "split=test", f"output_dir={tmp_path / 'again'}"))
     paths = [set(pd.read_csv(tmp_path / name / "predictions.csv")["path"]) for name in ("run", "again")]
@@ -249,7 +252,7 @@ def test_evaluate_finds_the_splits_of_training_again(compose: Compose, tmp_path:
 
 
 def test_a_run_without_validation_checkpoint_says_whose_weights_it_scored(compose: Compose, tmp_path: Path) -> None:
-    options = ("callbacks=none", "logger=none", "+trainer.limit_test_batches=1")
+    options = ("callbacks=none", "logger=none", "trainer.max_epochs=1", "+trainer.limit_test_batches=1")
     assert train(compose("train", *TINY, *options, f"output_dir={tmp_path}")) is not None
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert (metrics["selected_on"], metrics["partial"], metrics["count"]) == (None, True, 16)
@@ -263,7 +266,7 @@ def test_epochs_without_validation_have_no_scores_of_it(compose: Compose, tmp_pa
 
 
 def test_a_moved_run_keeps_its_best_score(compose: Compose, tmp_path: Path) -> None:
-    options = (*TINY, "monitor=val/loss", "mode=min", "callbacks.early_stopping.patience=9")
+    options = (*QUICK, "logger=none", "monitor=val/loss", "mode=min", "trainer.max_epochs=2")
     train(compose("train", *options, f"output_dir={tmp_path / 'first'}"))
     moved = (tmp_path / "first").rename(tmp_path / "moved")
     best = torch.load(moved / "checkpoints/best.ckpt", weights_only=True)
@@ -278,7 +281,7 @@ def test_a_moved_run_keeps_its_best_score(compose: Compose, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("overrides", "text"),
     [
-        (["data.image_size=40"], "image_size was 32 and is 40"),
+        (["data.image_size=40"], "image_size was 16 and is 40"),
         (["model=keras_cnn"], "backbone was small_cnn and is keras_cnn"),
         (["data.seed=9"], "the images was drawn"),
     ],
@@ -316,7 +319,7 @@ def test_several_bad_values_are_told_together(compose: Compose, tmp_path: Path) 
     [
         ([], "ckpt_path has no value"),
         (["ckpt_path=null"], "ckpt_path has no value"),
-        (["{last}", "data.image_size=40"], "takes 32"),
+        (["{last}", "data.image_size=40"], "takes 16"),
     ],
     ids=["missing", "null", "size"],
 )
