@@ -18,7 +18,7 @@ from fer_lightning.comparison.seeds import SeedGroup, average_seeds
 from fer_lightning.runs.find import find_runs
 from fer_lightning.runs.objectives import PARAMETERS
 from fer_lightning.runs.read import RecordedRun, read_runs
-from fer_lightning.runs.settings import differing, identity, short_names, show
+from fer_lightning.runs.settings import differing_keys, format_value, identity, short_names
 from fer_lightning.runs.status import FINISHED
 
 COLUMNS = 8  # settings that a table or figure has room for
@@ -71,7 +71,7 @@ def compare(places: Sequence[str | Path]) -> Comparison:
     runs, others = read_runs(find_runs(places))
     groups, unranked = rank(runs)
     typed = {word.lstrip("+~").partition("=")[0] for run in runs for word in run.overrides}
-    keys = differing([run.settings for run in runs if run.settings.values], typed)
+    keys = differing_keys([run.settings for run in runs if run.settings.values], typed)
     importance: Importance | str = "Importance of settings: no run has a score."
     if groups:
         importance = weigh_settings(groups[0].runs, keys)
@@ -91,7 +91,7 @@ def describe(comparison: Comparison) -> str:
 def label(run: RecordedRun, columns: Mapping[str, str]) -> str:
     """Return the settings that tell a run from the others, or else its name."""
     values = run.settings.values
-    words = [f"{name}={show(key, values[key])}" for key, name in columns.items() if key in values]
+    words = [f"{name}={format_value(key, values[key])}" for key, name in columns.items() if key in values]
     return ", ".join(words) or run.name
 
 

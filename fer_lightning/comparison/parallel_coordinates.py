@@ -16,7 +16,7 @@ from fer_lightning.comparison.figures import WIDTH
 from fer_lightning.comparison.importance import is_numeric
 from fer_lightning.evaluation.figures import BODY, FONT, INK, MUTED, SHADES, SMALL, TITLE, VERMILLION, new_figure
 from fer_lightning.runs.read import RecordedRun
-from fer_lightning.runs.settings import show
+from fer_lightning.runs.settings import format_value
 
 DECADES = 10  # the axis is logarithmic if the largest value is so many times the smallest
 TICKS = 6  # at most, for every value to have one
@@ -66,7 +66,7 @@ class _Column:
             write = f"{{:.{DIGITS}g}}".format if key else partial(formatting.score, name)
             self.ticks = [(float(place(np.log(tick) if self.log else tick)), write(tick)) for tick in ticks]
         else:
-            texts = [show(key, value) for value in values]
+            texts = [format_value(key, value) for value in values]
             known = sorted(set(texts))
             at = {text: 1 - (number + 0.5) / len(known) for number, text in enumerate(known)}
             self.heights = np.array([at[text] for text in texts])

@@ -10,7 +10,7 @@ from pathlib import Path
 from fer_lightning.core.errors import ConfigError, DataError
 from fer_lightning.runs.files import METRICS, STATUS
 
-SIGNS = (STATUS, METRICS)
+MARKERS = (STATUS, METRICS)
 INSIDE = {"checkpoints", "tensorboard", "csv", ".hydra"}  # folders of a run that hold no other run
 
 
@@ -29,11 +29,11 @@ def find_runs(places: Sequence[str | Path]) -> list[Path]:
         if not place.is_dir():
             where = f"{place} is a file" if place.exists() else f"there is no folder {place}"
             raise DataError(f"{where}; type the folder of a run or a sweep, or one above them, e.g. outputs/multirun")
-        inside = [folder for folder in _walk(place) if any((folder / sign).is_file() for sign in SIGNS)]
+        inside = [folder for folder in _walk(place) if any((folder / name).is_file() for name in MARKERS)]
         found |= {folder.resolve(): folder for folder in inside if folder.resolve() not in found}
         if not inside:
             raise DataError(
-                f"no run in or below {place}: a run's folder holds {' or '.join(SIGNS)}, as python -m"
+                f"no run in or below {place}: a run's folder holds {' or '.join(MARKERS)}, as python -m"
                 " fer_lightning.train writes them; type the folder of a run or a sweep, or one above them"
             )
     return sorted(found.values(), key=lambda folder: _natural(folder.as_posix()))

@@ -18,7 +18,7 @@ SEEDS = ("seed", "data.seed", "data.draw_seed")
 NAMES = {"model.backbone": "model"}  # whose last part says less than the first
 WATCHING = ("progress_bar", "lr_monitor", "history", "batch_preview", "validation_pictures", "stop_on_interrupt")
 # where files are and how a run is watched: no score depends on these
-APART = (
+IRRELEVANT = (
     "hydra",
     "split",
     "ckpt_path",
@@ -61,14 +61,14 @@ def read_settings(path: Path) -> Settings:
     if not isinstance(tree, dict):
         raise ValueError("it holds no settings")
     flat = {key: str(value) if isinstance(value, list) else value for key, value in flatten(tree).items()}
-    raw = {key: value for key, value in flat.items() if not _is_apart(key)}
+    raw = {key: value for key, value in flat.items() if not _is_irrelevant(key)}
     raw |= {key: TARGETS.get(str(raw[key]), raw[key]) for key in raw if key.endswith(TARGET)}
     sources = {key: match[1] for key, value in raw.items() if (match := LINK.fullmatch(str(value)))}
     links = {key: source for key, source in sources.items() if source in raw}
     return Settings({key: raw[links.get(key, key)] for key in raw}, frozenset(links))
 
 
-def differing(runs: Sequence[Settings], typed: Collection[str] = ()) -> list[str]:
+def differing_keys(runs: Sequence[Settings], typed: Collection[str] = ()) -> list[str]:
     """Return the keys whose values differ between runs: first those that were typed, then those of a typed group.
 
     Keys that follow from another are left out: a key that always repeats another, and a key of only some choices of a
@@ -104,7 +104,7 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
             length[key] += 1
 
 
-def show(key: str, value: Any) -> str:
+def format_value(key: str, value: Any) -> str:
     """Return a value as people write it; a path or a class by its last part."""
     if value is None:
         return "null"
@@ -125,11 +125,11 @@ def identity(settings: Settings, keys: Sequence[str]) -> tuple[tuple[str, str], 
 
 def values_as_text(settings: Settings, keys: Sequence[str]) -> list[str]:
     """Return the values of these keys as text, a dash for a key that the run does not know."""
-    return [show(key, settings.values[key]) if key in settings.values else "–" for key in keys]
+    return [format_value(key, settings.values[key]) if key in settings.values else "–" for key in keys]
 
 
-def _is_apart(key: str) -> bool:
-    return any(key == name or key.startswith(f"{name}.") for name in APART)
+def _is_irrelevant(key: str) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in IRRELEVANT)
 
 
 def _comparable(value: Any) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.evaluation.metrics import SCORES, final_scores
-from fer_lightning.runs.settings import TARGET, Settings, differing, read_settings, show
+from fer_lightning.runs.settings import TARGET, Settings, differing_keys, format_value, read_settings
 from fer_lightning.runs.status import FAILED, FINISHED, RUNNING, Status
 from fer_lightning.sweeps.job_folders import Job, Jobs
 from fer_lightning.sweeps.summary import job_state
@@ -66,7 +66,7 @@ def write_hparams(sweep_folder: Path) -> None:
     """
     jobs = [job for job in Jobs(sweep_folder).known if job_state(job) != RUNNING]
     composed = {job: settings for job in jobs if (settings := _composed(job)) is not None}
-    varied = [*differing([*composed.values()])]
+    varied = [*differing_keys([*composed.values()])]
     rows = [_row(job, composed[job].values if job in composed else _typed(job), varied) for job in jobs]
     _unify(rows)
     varied += {key for job in jobs if job not in composed for key in _typed(job)}
@@ -121,7 +121,7 @@ def _unify(rows: Sequence[Row]) -> None:
         having = [row for row in rows if name in row.settings]
         if _kind(row.settings[name] for row in having) == api_pb2.DATA_TYPE_STRING:
             for row in having:
-                row.settings[name] = show(name, row.settings[name])
+                row.settings[name] = format_value(name, row.settings[name])
 
 
 def _name(key: str) -> str:
@@ -131,7 +131,7 @@ def _name(key: str) -> str:
 def _plain(key: str, value: Any) -> Value:
     if isinstance(value, bool) or (isinstance(value, (int, float)) and math.isfinite(value)):
         return value
-    return show(key, value)
+    return format_value(key, value)
 
 
 def _seconds(moment: str | None) -> float | None:

@@ -29,24 +29,24 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, write_run: WriteRun) -> Path
     folder, random = tmp_path_factory.mktemp("sweep"), np.random.default_rng(0)
     for at in range(9):
         rate, seed = (1e-2, 1e-3, 1e-4)[at // 3], at % 3 + 1
-        told = {"optimizer.lr": rate, "seed": seed}
+        typed = {"optimizer.lr": rate, "seed": seed}
         right = random.random(60) < (0.5, 0.8, 0.6)[at // 3]
         status = {
             "status": "finished",
             "values": {"val/acc": float(right.mean()), "latency": 2.5},
             "seconds": 90.0 + at,
         }
-        write_run(folder / f"{at}_optimizer.lr={rate},seed={seed}", right, settings=told, status=status)
+        write_run(folder / f"{at}_optimizer.lr={rate},seed={seed}", right, settings=typed, status=status)
     write_run(folder / "9_failed", status=FAILED, settings={"optimizer.lr": 1.0})
     write_run(folder / "10_pruned", status={"status": "pruned", "message": "no hope"}, epochs=1)
     (folder / "11_odd").mkdir()
-    told_only = {
+    typed_only = {
         "status": "failed",
         "reason": "configuration",
         "message": "there is no setting",
         "overrides": ["modle=<x>"],
     }
-    (folder / "11_odd" / "status.json").write_text(json.dumps(told_only))
+    (folder / "11_odd" / "status.json").write_text(json.dumps(typed_only))
     return folder
 
 
@@ -191,8 +191,8 @@ def test_a_seed_that_chose_the_images_is_pointed_out(tmp_path: Path, write_run: 
 def test_hundreds_of_runs_are_drawn_and_thinned(tmp_path: Path, write_run: WriteRun) -> None:
     random = np.random.default_rng(0)
     for at in range(160):
-        told = {"optimizer.lr": float(10 ** random.uniform(-5, -1)), "model.backbone": ["vgg16", "small_cnn"][at % 2]}
-        write_run(tmp_path / f"{at}", random.random(8) < 0.5, settings=told)
+        typed = {"optimizer.lr": float(10 ** random.uniform(-5, -1)), "model.backbone": ["vgg16", "small_cnn"][at % 2]}
+        write_run(tmp_path / f"{at}", random.random(8) < 0.5, settings=typed)
     found = compare([tmp_path])
     assert len(found.groups[0].runs) == 160
     figures = draw(found, tmp_path / "out")

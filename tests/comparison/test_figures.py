@@ -16,8 +16,8 @@ from fer_lightning.runs.read import RecordedRun
 from fer_lightning.runs.settings import Settings
 
 
-def run(value: float, history: pd.DataFrame | None = None, mode: str = "max", **told: object) -> RecordedRun:
-    settings = {"mode": mode, **{key.replace("__", "."): item for key, item in told.items()}}
+def run(value: float, history: pd.DataFrame | None = None, mode: str = "max", **typed: object) -> RecordedRun:
+    settings = {"mode": mode, **{key.replace("__", "."): item for key, item in typed.items()}}
     metrics = {"monitor": "val/acc" if mode == "max" else "val/loss", "monitored": value}
     return RecordedRun(Path("x"), "x", metrics=metrics, settings=Settings(settings), history=history)
 

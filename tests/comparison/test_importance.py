@@ -25,9 +25,9 @@ def runs(count: int, *, noise: float = 0.0, flat: bool = False) -> list[Recorded
         value = (
             0.5 - 0.1 * abs(np.log10(rate) + 3) + 0.05 * (network == "vgg16") + random.normal(0, noise) * (noise > 0)
         )
-        told = {"optimizer.lr": rate, "model.backbone": str(network), "model.drop_rate": drop, "seed": at % 3}
+        typed = {"optimizer.lr": rate, "model.backbone": str(network), "model.drop_rate": drop, "seed": at % 3}
         metrics = {"monitor": "val/acc", "monitored": 0.5 if flat else value}
-        found.append(RecordedRun(Path(str(at)), str(at), metrics=metrics, settings=Settings(told)))
+        found.append(RecordedRun(Path(str(at)), str(at), metrics=metrics, settings=Settings(typed)))
     return found
 
 

@@ -45,8 +45,8 @@ def test_the_value_that_chose_the_checkpoint_ranks_and_the_test_score_never(make
 
 
 def test_a_loss_is_better_the_lower(make_run: MakeRun) -> None:
-    told = {"monitor": "val/loss", "mode": "min"}
-    (group,), _ = rank([make_run(f"{value}", value=value, settings=told) for value in (0.9, 0.4, 0.7)])
+    typed = {"monitor": "val/loss", "mode": "min"}
+    (group,), _ = rank([make_run(f"{value}", value=value, settings=typed) for value in (0.9, 0.4, 0.7)])
     assert names(group) == ["0.4", "0.7", "0.9"]
 
 
@@ -68,8 +68,8 @@ def test_other_monitors_images_splits_and_limits_are_other_groups(make_run: Make
 
 def test_validation_images_that_a_seed_cut_off_are_not_the_same_though_the_test_images_are(make_run: MakeRun) -> None:
     def runs(splits: list[str | None]) -> list[RecordedRun]:
-        told = ({"split": "test", "settings": {"seed": at}, "splits": cut} for at, cut in enumerate(splits))
-        return [make_run(f"{splits}{at}", **options) for at, options in enumerate(told)]
+        typed = ({"split": "test", "settings": {"seed": at}, "splits": cut} for at, cut in enumerate(splits))
+        return [make_run(f"{splits}{at}", **options) for at, options in enumerate(typed)]
 
     def unknown(group: Group) -> bool:
         return any("is not known: their data.seed differs" in note for note in group.notes)
@@ -159,12 +159,12 @@ def test_what_else_a_sweep_optimised_is_weighed(make_run: MakeRun) -> None:
             run("worse in all", 0.8, latency=9.5, parameters=5e6),
             run("small", 0.7, latency=9.5, parameters=1e6),
             run("fast", 0.6, latency=1.0, parameters=5e6),
-            run("twin", 0.6, latency=1.0, parameters=5e6),
+            run("same", 0.6, latency=1.0, parameters=5e6),
             run("not timed", 0.5),
         ]
     )
     assert group.objectives == ["latency", "parameters"]
-    assert [run.name for run in group.pareto_front] == ["accurate", "small", "fast", "twin"]
+    assert [run.name for run in group.pareto_front] == ["accurate", "small", "fast", "same"]
     assert any("latency and parameters too" in said and said.endswith(": 1, 3, 4, 5.") for said in group.notes)
     table = ranking_table(Comparison((group,), (), {}, (), "", ()), group)
     assert table.headings[3] == "latency"
@@ -199,7 +199,7 @@ def test_seeds_that_also_chose_the_images_are_averaged_and_counted(make_run: Mak
 
 
 def test_the_best_mean_of_a_loss_is_the_lowest(make_run: MakeRun) -> None:
-    told = {"monitor": "val/loss", "mode": "min"}
-    runs = [make_run(f"{at}", value=at, settings={**told, "optimizer.lr": at}) for at in (0.5, 0.3, 0.4)]
+    typed = {"monitor": "val/loss", "mode": "min"}
+    runs = [make_run(f"{at}", value=at, settings={**typed, "optimizer.lr": at}) for at in (0.5, 0.3, 0.4)]
     found = average_seeds(rank(runs)[0], ["optimizer.lr"])
     assert [item.mean for item in found] == [0.3, 0.4, 0.5]

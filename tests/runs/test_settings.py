@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from fer_lightning.runs.settings import Settings, differing, identity, read_settings, short_names, show, values_as_text
+from fer_lightning.runs.settings import (
+    Settings,
+    differing_keys,
+    format_value,
+    identity,
+    read_settings,
+    short_names,
+    values_as_text,
+)
 
 
 def read(folder: Path, text: str) -> Settings:
@@ -44,37 +52,37 @@ def test_what_is_no_configuration_is_said(tmp_path: Path, text: str) -> None:
 
 def test_only_what_differs_is_listed_and_equal_numbers_are_equal() -> None:
     runs = [run(optimizer__lr=1, model__stem="a", seed=1), run(optimizer__lr=1.0, model__stem="b", seed=2)]
-    assert differing(runs) == ["model.stem", "seed"]
-    assert differing([run(x=1), run(x=True)]) == ["x"]
-    assert differing(runs[:1]) == []
+    assert differing_keys(runs) == ["model.stem", "seed"]
+    assert differing_keys([run(x=1), run(x=True)]) == ["x"]
+    assert differing_keys(runs[:1]) == []
 
 
 def test_a_key_that_repeats_another_is_left_out_until_somebody_changes_it() -> None:
     linked = [Settings({"seed": seed, "data.seed": seed}, frozenset({"data.seed"})) for seed in (1, 2)]
-    assert differing(linked) == ["seed"]
-    assert differing([*linked, Settings({"seed": 3, "data.seed": 9})]) == ["seed", "data.seed"]
+    assert differing_keys(linked) == ["seed"]
+    assert differing_keys([*linked, Settings({"seed": 3, "data.seed": 9})]) == ["seed", "data.seed"]
 
 
 def test_what_a_choice_of_class_brings_along_is_left_out_until_somebody_changes_it() -> None:
     adam = run(optimizer___target_="torch.optim.AdamW", optimizer__lr=0.001, optimizer__amsgrad=False)
     sgd = run(optimizer___target_="torch.optim.SGD", optimizer__lr=0.1, optimizer__momentum=0.9)
     keys = ["optimizer._target_", "optimizer.lr"]
-    assert differing([adam, sgd]) == keys
+    assert differing_keys([adam, sgd]) == keys
     other = Settings({**sgd.values, "optimizer.momentum": 0.5})
-    assert differing([adam, sgd, other]) == [*keys, "optimizer.momentum"]
+    assert differing_keys([adam, sgd, other]) == [*keys, "optimizer.momentum"]
     assert short_names(keys) == {"optimizer._target_": "optimizer", "optimizer.lr": "lr"}
     assert values_as_text(sgd, keys) == ["SGD", "0.1"]
 
 
 def test_a_key_that_an_older_version_lacked_counts_as_null() -> None:
-    assert differing([run(a=1, b=None), run(a=1)]) == []
-    assert differing([run(a=1, b=3), run(a=1)]) == ["b"]
+    assert differing_keys([run(a=1, b=None), run(a=1)]) == []
+    assert differing_keys([run(a=1, b=3), run(a=1)]) == ["b"]
 
 
 def test_what_was_typed_stands_first_and_seeds_last() -> None:
     one = run(seed=1, data__limit=1, model__backbone="x", model__stem="p", optimizer__lr=1, loss__gamma=1)
     two = run(seed=2, data__limit=2, model__backbone="y", model__stem="q", optimizer__lr=2, loss__gamma=2)
-    keys = differing([one, two], typed={"optimizer.lr", "model", "seed"})
+    keys = differing_keys([one, two], typed={"optimizer.lr", "model", "seed"})
     assert keys == ["optimizer.lr", "model.backbone", "model.stem", "data.limit", "loss.gamma", "seed"]
 
 
@@ -110,10 +118,10 @@ def test_names_are_as_short_as_they_can_be() -> None:
     ],
 )
 def test_values_are_written_as_people_do(key: str, value: object, text: str) -> None:
-    assert show(key, value) == text
+    assert format_value(key, value) == text
 
 
 def test_settings_that_look_alike_are_not_the_same() -> None:
     near = [run(lr=0.00010001), run(lr=0.00010002)]
-    assert show("lr", 0.00010001) == show("lr", 0.00010002)
+    assert format_value("lr", 0.00010001) == format_value("lr", 0.00010002)
     assert identity(near[0], ["lr"]) != identity(near[1], ["lr"])

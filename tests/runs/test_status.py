@@ -1,4 +1,4 @@
-"""The account that a run keeps of itself."""
+"""The status of a run, written from its start to its end."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_message_for_the_user_is_kept_whole_and_others_are_named() -> None:
         (SystemExit(1), ("interrupted", None, None)),
     ],
 )
-def test_an_account_from_begin_to_end(ending: BaseException | None, expected: tuple, tmp_path: Path) -> None:
+def test_a_status_from_start_to_end(ending: BaseException | None, expected: tuple, tmp_path: Path) -> None:
     def run() -> None:
         with recorded(tmp_path / "run", "abc", ["seed=1"]):
             assert read_status(tmp_path / "run").status == "running"
@@ -99,18 +99,18 @@ def test_attempts_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"status": "finished"', "\udcff"])
-def test_a_damaged_account_is_none(content: str, tmp_path: Path) -> None:
+def test_a_damaged_status_is_none(content: str, tmp_path: Path) -> None:
     (tmp_path / "status.json").write_bytes(content.encode(errors="surrogateescape"))
     assert read_status(tmp_path) is None
     assert read_status(tmp_path / "nowhere") is None
 
 
-def test_an_account_of_a_newer_version_is_read(tmp_path: Path) -> None:
+def test_a_status_of_a_newer_version_is_read(tmp_path: Path) -> None:
     (tmp_path / "status.json").write_text('{"status": "finished", "mood": "good"}')
     assert read_status(tmp_path) == Status(status="finished")
 
 
-def test_a_run_without_an_account_gets_none(tmp_path: Path) -> None:
+def test_a_run_without_a_status_gets_none(tmp_path: Path) -> None:
     update_status(tmp_path, values={})
     assert list(tmp_path.iterdir()) == []
 
