@@ -15,10 +15,7 @@ PEAKS = {"B200": 2250.0, "H200": 989.5, "H100 PCIe": 756.0, "H100": 989.5, "A100
 def flops_per_image(model: nn.Module, channels: int, image_size: int) -> float:
     """Return the FLOPs (two a multiply-add) of one image forward and backward; the model is left as it was.
 
-    Args:
-        model: maps images uint8 `(B, channels, image_size, image_size)` to logits.
-        channels: of the images.
-        image_size: pixels a side.
+    The model maps images uint8 `(B, channels, image_size, image_size)` to logits.
     """
     device = next(model.parameters()).device
     images = torch.zeros(2, channels, image_size, image_size, dtype=torch.uint8, device=device)

@@ -96,7 +96,7 @@ def _list_images(root: Path, counts: Mapping[str, int]) -> ImageTable:
 
 
 def _draw_images(table: ImageTable, shape: tuple[int, int, int, int], dest: Path, **_: Any) -> DecodedImages:
-    """Write noise in the place of decoded images; the digests are drawn, too, and tell of no twins."""
+    """Write noise in the place of decoded images; the digests are random, too, so there are no duplicates."""
     rng, step = np.random.default_rng(0), max(1, BLOCK // math.prod(shape[1:]))
     with ImageFile(dest, shape) as file:
         for first in range(0, len(table), step):

@@ -97,16 +97,9 @@ def _generate(bench: Bench, place: Path, counts: dict[str, int]) -> str:
 
 
 def _measure(bench: Bench, row: Row, settings: list[str], figure: str, turns: int, work: str, **options: Any) -> Row:
-    """Fill in a row by calling both sides in turn, each time in a process of its own.
+    """Fill in a row by calling `work` for both sides in turn, each time in a process of its own.
 
-    Args:
-        bench: prepared.
-        row: without figures.
-        settings: files of the larger and of the smaller set.
-        figure: name, in the results of `work`, of what the row says; all results have `memory`.
-        turns: of each side.
-        work: function to call.
-        options: for it, beside `settings`.
+    Its result holds the row's `figure`, and `memory`; `settings` are the files of the larger and of the smaller set.
     """
     log.info(f"{row.suite}: {row.what}, against {row.against}")
     results: tuple[list[dict[str, float]], ...] = ([], [])

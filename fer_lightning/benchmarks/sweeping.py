@@ -42,12 +42,7 @@ class _Timed:
 
 
 def sweep(bench: Bench, jobs: int = JOBS) -> Iterator[Row]:
-    """Time sweeps of the user's own training command, cut short: two jobs at once and, in turn, one after the other.
-
-    Args:
-        bench: prepared.
-        jobs: of each sweep.
-    """
+    """Time sweeps of the user's own training command, cut short: two jobs at once and, in turn, one after the other."""
     parallel, overhead = _rows(jobs)
     if installed_version("hydra-joblib-launcher") is None:
         parallel = replace(parallel, skipped='needs joblib: pip install "fer_lightning[joblib]"')

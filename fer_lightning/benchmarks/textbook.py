@@ -46,13 +46,7 @@ class Textbook:
 
 
 def train(clock: StepClock, parts: str, folder: str) -> None:
-    """Train by the textbook.
-
-    Args:
-        clock: counts images.
-        parts: file of a `Textbook`.
-        folder: of class folders.
-    """
+    """Train by the textbook; `parts` is the file of a `Textbook`, `folder` holds class folders."""
     own: Textbook = torch.load(parts, weights_only=False)
     network, loss = own.network.to(own.device), nn.CrossEntropyLoss()
     baselines.textbook(clock, own.loader(clock, folder), network, loss, own.optimizer(network.parameters()), own.device)

@@ -150,13 +150,7 @@ def _against_keras(bench: Bench) -> Row:
 
 
 def utilisation(bench: Bench, fixed: tuple[str, ...] = VGG, side: int = MATRIX_SIDE) -> Row:
-    """Compare the arithmetic of our training steps with that of a large matrix product, and with the listed peak.
-
-    Args:
-        bench: prepared.
-        fixed: settings of the run.
-        side: of the square matrices.
-    """
+    """Compare the arithmetic of our training steps with a product of matrices of `side`, and with the listed peak."""
     settings = bench.settings(*fixed)
     cfg: Any = OmegaConf.load(settings)
     what = f"{cfg.model.backbone} at {cfg.data.image_size} px, bf16, batch {cfg.data.batch_size}: arithmetic"

@@ -37,10 +37,7 @@ class StepClock:
         self._paused_at: float | None = None
 
     def __call__(self, count: float) -> None:
-        """Count a finished step.
-
-        Args:
-            count: of images, or whatever the row counts.
+        """Count a finished step of `count` images, or whatever the row counts.
 
         Raises:
             Finished: there are no more windows.
@@ -92,12 +89,7 @@ class StepClock:
 
 
 class TimedLoader:
-    """A loader whose clock stops while its processes end and new ones start.
-
-    Args:
-        clock: to stop.
-        loader: of batches.
-    """
+    """A loader whose clock stops while its processes end and new ones start."""
 
     def __init__(self, clock: StepClock, loader: Any) -> None:
         self._clock, self._loader = clock, loader

@@ -16,13 +16,7 @@ FILE = "optimization_results.yaml"
 
 
 def report_best_trials(study: Study, folder: Path, names: Sequence[str]) -> None:
-    """Print the best trials and write them to `optimization_results.yaml`, the file of hydra-optuna-sweeper.
-
-    Args:
-        study: to read.
-        folder: of the sweep.
-        names: of the objectives.
-    """
+    """Print the best trials and write them to `optimization_results.yaml`, the file of hydra-optuna-sweeper."""
     found = sorted(study.best_trials(), key=lambda trial: trial.values, reverse=True)
     if not found:
         return

@@ -15,9 +15,6 @@ def fingerprint(cfg: DictConfig) -> str | None:
     """Return the fingerprint of the images that a job would train on; None where they cannot be read.
 
     It is computed in a process of its own: reading images starts threads, after which forking is not safe.
-
-    Args:
-        cfg: composed for the job.
     """
     if may_fork():
         preload(cfg.hydra.job.name)

@@ -24,11 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def kind(settings: DictConfig) -> str:
-    """Return the name of a launcher's class.
-
-    Args:
-        settings: `hydra.launcher`.
-    """
+    """Return the name of the class that `hydra.launcher` names."""
     return str(settings._target_).rpartition(".")[2]
 
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import optuna
@@ -14,7 +15,7 @@ from filelock import FileLock, Timeout
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import Trial, TrialState
 
@@ -164,13 +165,11 @@ class OptunaSweeper(OptunaSweeperImpl):  # type: ignore[misc]  # hydra-optuna-sw
             space: to search.
             trials: how many the study has.
         """
-        settings = self.settings
+        settings: Any = self.settings
         kind = str(settings._target_).rpartition(".")[2]
-        if (
-            kind not in ("GridSampler", "QMCSampler") and settings.get("seed") is not None
-        ):  # those continue by themselves
-            settings = settings.copy()
-            settings.seed = int(settings.seed) + trials
+        continues_itself = kind in ("GridSampler", "QMCSampler")
+        if not continues_itself and settings.get("seed") is not None:
+            settings = OmegaConf.merge(settings, {"seed": int(settings.seed) + trials})
         if kind == "GPSampler":
             import torch
 

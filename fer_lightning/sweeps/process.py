@@ -100,9 +100,8 @@ def run_forked(
     """
     read_end, write_end = os.pipe()
     fork = multiprocessing.get_context("fork")
-    child = fork.Process(
-        target=_run, args=(verb, start, arguments, log, (read_end, write_end), variables or {}), daemon=False
-    )
+    options = (verb, start, arguments, log, (read_end, write_end), variables or {})
+    child = fork.Process(target=_run, args=options, daemon=False)
     child.start()
     os.close(read_end)
 
@@ -132,7 +131,10 @@ def _run(
     os.dup2(pipe[0], 0)
     os.close(pipe[0])
     if log is not None:
-        _redirect(log)
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        os.close(file)
     _restore_signals()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ.update({VARIABLE: "1", **variables})
@@ -246,10 +248,3 @@ def _restore_signals() -> None:
     if POSIX and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-
-
-def _redirect(log: Path) -> None:
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for stream in (1, 2):
-        os.dup2(file, stream)
-    os.close(file)

@@ -35,12 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def run_job(verb: str, cfg: DictConfig, start: Callable[[Sequence[str]], object]) -> dict[str, float]:
-    """Run the job that Hydra's launcher composed.
-
-    Args:
-        verb: to run.
-        cfg: as composed for the job.
-        start: runs the verb with a command line, in this process.
+    """Run the job that Hydra's launcher composed; `start` runs the verb with a command line, in this process.
 
     Returns:
         values of a finished or pruned job by name, otherwise none: an exception would end other jobs, too.
@@ -111,7 +106,7 @@ def finalize_status(folder: Path, cfg: DictConfig, code: int, *, short_of_memory
     Args:
         folder: of the run.
         cfg: of the job.
-        code: exit code; minus a signal's number where one ended the run.
+        code: exit code; minus the signal's number where a signal ended the run.
         short_of_memory: whether the system killed a process meanwhile to free memory.
     """
     status = read_status(folder)

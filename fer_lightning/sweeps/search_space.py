@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 from hydra.errors import HydraException
 from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from fer_lightning.config.hydra_errors import explain
 from fer_lightning.config.overrides import override_key
 from fer_lightning.core.errors import ConfigError, first_lines
+from fer_lightning.core.flatten import flatten
 
 
 class Space(NamedTuple):
@@ -37,7 +38,8 @@ def read_space(params: DictConfig | None, typed: Sequence[str]) -> Space:
         ConfigError: something cannot be read.
     """
     keys = {override_key(item) for item in typed}
-    shipped = [f"{key}={value}" for key, value in _flat(params).items() if key not in keys]
+    plain_params: Any = {} if params is None else OmegaConf.to_container(params, resolve=True)
+    shipped = [f"{key}={value}" for key, value in flatten(plain_params).items() if key not in keys]
     try:
         searched, fixed, plain = create_params_from_overrides([*shipped, *typed])
     except HydraException as error:
@@ -45,13 +47,6 @@ def read_space(params: DictConfig | None, typed: Sequence[str]) -> Space:
     except (ValueError, AssertionError, NotImplementedError) as error:
         raise ConfigError(f"the search space cannot be read: {first_lines(error)}") from error
     return Space(searched, [*(f"{name}={value}" for name, value in fixed.items()), *plain])
-
-
-def _flat(params: Any, prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in ({} if params is None else params).items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, (dict, DictConfig)) else {f"{prefix}{key}": value}
-    return found
 
 
 def _example(distribution: BaseDistribution) -> Any:

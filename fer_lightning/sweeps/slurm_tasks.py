@@ -25,12 +25,7 @@ def task() -> int | None:
 
 
 def announce_run(folder: Path, arguments: Sequence[str] | None) -> None:
-    """As the first task, tell the others what to run. Does nothing in other tasks.
-
-    Args:
-        folder: of the job.
-        arguments: command line of the run; None where the job is done.
-    """
+    """As the first task, tell the others what to run: a command line, or None where the job is done."""
     if task() == 0:
         with atomic_write(folder / PLAN) as new:
             new.write_text(json.dumps({"attempt": _attempt(), "arguments": arguments and [*arguments]}) + "\n")

@@ -35,13 +35,7 @@ def job_state(job: Job) -> str:
 
 
 def print_summary(folder: Path, jobs: Sequence[Job], verb: str = "train") -> None:
-    """Print a table of the jobs, by number, and the commands to type next.
-
-    Args:
-        folder: of the sweep.
-        jobs: of it.
-        verb: that they run.
-    """
+    """Print a table of the jobs, by number, and the commands to type next."""
     from rich.console import Console
     from rich.table import Table
 

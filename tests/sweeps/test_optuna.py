@@ -40,12 +40,13 @@ TINY = (
 def start_sweep(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start a sweep in `folder`, in a session of its own."""
     command = [sys.executable, "-m", "fer_lightning.train", "-m", *arguments]
+    path = os.pathsep.join([str(folder.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder.parent)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
         cwd=folder.parent,
         start_new_session=True,
     )
