@@ -83,25 +83,24 @@ def differing_keys(runs: Sequence[Settings], typed: Collection[str] = ()) -> lis
     vary = [key for key in keys if len({_comparable(run.values.get(key)) for run in runs}) > 1]
     free = [key for key in vary if not all(key in run.links or key not in run.values for run in runs)]
     kept = [key for key in free if not _follows(key, free, runs)]
-    chosen = {key: key.removesuffix(f".{TARGET}") if key not in NAMES else NAMES[key] for key in kept}
-    groups = {key: key.split(".")[0] for key in kept}
-    # seeds last: their effect is noise
-    order = {key: (key not in typed, chosen[key] not in typed, groups[key] not in typed) for key in kept}
-    return sorted(kept, key=lambda key: (key in SEEDS, *order[key]))
+
+    def order(key: str) -> tuple[bool, ...]:
+        group = key.split(".")[0]  # seeds last: their effect is noise
+        return key in SEEDS, key not in typed, _without_target(key) not in typed, group not in typed
+
+    return sorted(kept, key=order)
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
     """Return the shortest name for each key that no other has: `lr`, or `optimizer.lr` beside `scheduler.lr`."""
-    words = {key: NAMES.get(key, key.removesuffix(f".{TARGET}")).split(".") for key in keys}
-    length = dict.fromkeys(keys, 1)
-    while True:
-        names = {key: ".".join(words[key][-length[key] :]) for key in keys}
-        taken = list(names.values())
-        clashes = [key for key in keys if taken.count(names[key]) > 1 and length[key] < len(words[key])]
-        if not clashes:
-            return names
-        for key in clashes:
-            length[key] += 1
+    parts = {key: _without_target(key).split(".") for key in keys}
+
+    def shorten(key: str) -> str:
+        ends = (parts[key][-length:] for length in range(1, len(parts[key])))
+        unique = (end for end in ends if sum(other[-len(end) :] == end for other in parts.values()) == 1)
+        return ".".join(next(unique, parts[key]))
+
+    return {key: shorten(key) for key in keys}
 
 
 def format_value(key: str, value: Any) -> str:
@@ -126,6 +125,10 @@ def identity(settings: Settings, keys: Sequence[str]) -> tuple[tuple[str, str], 
 def values_as_text(settings: Settings, keys: Sequence[str]) -> list[str]:
     """Return the values of these keys as text, a dash for a key that the run does not know."""
     return [format_value(key, settings.values[key]) if key in settings.values else "–" for key in keys]
+
+
+def _without_target(key: str) -> str:
+    return NAMES.get(key, key.removesuffix(f".{TARGET}"))
 
 
 def _is_irrelevant(key: str) -> bool:
