@@ -13,8 +13,9 @@ from fer_lightning.comparison.formatting import shorten
 from fer_lightning.comparison.ranking import best_first, selection_of
 from fer_lightning.core.errors import DataError, UserError
 from fer_lightning.data.source import ImageRows
-from fer_lightning.runs.files import BEST_CHECKPOINT, PREDICTIONS
+from fer_lightning.runs.files import BEST_CHECKPOINT
 from fer_lightning.runs.read import RecordedRun
+from fer_lightning.runs.results import read_predictions_of
 from fer_lightning.training import build
 from fer_lightning.training.evaluate_checkpoint import Evaluation
 
@@ -71,7 +72,7 @@ class Members:
         self.tables: dict[str, pd.DataFrame] = {}
         self._images: ImageRows | None = None
         for run in runs:
-            stored = stored_predictions(run, self.split)
+            stored = read_predictions_of(run.folder, self.split)
             self.tables[run.name] = self._predict(run) if stored is None else stored
 
     def _predict(self, run: RecordedRun) -> pd.DataFrame:
@@ -121,22 +122,3 @@ class Members:
         changes = {"ckpt_path": str(run.folder / BEST_CHECKPOINT), "split": split, "data": data}
         cfg = OmegaConf.merge(without_struct, changes)
         return Evaluation.prepare(cfg)  # type: ignore[arg-type]  # a mapping merged into a mapping is one
-
-
-def stored_predictions(run: RecordedRun, split: str) -> pd.DataFrame | None:
-    """Return a run's predictions table, if it is of this split.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    path = run.folder / PREDICTIONS
-    if not path.is_file():
-        return None
-    try:
-        table = pd.read_csv(path, dtype={"path": str, "split": str, "label": str, "predicted": str})
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"{path} cannot be read ({reason}); delete it, and the run's checkpoint predicts again"
-        ) from error
-    return table if "split" in table and set(table["split"]) == {split} else None

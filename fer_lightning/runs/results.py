@@ -1,4 +1,4 @@
-"""From the predictions table to the result files of a run folder: predictions, metrics, figures and the report."""
+"""The result files of a run folder: predictions, metrics, figures and the report."""
 
 from __future__ import annotations
 
@@ -44,6 +44,25 @@ def write_results(table: pd.DataFrame, images: Images | None, folder: Path, **fa
         save(plot_curves(pd.read_csv(folder / files.HISTORY), best_epoch=facts.get("epoch")), folder / "curves.png")
     write_report(folder)
     return metrics
+
+
+def read_predictions_of(folder: Path, split: str) -> pd.DataFrame | None:
+    """Return the predictions table in a run folder, if there is one of this split.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = folder / files.PREDICTIONS
+    if not path.is_file():
+        return None
+    try:
+        table = pd.read_csv(path, dtype={"path": str, "split": str, "label": str, "predicted": str})
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{path} cannot be read ({reason}); delete it, and the run's checkpoint predicts again"
+        ) from error
+    return table if "split" in table and set(table["split"]) == {split} else None
 
 
 def write_report(folder: Path | str) -> Path:
