@@ -1,1 +1,1 @@
-"""Many runs side by side: which is best, by how much, because of what; and what several know together."""
+"""Compare runs: ranking, differences, importance of settings; and ensembles of several runs."""

@@ -1,4 +1,4 @@
-"""Compare runs: everything that the terminal, the page and the CSV file show is worked out here, once."""
+"""Compare runs: `Comparison` holds everything that the terminal, the page and the CSV file show."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLUMNS = 8  # settings that a table or figure has room for
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is known of some runs.
+    """The result of comparing runs.
 
     Attributes:
         groups: of runs that may be ranked together, the largest first.
@@ -96,7 +96,7 @@ def label(run: RecordedRun, columns: Mapping[str, str]) -> str:
 
 
 def tabulate(comparison: Comparison) -> pd.DataFrame:
-    """Return one row a run, ranked ones first, with every setting that differs under its full name."""
+    """Return one row per run, ranked ones first, with every setting that differs under its full name."""
     rows: list[dict[str, Any]] = []
     for group in comparison.groups:
         front = {run.folder for run in group.pareto_front}

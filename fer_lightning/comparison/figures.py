@@ -32,7 +32,7 @@ from fer_lightning.runs.read import RecordedRun
 STYLES = ((VERMILLION, "-"), (BLUE, "--"), ("#009E73", "-."), (ORANGE, ":"), ("#CC79A7", (0, (6, 1, 1, 1, 1, 1))))
 PANELS = (("val/acc", "Validation accuracy"), ("train/loss", "Training loss"))
 WIDTH = 10.0  # inches of every figure, so that type has the same size on a page
-MOST = 150  # faint curves at most
+MAX_FAINT = 150  # curves
 
 
 def plot_overlaid(runs: Sequence[RecordedRun], labels: Sequence[str]) -> Figure | None:
@@ -49,7 +49,7 @@ def plot_overlaid(runs: Sequence[RecordedRun], labels: Sequence[str]) -> Figure 
     if not with_curves:
         return None
     shown, others = with_curves[: len(STYLES)], with_curves[len(STYLES) :]
-    faint = [others[at] for at in np.unique(np.linspace(0, len(others) - 1, min(MOST, len(others))).astype(int))]
+    faint = [others[at] for at in np.unique(np.linspace(0, len(others) - 1, min(MAX_FAINT, len(others))).astype(int))]
     below = 0.2 * (len(shown) + bool(faint)) + 0.1
     height = 4.2 + below
     figure = new_figure(WIDTH, height)

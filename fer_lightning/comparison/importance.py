@@ -1,4 +1,4 @@
-"""Permutation importance of settings for the score, from the runs that there are."""
+"""Permutation importance of settings for the score of runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from fer_lightning.runs.read import RecordedRun
 from fer_lightning.runs.settings import SEEDS
 
-LEAST = 8  # runs; with fewer, a forest finds patterns in noise
+MIN_RUNS = 8  # runs; with fewer, a forest finds patterns in noise
 TREES, SHUFFLES = 100, 10
 
 
@@ -45,8 +45,8 @@ def weigh_settings(runs: Sequence[RecordedRun], keys: Sequence[str]) -> Importan
     Returns:
         the importance, or a sentence that says why there is none.
     """
-    if len(runs) < LEAST:
-        return f"Importance of settings: needs {LEAST} finished runs on the same images, and there are {len(runs)}."
+    if len(runs) < MIN_RUNS:
+        return f"Importance of settings: needs {MIN_RUNS} finished runs on the same images, and there are {len(runs)}."
     keys = [key for key in keys if len({repr(run.settings.values.get(key)) for run in runs}) > 1]
     if not set(keys) - set(SEEDS):
         return "Importance of settings: these runs differ in their seed only."

@@ -19,7 +19,7 @@ from fer_lightning.runs.results import read_predictions_of
 from fer_lightning.training import build
 from fer_lightning.training.evaluate_checkpoint import Evaluation
 
-OF_THE_RUN = ("root", "layout", "limit", "on_error")  # settings of its data that the checkpoint does not hold
+DATA_SETTINGS = ("root", "layout", "limit", "on_error")  # of a run, which its checkpoint does not hold
 log = logging.getLogger(__name__)
 
 
@@ -93,7 +93,7 @@ class Members:
         table = self.tables[self.runs[0].name]
         try:
             cfg = self.evaluation_of(self.runs[0], self.split).cfg
-            cfg.trainer.precision = "32-true"  # nothing is computed, so the fastest is not looked for
+            cfg.trainer.precision = "32-true"  # nothing is computed, so no trial has to find the fastest
             data = build.build_data(cfg, build.settle_machine(cfg))
         except UserError as error:
             log.warning(f"galleries of faces are left out: {error}")
@@ -113,7 +113,7 @@ class Members:
         """
         known, typed = run.settings.values, self.cfg.data
         defaults = {"layout": "auto", "on_error": "raise"} | {
-            key: known[f"data.{key}"] for key in OF_THE_RUN if f"data.{key}" in known
+            key: known[f"data.{key}"] for key in DATA_SETTINGS if f"data.{key}" in known
         }
         data = {key: value for key, value in defaults.items() if typed[key] is None}
         if data.get("layout") == "synthetic" and typed.root is not None:

@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but their seed, as one: mean, deviation and interval."""
+"""Average runs that differ in their seed only: mean, deviation and interval."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class SeedGroup:
 
 
 def average_seeds(groups: Sequence[Group], keys: Sequence[str]) -> list[SeedGroup]:
-    """Unite ranked runs that one value chose and whose settings differ in seeds only; best mean first.
+    """Group ranked runs whose settings differ in seeds only; best mean first.
 
     Args:
         groups: ranked; all are searched together, since a seed may have chosen the images.

@@ -17,14 +17,14 @@ from fer_lightning.runs.settings import SEEDS, identity, values_as_text
 
 @dataclass(frozen=True)
 class Table:
-    """Headings, and rows of as many cells."""
+    """Headings, and rows with one cell per heading."""
 
     headings: list[str]
     rows: list[list[str]]
 
 
 def ranking_table(comparison: Comparison, group: Group) -> Table:
-    """Return one row a run, best first, with the settings that differ in the group."""
+    """Return one row per run, best first, with the settings that differ in the group."""
     columns = comparison.columns(group)
     objectives = [name for name in group.objectives if name != PARAMETERS]  # parameters have a column anyway
     split = f" ({group.split})" if group.split else ""

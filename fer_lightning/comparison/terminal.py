@@ -1,4 +1,4 @@
-"""A comparison in the terminal: its tables, and what one must know to read them."""
+"""Print a comparison: its tables and notes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table as RichTable
 from fer_lightning.comparison.comparison import Comparison, describe
 from fer_lightning.comparison.tables import Table, outcomes_table, ranking_table, seeds_table
 
-SPARED = ("p", "time", "parameters", "macro-F1", "epochs")  # columns that a narrow terminal does without, in this order
+OPTIONAL = ("p", "time", "parameters", "macro-F1", "epochs")  # columns that a narrow terminal leaves out, in this order
 OUTCOMES = 3  # columns of the table of runs without a rank that have room here
 
 
@@ -59,7 +59,7 @@ def _print_table(console: Console, content: Table, rows: int, left: Sequence[str
         table.add_row(*map(escape, cells), style="bold" if bold and at == 0 else None)
     if not console.is_terminal:
         console.width = max(console.width, _width(console, table))
-    for name in SPARED:
+    for name in OPTIONAL:
         if _width(console, table) > console.width:
             table.columns = [column for column in table.columns if column.header != name]
     console.print(table)

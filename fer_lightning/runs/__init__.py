@@ -1,1 +1,1 @@
-"""What a run folder holds: status, environment, settings, lock; finding and reading runs."""
+"""What a run folder holds: status, environment, settings, lock, results; finding and reading runs."""

@@ -1,4 +1,4 @@
-"""The files of a run folder: what they are called, and reading them whatever is missing or damaged."""
+"""The names of the files in a run folder, and a reader that notes which are missing or damaged."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fer_lightning.comparison.figures import MOST, STYLES, plot_importance, plot_overlaid
+from fer_lightning.comparison.figures import MAX_FAINT, STYLES, plot_importance, plot_overlaid
 from fer_lightning.comparison.importance import Importance
 from fer_lightning.comparison.parallel_coordinates import plot_parallel
 from fer_lightning.evaluation.figures import save
@@ -62,10 +62,10 @@ def test_good_runs_are_coloured_and_the_others_thinned() -> None:
     figure = plot_overlaid(runs, [f"run {at}" for at in range(300)])
     assert figure is not None
     for axes in figure.axes:
-        assert len(axes.get_lines()) == MOST + len(STYLES)
+        assert len(axes.get_lines()) == MAX_FAINT + len(STYLES)
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names[0] == "1. run 0"
-    assert names[-1] == f"the other 295, of which {MOST} are drawn"
+    assert names[-1] == f"the other 295, of which {MAX_FAINT} are drawn"
     colours = [line.get_color() for line in figure.axes[0].get_lines()[-len(STYLES) :]]
     assert colours == [colour for colour, _ in reversed(STYLES)]  # the best on top
 

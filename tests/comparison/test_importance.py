@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_lightning.comparison.importance import LEAST, Importance, encode, weigh_settings
+from fer_lightning.comparison.importance import MIN_RUNS, Importance, encode, weigh_settings
 from fer_lightning.runs.read import RecordedRun
 from fer_lightning.runs.settings import Settings
 
@@ -53,8 +53,8 @@ def test_noise_is_called_noise() -> None:
     ("found", "said"),
     [
         (
-            weigh_settings(runs(LEAST - 1), KEYS),
-            f"needs {LEAST} finished runs on the same images, and there are {LEAST - 1}",
+            weigh_settings(runs(MIN_RUNS - 1), KEYS),
+            f"needs {MIN_RUNS} finished runs on the same images, and there are {MIN_RUNS - 1}",
         ),
         (weigh_settings(runs(20), ["seed"]), "differ in their seed only"),
         (weigh_settings(runs(20), []), "differ in their seed only"),
