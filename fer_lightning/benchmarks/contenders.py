@@ -38,7 +38,10 @@ class Parts:
     cfg: Any
     machine: Machine
     data: ExpressionDataModule
-    device: torch.device
+
+    @property
+    def device(self) -> torch.device:
+        return self.machine.device
 
     @classmethod
     def of(cls, settings: str) -> Parts:
@@ -47,7 +50,7 @@ class Parts:
         machine = build.settle_machine(cfg)
         machine.apply()
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
-        return cls(cfg, machine, build.build_data(cfg, machine), machine.device)
+        return cls(cfg, machine, build.build_data(cfg, machine))
 
     def model(self) -> ExpressionClassifier:
         makers = build.build_optimizer(self.cfg)
@@ -74,9 +77,7 @@ class CountBatches(pl.Callback):
     def __init__(self, clock: StepClock, unit: float) -> None:
         self.clock, self.unit = clock, unit
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, *_: Any) -> None:
         self.clock(self.unit * len(batch.labels))
         if trainer.is_last_batch:
             self.clock.pause()
@@ -96,12 +97,7 @@ def train(clock: StepClock, settings: str, count_flops: bool = False) -> None:
 
 
 def train_steps(settings: str, steps: int, validated: int) -> dict[str, float]:
-    """Train some steps as `fer_lightning.train` does it, and measure the memory that takes.
-
-    Args:
-        settings: file of a composed configuration.
-        steps: after which training ends.
-        validated: batches, at most, of a validation.
+    """Train some steps as `fer_lightning.train` does it, with at most `validated` batches of each validation.
 
     Returns:
         `memory`, the largest resident set of this process in MB.
@@ -128,22 +124,14 @@ def train_expert(clock: StepClock, settings: str) -> None:
     model = parts.model()
     images, labels, rows = parts.images("train")
     engine = parts.data.loaders.engine
-    optimizer, _ = build.build_optimizer(parts.cfg)
+    make_optimizer, _ = build.build_optimizer(parts.cfg)
 
     def augment(batch: Tensor, epoch: int, chosen: Tensor) -> Tensor:
         return batch if engine is None else engine(batch, epoch, rows[chosen], torch.zeros_like(chosen))
 
-    baselines.expert(
-        clock,
-        images,
-        labels,
-        model,
-        model.loss,
-        optimizer(parameter_groups(model.backbone, model.hparams["backbone_lr"])),
-        augment,
-        batch_size=parts.cfg.data.batch_size,
-        half=parts.half,
-    )
+    optimizer = make_optimizer(parameter_groups(model.backbone, model.hparams["backbone_lr"]))
+    options = {"batch_size": parts.cfg.data.batch_size, "half": parts.half}
+    baselines.expert(clock, images, labels, model, model.loss, optimizer, augment, **options)
 
 
 # inference
@@ -214,7 +202,6 @@ def _open(settings: str, faces: str, cache_dir: str) -> int:
     data = cfg.data
     drawn = data.layout == "synthetic" or data.root is None
     options = {key: data[key] for key in ("code_order", "image_size", "channels", "on_error")}
-    root: str
     layout: Any
     root, layout = (faces, "folders") if drawn else (data.root, data.layout)
     aliases = {place.name: place.name for place in Path(faces).iterdir()} if drawn else data.aliases

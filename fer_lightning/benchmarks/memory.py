@@ -24,15 +24,8 @@ MAX_TRAININGS = 3  # of each side: a run takes as much memory as the one before
 SPARE = 10**9  # bytes of the disk that are left to others
 # replaces what was typed for the user's own data; sizes, batches, engine and sampler stay as they are
 PLAIN = (
-    "data.layout=folders",
-    "data.classes=null",
-    "data.merge=null",
-    "data.aliases=null",
-    "data.code_order=null",
-    "data.holdout=auto",
-    "data.limit=null",
-    "data.resident=false",
-    "data.num_workers=0",
+    *("data.layout=folders", "data.holdout=auto", "data.resident=false", "data.num_workers=0"),
+    *(f"data.{key}=null" for key in ("classes", "merge", "aliases", "code_order", "limit")),
 )
 log = logging.getLogger(__name__)
 

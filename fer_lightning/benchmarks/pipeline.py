@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -32,6 +33,8 @@ def pipeline(bench: Bench) -> Iterator[Row]:
 def _from_disk(bench: Bench, settings: str) -> Iterator[Row]:
     """Both sides count what they open; the figures are seconds of one pass over as many pictures as ours opens."""
     data, images, train = bench.cfg.data, bench.pictures, bench.facts["train"]
+    sizes: dict[str, Any] = {"size": data.image_size, "channels": data.channels}
+    passes: dict[str, Any] = {"unit": images, "inverse": True}
     needs = unmet((images >= ENOUGH, f"{ENOUGH:,} images"))
     cores = f"ours decodes in {available_cores()} threads, Pillow in one process"
     text = "ours reads the text of a CSV, Pillow the same pictures as PNG files"
@@ -47,23 +50,15 @@ def _from_disk(bench: Bench, settings: str) -> Iterator[Row]:
             notes=(cores, *((text,) if bench.facts["source"] == "csv" else ()), *scaled_note),
         ),
         contender("cache build", "contenders.build_cache", settings=settings, faces=bench.faces),
-        contender(
-            "Pillow pass",
-            "baselines.decode_folder",
-            folder=bench.faces,
-            size=data.image_size,
-            channels=data.channels,
-        ),
-        unit=images,
-        inverse=True,
+        contender("Pillow pass", "baselines.decode_folder", folder=bench.faces, **sizes),
+        **passes,
     )
     goal, what = Goal("ours", "most", 0.15 * images / 32_284, needs), f"open {images:,} pictures, decoded before"
     yield bench.measure(
         Row("pipeline", what, "ImageFolder", unit="s", goal=goal, notes=scaled_note),
         contender("warm open", "contenders.open_warm", settings=settings, faces=bench.faces),
         contender("ImageFolder", "baselines.list_folder", folder=bench.faces),
-        unit=images,
-        inverse=True,
+        **passes,
     )
 
 

@@ -18,17 +18,9 @@ from fer_lightning.config.compose import conf_dir
 NO_GPU = "needs a GPU, and none is used here"
 # as the notebooks train it: Adam 1e-4, batches of 128, flip, 10°, 10 % shift, 10 % zoom
 KERAS = (
-    "model=keras_cnn",
-    "optimizer=adam",
-    "optimizer.lr=1e-4",
-    "scheduler=none",
-    "augmentation=none",
-    "augmentation.flip=0.5",
-    "augmentation.rotate=10",
-    "augmentation.shift=0.1",
-    "augmentation.zoom=0.1",
-    "data.batch_size=128",
-    "data.channels=1",
+    *("model=keras_cnn", "optimizer=adam", "optimizer.lr=1e-4", "scheduler=none", "data.batch_size=128"),
+    *("augmentation=none", "augmentation.flip=0.5", "augmentation.rotate=10"),
+    *("augmentation.shift=0.1", "augmentation.zoom=0.1", "data.channels=1"),
 )
 VGG = ("model=vgg16", "data.batch_size=1024", "data.image_size=48", "trainer.precision=bf16-mixed")
 KERAS_ROW = Row("train", "keras_cnn, batch 128", "Keras fit", goal=Goal("ratio", "least", 1.6))

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from fer_lightning.core.flatten import flatten
-from fer_lightning.core.former_names import TARGETS
+from fer_lightning.core.former_names import SETTINGS, TARGETS
 from fer_lightning.runs.config_hash import ELSEWHERE
 
 SEEDS = ("seed", "data.seed", "data.draw_seed")
@@ -61,7 +61,8 @@ def read_settings(path: Path) -> Settings:
     if not isinstance(tree, dict):
         raise ValueError("it holds no settings")
     flat = {key: str(value) if isinstance(value, list) else value for key, value in flatten(tree).items()}
-    raw = {key: value for key, value in flat.items() if not _is_irrelevant(key)}
+    unused = {key for key in SETTINGS if not flat.get(key)}  # a setting of an earlier version, switched off
+    raw = {key: value for key, value in flat.items() if key not in unused and not _is_irrelevant(key)}
     raw |= {key: TARGETS.get(str(raw[key]), raw[key]) for key in raw if key.endswith(TARGET)}
     sources = {key: match[1] for key, value in raw.items() if (match := LINK.fullmatch(str(value)))}
     links = {key: source for key, source in sources.items() if source in raw}

@@ -71,15 +71,12 @@ class Sweep:
         """
         max_parallel_jobs(self.config.hydra.launcher, 1)
         plan = {"verb": self.config.hydra.job.name, "arguments": sys.argv[1:], "sweeper": sweeper, "started": now()}
-        file = self.folder / PLAN
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if self.config.sweep.resume is None:
-                with file.open("x", encoding="utf-8") as new:  # "x": two sweeps may start at the same time
-                    new.write(json.dumps(plan, indent=2) + "\n")
-            else:
-                with atomic_write(file) as new_file:
-                    new_file.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+                (self.folder / PLAN).open("x").close()  # fails for the second of two sweeps that start together
+            with atomic_write(self.folder / PLAN) as new:
+                new.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
         except FileExistsError as error:
             raise SweepError(
                 f"{self.folder} holds a sweep already: type sweep.resume={self.folder} to go on with it, "
