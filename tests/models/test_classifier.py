@@ -56,8 +56,7 @@ def compose_model(name: str, **arguments: object) -> ExpressionClassifier:
     return maker(classes=list(EMOTIONS), **arguments)
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("name", "channels"), [*((name, 1) for name in MODELS), ("small_cnn", 3), ("resnet50", 3)])
 def test_every_model_takes_bytes_and_learns_in_every_layer(name: str, channels: int) -> None:
     statistics = {"mean": [0.5] * channels, "std": [0.25] * channels}
     model = compose_model(name, channels=channels, image_size=48, **statistics)
@@ -163,10 +162,10 @@ def fit_frozen(
     epochs: int, unfreeze_epoch: int | None, ckpt_path: Path | None = None, **options: object
 ) -> tuple[pl.Trainer, ExpressionClassifier]:
     torch.manual_seed(1)
-    settings = {"freeze_backbone": True, "unfreeze_epoch": unfreeze_epoch, "backbone_lr": 1e-4}
+    settings = {"freeze_backbone": True, "unfreeze_epoch": unfreeze_epoch, "backbone_lr": 1e-4, "image_size": 16}
     model = ExpressionClassifier("keras_cnn", EMOTIONS, **settings)  # type: ignore[arg-type]
     trainer = quiet_trainer(max_epochs=epochs, **options)
-    trainer.fit(model, loader(random_batch(16), 8), ckpt_path=ckpt_path)
+    trainer.fit(model, loader(random_batch(16, size=16), 8), ckpt_path=ckpt_path)
     return trainer, model
 
 
@@ -186,8 +185,10 @@ def trained_once(model: ExpressionClassifier) -> dict[str, torch.Tensor]:
     return state_of_body(model)
 
 
-@pytest.mark.parametrize("name", [*MODELS, "mobilenetv3_small_050"])
-@pytest.mark.parametrize("unfreeze_epoch", [None, 3])
+@pytest.mark.parametrize(
+    ("name", "unfreeze_epoch"),
+    [*((name, None) for name in (*MODELS, "mobilenetv3_small_050")), ("keras_cnn", 3), ("mobilenetv3_small_050", 3)],
+)
 def test_in_every_model_a_frozen_step_moves_the_last_layer_only(name: str, unfreeze_epoch: int | None) -> None:
     frozen = {"freeze_backbone": True, "unfreeze_epoch": unfreeze_epoch}
     model = compose_model(name, **frozen) if name in MODELS else ExpressionClassifier(name, EMOTIONS, **frozen)  # type: ignore[arg-type]
@@ -223,21 +224,21 @@ def test_a_backbone_with_two_last_layers_cannot_be_frozen() -> None:
 @pytest.mark.parametrize("unfreeze_epoch", [None, 2])
 def test_a_frozen_backbone_changes_neither_weights_nor_statistics(unfreeze_epoch: int | None) -> None:
     torch.manual_seed(1)
-    before = state_of_body(ExpressionClassifier("keras_cnn", EMOTIONS, freeze_backbone=True))
+    before = state_of_body(ExpressionClassifier("keras_cnn", EMOTIONS, freeze_backbone=True, image_size=16))
     _, model = fit_frozen(2, unfreeze_epoch=unfreeze_epoch)
     after = state_of_body(model)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_thawing_survives_a_resume(tmp_path: Path) -> None:
+def test_unfreezing_survives_a_resume(tmp_path: Path) -> None:
     _, straight = fit_frozen(4, unfreeze_epoch=1)
     trainer, _ = fit_frozen(2, unfreeze_epoch=1)
     trainer.save_checkpoint(tmp_path / "half.ckpt")
     _, resumed = fit_frozen(4, unfreeze_epoch=1, ckpt_path=tmp_path / "half.ckpt")
-    thawed = state_of_body(straight)
+    unfrozen = state_of_body(straight)
     _, frozen = fit_frozen(1, unfreeze_epoch=1)
-    assert any(not torch.equal(value, state_of_body(frozen)[name]) for name, value in thawed.items())
+    assert any(not torch.equal(value, state_of_body(frozen)[name]) for name, value in unfrozen.items())
     for name, value in straight.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, msg=name)
 
@@ -262,8 +263,9 @@ class States(pl.Callback):
 
 if __name__ == "__main__":
     torch.manual_seed(0)
-    model = ExpressionClassifier("keras_cnn", ["sad", "happy"], freeze_backbone=True, unfreeze_epoch=2)
-    batch = Batch(torch.randint(0, 256, (4, 1, 48, 48), dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), torch.arange(4))
+    settings = dict(image_size=16, freeze_backbone=True, unfreeze_epoch=2)
+    model = ExpressionClassifier("keras_cnn", ["sad", "happy"], **settings)
+    batch = Batch(torch.randint(0, 256, (4, 1, 16, 16), dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), torch.arange(4))
     quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
     two_ranks = dict(accelerator="cpu", devices=2, strategy="ddp_find_unused_parameters_true")
     trainer = pl.Trainer(max_epochs=4, callbacks=[States()], use_distributed_sampler=False, **two_ranks, **quiet)
@@ -271,6 +273,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow  # starts two processes
 def test_a_timed_freeze_holds_and_ends_under_ddp(tmp_path: Path) -> None:
     script = tmp_path / "fit.py"
     script.write_text(FROZEN_ON_TWO_RANKS)

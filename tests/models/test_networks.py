@@ -130,10 +130,13 @@ def test_dropout_acts_in_training_only() -> None:
         assert not torch.equal(net(images), net(images))
 
 
-@pytest.mark.parametrize(("network", "rate"), [(SmallCNN, 3e-3), (KerasCNN, 1e-3)])
-def test_learns_a_batch_by_heart(network: type[nn.Module], rate: float) -> None:
+@pytest.mark.parametrize(
+    ("network", "settings", "rate"),
+    [(SmallCNN, {"widths": (16, 32, 64, 64)}, 3e-3), (KerasCNN, {"image_size": 16}, 1e-3)],
+)
+def test_learns_a_batch_by_heart(network: type[nn.Module], settings: dict[str, object], rate: float) -> None:
     torch.manual_seed(0)
-    net = KerasCNN(image_size=16, drop_rate=0.0) if network is KerasCNN else SmallCNN(drop_rate=0.0)
+    net = network(drop_rate=0.0, **settings)
     images, labels = torch.randn(14, 1, 16, 16), torch.arange(14) % 7
     optimizer = torch.optim.Adam(net.parameters(), lr=rate)
     for _ in range(40):

@@ -85,6 +85,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow  # starts two processes
 def test_ranks_agree_on_the_mean_over_all_images(tmp_path: Path) -> None:
     script = tmp_path / "mean.py"
     script.write_text(TWO_PROCESSES)

@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from fer_lightning.training.evaluate_checkpoint import evaluate
 from fer_lightning.training.run import TrainingRun
 
+pytestmark = pytest.mark.slow  # starts processes
 Compose = Callable[..., DictConfig]
 CURVES = ("train/loss", "train/acc", "val/loss", "val/acc", "val/f1_macro")
 JUDGED = ("trainer.precision=32-true", "trainer.enable_progress_bar=false", "machine.threads=1")
@@ -53,7 +54,7 @@ def run_together(verb: str, folder: Path, *overrides: str) -> Path:
 
 
 def fit_alone(compose: Compose, folder: Path, *overrides: str) -> pd.DataFrame:
-    """Train in this process, without a verdict, and return the curves."""
+    """Train in this process, without results, and return the curves."""
     TrainingRun(compose("train", *TINY, *ALONE, *overrides, f"output_dir={folder}")).fit()
     return curves(folder)
 
@@ -62,7 +63,7 @@ def curves(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "history.csv")[list(CURVES)]
 
 
-def judged(folder: Path) -> Judged:
+def scores_of(folder: Path) -> Judged:
     return Judged((folder / "predictions.csv").read_bytes(), json.loads((folder / "metrics.json").read_text()))
 
 
@@ -80,9 +81,9 @@ def again(exact: Path, compose: Compose) -> Mapping[str, Judged]:
     for split in ("test", "validation"):
         folder = exact.parent / f"alone_{split}"
         evaluate(compose("evaluate", best, *JUDGED, *ALONE, f"split={split}", f"output_dir={folder}"))
-        scored[f"alone, {split}"] = judged(folder)
+        scored[f"alone, {split}"] = scores_of(folder)
     together = run_together("evaluate", exact.parent / "together", best, *JUDGED, "split=validation")
-    return scored | {"together, validation": judged(together)}
+    return scored | {"together, validation": scores_of(together)}
 
 
 def test_two_ranks_of_32_follow_one_of_64(exact: Path, compose: Compose, tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def distance(one: pd.DataFrame, other: pd.DataFrame, name: str) -> float:
 
 
 def test_two_ranks_judge_as_one_process_does(exact: Path, again: Mapping[str, Judged]) -> None:
-    fitted = judged(exact)
+    fitted = scores_of(exact)
     for one, other in ((fitted, again["alone, test"]), (again["together, validation"], again["alone, validation"])):
         assert one.predictions == other.predictions
         assert {"accuracy", "loss", "ece", "per_class"} <= one.metrics.keys() & other.metrics.keys()

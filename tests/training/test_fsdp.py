@@ -67,6 +67,7 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return place / "run", output
 
 
+@pytest.mark.slow
 def test_each_rank_holds_a_part(sharded: tuple[Path, str]) -> None:
     lines = [line.split() for line in sharded[1].splitlines() if " holds " in line]
     held, whole = [int(words[3]) for words in lines], int(lines[0][5])
@@ -74,6 +75,7 @@ def test_each_rank_holds_a_part(sharded: tuple[Path, str]) -> None:
     assert max(held) < 0.6 * whole
 
 
+@pytest.mark.slow
 def test_parts_are_trained_clipped_and_resumed_as_the_whole_is(
     sharded: tuple[Path, str], compose: Compose, tmp_path: Path
 ) -> None:
@@ -90,6 +92,7 @@ def test_parts_are_trained_clipped_and_resumed_as_the_whole_is(
         torch.testing.assert_close(states[1][name], value, msg=name, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_checkpoint_is_one_like_any_other(sharded: tuple[Path, str], compose: Compose, tmp_path: Path) -> None:
     best = f"ckpt_path={sharded[0] / 'checkpoints/best.ckpt'}"
     evaluate(compose("evaluate", best, *JUDGED, *ALONE, f"output_dir={tmp_path}"))
