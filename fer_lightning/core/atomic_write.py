@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whoever reads, writes or dies meanwhile."""
+"""Writing a file as a whole: readers see the old file or the new one, even if the writer is killed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from uuid import uuid4
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a file beside `path`, ending in `.new`, to write to; it takes the place of `path` at the end.
+    """Yield a temporary file beside `path`, ending in `.new`, which replaces `path` at the end of the block.
 
     Raises:
-        OSError: it cannot.
+        OSError: `path` cannot be written.
     """
     new = path.with_suffix(f".{uuid4().hex}.new")
     try:

@@ -1,4 +1,4 @@
-"""Errors that a user can mend: the message says what is wrong, where, and what to type instead."""
+"""Errors that the user can fix: the message says what is wrong, where, and what to type instead."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ class UserError(Exception):
 
 
 class ConfigError(UserError):
-    """A setting is wrong, missing or at odds with another."""
+    """A setting is wrong, missing or in conflict with another."""
 
     exit_code = 2
 
     @classmethod
     def listing(cls, problems: list[str]) -> ConfigError:
-        """Return one error for all problems, of which there is at least one; numbered where there are more."""
+        """Return one error for a list of problems, which is not empty; several are numbered."""
         if len(problems) == 1:
             return cls(problems[0])
         lines = [f"  {number}. {problem}" for number, problem in enumerate(problems, 1)]
@@ -24,25 +24,25 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """The images or labels on disk are not what was asked for."""
+    """The images or labels on disk cannot be used."""
 
     exit_code = 3
 
 
 class DivergedError(UserError):
-    """Training left the numbers behind: its loss is infinite or none at all."""
+    """The loss of a training became infinite or NaN."""
 
 
 class StorageError(UserError):
-    """What must be remembered cannot be written: a folder, a disk or a data base says no."""
+    """A folder, a disk or a database cannot be written to."""
 
 
 class SweepError(UserError):
-    """A sweep cannot be run or continued, or none of its jobs came to an end."""
+    """A sweep cannot be run or continued, or none of its jobs finished."""
 
 
 class CheckpointError(UserError):
-    """A file is no checkpoint of ours, or belongs to other classes."""
+    """A file is no checkpoint of fer_lightning, or does not fit the classes or settings asked for."""
 
     exit_code = 2
 

@@ -1,4 +1,4 @@
-"""Near misses: what a user probably meant to type."""
+"""Suggestions for a misspelt name."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 
 def close_matches(name: str, options: Iterable[str], most: int = 3, cutoff: float = 0.6) -> list[str]:
-    """Return the options that look like `name`, nearest first; case does not count.
+    """Return the options that are similar to `name`, the nearest first; case does not matter.
 
     Args:
         name: what was typed.
-        options: what could have been meant.
-        most: how many are returned at the most.
-        cutoff: likeness in [0, 1] that is asked for.
+        options: the valid names.
+        most: largest number of options returned.
+        cutoff: smallest similarity, in [0, 1]; see `difflib.get_close_matches`.
     """
     folded: dict[str, list[str]] = {}
     for option in options:

@@ -92,6 +92,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Launched]:
     return {name: Launched(place, run_all(commands(name), place, apart=1.2)) for name, place in places.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_the_ranks_are_one_run_in_one_folder(launched: dict[str, Launched], launcher: str) -> None:
     place, output = launched[launcher]
@@ -106,6 +107,7 @@ def test_the_ranks_are_one_run_in_one_folder(launched: dict[str, Launched], laun
     assert output.count("written to") == 1
 
 
+@pytest.mark.slow
 def test_whoever_starts_the_ranks_they_train_the_same(launched: dict[str, Launched]) -> None:
     curves = [path.read_text() for one in launched.values() for path in one.place.glob("outputs/train/*/*/history.csv")]
     assert len(curves) == len(LAUNCHERS)
