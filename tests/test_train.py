@@ -144,7 +144,7 @@ def test_a_resumed_run_is_the_unbroken_one(compose: Compose, tmp_path: Path, sch
 
 def test_one_batch_can_be_learnt_by_heart(compose: Compose, tmp_path: Path) -> None:
     options = ("augmentation=none", "model.drop_rate=0", "scheduler=none", "callbacks=none", "logger=none")
-    limits = ("trainer.overfit_batches=1", "trainer.limit_val_batches=0", "trainer.max_epochs=40")
+    limits = ("trainer.overfit_batches=1", "trainer.limit_val_batches=0", "trainer.max_epochs=12")
     cfg = compose("train", *TINY, *options, *limits, f"output_dir={tmp_path}")
     from fer_lightning.training.run import TrainingRun
 
