@@ -162,14 +162,7 @@ class Study:
         values: Sequence[float] | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
-        """End a trial.
-
-        Args:
-            trial: to end.
-            state: COMPLETE, PRUNED or FAIL.
-            values: of the objectives, if complete.
-            facts: attributes to set.
-        """
+        """End a trial as COMPLETE with values of the objectives, PRUNED or FAIL; `facts` become its attributes."""
         with storage_errors(self.url):
             for name, fact in (facts or {}).items():
                 trial.set_user_attr(name, fact)

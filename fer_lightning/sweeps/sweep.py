@@ -46,10 +46,7 @@ log = logging.getLogger(__name__)
 class Sweep:
     """Places jobs in the sweep's folder, launches those that are not done, and reports their results.
 
-    Args:
-        config: of the sweep, without the settings that differ.
-        context: of Hydra, which composes the jobs.
-        launcher: of Hydra, set up.
+    The configuration is that of the sweep, without the settings that differ; context and launcher are Hydra's.
     """
 
     def __init__(self, config: DictConfig, context: HydraContext, launcher: Launcher) -> None:
@@ -115,11 +112,7 @@ class Sweep:
         return not failed or bool(self.config.sweep.retry)
 
     def launch(self, jobs: Sequence[Job], *options: Sequence[str]) -> None:
-        """Run jobs, in parallel if the launcher can. Their folders hold the results afterwards.
-
-        Args:
-            jobs: to run.
-            options: further overrides of each job.
+        """Run jobs, each with further overrides (options), in parallel if the launcher can.
 
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed; the jobs have ended, except those on a cluster.

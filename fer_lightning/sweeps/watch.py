@@ -61,7 +61,7 @@ def forwarding_ctrl_c(folder: Path, jobs: Sequence[Job], message: str | None) ->
     Args:
         folder: of the sweep.
         jobs: that may run.
-        message: printed at the first Ctrl-C; None where the jobs print it themselves.
+        message: printed at the first Ctrl-C; None where the jobs print their own.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; at once where no job runs here.
