@@ -108,7 +108,7 @@ def test_what_no_yaml_lists_can_be_typed_where_it_is_valid(typed: str, key: str,
     assert run_verb("train", lambda cfg: OmegaConf.select(cfg, key), [typed]) == value
 
 
-def test_all_unknown_settings_are_told_together(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_unknown_settings_are_reported_together(capsys: pytest.CaptureFixture[str]) -> None:
     _, message = fail(capsys, "optimizer.lrr=1", "data.batchsize=3", "experiment=keras_cnn", "model=vgg16")
     assert message.splitlines() == [
         "error: 2 settings do not exist:",
@@ -147,7 +147,7 @@ def test_a_mistake_of_the_user_leaves_no_folder(
     assert [path for path in elsewhere.rglob("*") if path.name != "outputs"] == []
 
 
-def test_a_mistake_that_a_constructor_wrapped_is_still_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_that_a_constructor_wrapped_is_still_reported(capsys: pytest.CaptureFixture[str]) -> None:
     def task(cfg: DictConfig) -> None:
         raise RuntimeError("wrapped") from DataError("the real reason")
 
@@ -282,13 +282,13 @@ def test_words_that_are_no_settings_are_a_list(
     assert values.get("top", 2) == top
 
 
-# the account of a run
+# the status file of a run
 
 
 def test_a_run_says_that_it_runs_and_how_it_ended(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def task(cfg: DictConfig) -> None:
-        account = read_status(Path(cfg.output_dir))
-        seen.append(account.status)
+        status = read_status(Path(cfg.output_dir))
+        seen.append(status.status)
         Path(cfg.output_dir, "work").touch()
         if len(seen) == 2:
             raise DataError("no such thing")
@@ -297,12 +297,12 @@ def test_a_run_says_that_it_runs_and_how_it_ended(elsewhere: Path, capsys: pytes
 
     seen: list[str] = []
     run_verb("train", task, ["hydra.run.dir=run", "seed=3"])
-    account = read_status(elsewhere / "run")
-    assert (account.status, account.overrides, account.attempts) == ("finished", ["seed=3"], 1)
-    assert account.identity == identify(compose_here("seed=3")) != identify(compose_here("seed=4"))
+    status = read_status(elsewhere / "run")
+    assert (status.status, status.overrides, status.attempts) == ("finished", ["seed=3"], 1)
+    assert status.identity == identify(compose_here("seed=3")) != identify(compose_here("seed=4"))
     assert fail(capsys, "hydra.run.dir=run", task=task)[0] == 3
-    account = read_status(elsewhere / "run")
-    assert (account.status, account.reason, account.message, account.attempts) == ("failed", "data", "no such thing", 2)
+    status = read_status(elsewhere / "run")
+    assert (status.status, status.reason, status.message, status.attempts) == ("failed", "data", "no such thing", 2)
     assert fail(capsys, "hydra.run.dir=run", task=task)[0] == 130
     assert read_status(elsewhere / "run").status == "interrupted"
     assert seen == ["running"] * 3

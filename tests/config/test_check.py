@@ -1,4 +1,4 @@
-"""Every YAML file composes and passes the check; every kind of mistake is named, all at once."""
+"""Every YAML file composes and passes the check; every kind of mistake is reported, all at once."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_every_option_passes(option: str) -> None:
         ("model.backbone_lr=-1", "model.backbone_lr=-1 must be at least 0"),
     ],
 )
-def test_a_value_that_cannot_be_is_told_once(typed: str, said: str) -> None:
+def test_a_value_that_cannot_be_is_reported_once(typed: str, said: str) -> None:
     assert problems(composed("train", typed)) == said
 
 
@@ -135,7 +135,7 @@ def test_a_value_that_cannot_be_is_told_once(typed: str, said: str) -> None:
     "typed",
     [
         "data.aliases={1: surprise, 2: fear}",
-        "data.merge={negative: angry}",  # told when the classes are known, see tests/data/test_table.py
+        "data.merge={negative: angry}",  # reported when the classes are known, see tests/data/test_table.py
         "data.num_workers=0",
         "monitor=train/acc",
         "optimizer.amsgrad=true",
@@ -250,7 +250,7 @@ def test_right_values_pass_and_absent_ones_may_come_later(values: dict[str, Any]
     check_config(thing(**values))
 
 
-def test_everything_is_told_at_once() -> None:
+def test_everything_is_reported_at_once() -> None:
     cfg = OmegaConf.create(
         {
             "seed": "lucky",
@@ -271,14 +271,14 @@ def test_everything_is_told_at_once() -> None:
     assert any("callbacks.two.rate=x is not a number" in line for line in lines)
 
 
-def test_a_wrong_value_is_told_once_where_it_stands() -> None:
+def test_a_wrong_value_is_reported_once_where_it_stands() -> None:
     cfg = OmegaConf.create({"seed": "lucky", "thing": {"_target_": f"{__name__}.Thing", "size": "${seed}"}})
     assert problems(cfg) == "seed=lucky is not a whole number"
     cfg.seed = None
     assert problems(cfg) == "seed=null is not a whole number"
 
 
-def test_null_is_told_by_the_checkpoint_where_there_is_no_model() -> None:
+def test_null_comes_from_the_checkpoint_where_there_is_no_model() -> None:
     data = {"_target_": f"{__name__}.Thing", "size": None, "rate": "fast"}
     assert problems(OmegaConf.create({"data": data})) == "data.rate=fast is not a number or null"
     assert (
@@ -395,7 +395,7 @@ def test_the_usual_settings_break_no_rule() -> None:
 
 PLATEAU = {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau"}
 GPU = {"accelerator": "auto", "devices": 1}
-THAWING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
+UNFREEZING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
 
 
 @pytest.mark.parametrize(
@@ -413,8 +413,8 @@ THAWING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
         ({"trainer": {"max_epochs": -1}}, "must know the end: type trainer.max_epochs=20"),
         ({"trainer": {"max_epochs": None, "max_time": "00:01:00:00"}}, "must know the end"),
         ({"data": {"batch_size": 0}}, "data.batch_size=0 must be at least 1"),
-        ({"model": THAWING, "trainer": {"strategy": "ddp"}}, "ddp_find_unused_parameters_true"),
-        ({"model": THAWING, "trainer": {"devices": 2}}, "ddp_find_unused_parameters_true"),
+        ({"model": UNFREEZING, "trainer": {"strategy": "ddp"}}, "ddp_find_unused_parameters_true"),
+        ({"model": UNFREEZING, "trainer": {"devices": 2}}, "ddp_find_unused_parameters_true"),
         ({"seed": -1}, "seed=-1 must be at least 0"),
         ({"seed": 2**32}, "seed=4294967296 must be at most 4294967295"),
         ({"data": {"num_workers": -1}}, "data.num_workers=-1 must be at least 0"),
@@ -464,8 +464,8 @@ def test_a_broken_rule_says_what_to_type(more: dict[str, Any], said: str) -> Non
         {"monitor": "val/loss", "mode": "min", "scheduler": PLATEAU},
         {"trainer": {"max_epochs": -1, "max_steps": 100}},
         {"trainer": {"max_epochs": -1}, "scheduler": PLATEAU},
-        {"model": THAWING, "trainer": {"strategy": "ddp_find_unused_parameters_true"}},
-        {"model": THAWING, "trainer": {"devices": "1,"}},
+        {"model": UNFREEZING, "trainer": {"strategy": "ddp_find_unused_parameters_true"}},
+        {"model": UNFREEZING, "trainer": {"devices": "1,"}},
         {"model": {"freeze_backbone": True, "weights": "file.pth"}},
         {"model": {"freeze_backbone": True}, "ckpt_path": "last.ckpt"},
         {"trainer": {"devices": 8}},
