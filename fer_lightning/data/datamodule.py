@@ -1,4 +1,4 @@
-"""ExpressionDataModule: from a Kaggle download, or from nothing, to loaders of honest splits."""
+"""ExpressionDataModule: from a Kaggle download, or drawn faces, to loaders of its splits."""
 
 from __future__ import annotations
 
@@ -27,41 +27,43 @@ from fer_lightning.data.table.emotions import CodeOrder
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, digest_table, keep_first, select_classes
 
 DEFAULT_CACHE = Path.home() / ".cache" / "fer_lightning"
-DRAWN_FACES = {"train": 1400, "validation": 350, "test": 350}
+DRAWN_FACES = {"train": 1120, "validation": 350, "test": 350}
+DRAWN_SIZES = {"image_size": 24, "batch_size": 16}  # what `auto` means, so that the first command takes a minute
+READ_SIZES = {"image_size": 48, "batch_size": 64}
 
 
 class ExpressionDataModule(pl.LightningDataModule):
     """Loads expression images in any layout that users download.
 
     Batches are `Batch(images uint8 (B, C, H, W), labels int64 (B,), index int64 (B,))`. After `setup`, `table`,
-    `classes`, `class_counts`, `source` and `remarks` tell a model or a report what it needs.
+    `classes`, `class_counts`, `source` and `notes` hold what models and reports need.
 
     Args:
         root: folder or CSV file of a download; None draws faces.
         layout: `auto`, `synthetic`, `folders` or `csv`.
         classes: subset of the classes, in the order of the model's outputs; None for all.
-        merge: new class name → classes it unites.
-        aliases: class folder → class name, for spellings that are not known.
+        merge: new class name → classes that are merged into it.
+        aliases: class folder → class name, for unknown spellings.
         code_order: what class folders `0`–`6` mean: `fer2013` or `alphabetical`.
-        holdout: share of train that is held out to choose the checkpoint; see `protocol.resolve_splits`.
-        split: shares of train, validation and test in a download without splits.
-        image_size: pixels a side.
+        holdout: fraction of train that is held out to choose the checkpoint; see `split_policy.resolve_splits`.
+        split: fractions of train, validation and test in a download without splits.
+        image_size: height and width, pixels; `auto`: 48, drawn faces 24.
         channels: 1 (grey) or 3 (RGB).
-        batch_size: images a batch on each rank.
-        engine: what augments: `albumentations`, image by image; `batched`, whole batches on their device; `auto`: the
-            latter, unless `augmentation.extra` needs the former.
-        resident: whether all images are kept in the memory of the device; `auto`: if they take little of it.
-        num_workers: processes that read images which are not; 0 and `auto` read in the training process. The programs
+        batch_size: images per batch and rank; `auto`: 64, drawn faces 16.
+        engine: of augmentation: `albumentations` works image by image, `batched` on whole batches on their device;
+            `auto`: the latter, unless `augmentation.extra` needs the former.
+        resident: whether to keep all images in the memory of the device; `auto`: if they take a small part of it.
+        num_workers: processes that read images from disk; 0 and `auto` read in the training process. The programs
             choose by the machine.
-        pin_memory: whether what is read goes through page-locked memory; `auto`: on its way to a GPU.
+        pin_memory: whether images from disk go through page-locked memory; `auto`: for a GPU.
         persistent_workers: whether these processes outlive an epoch; `auto`: yes.
         sampler: `shuffle`, or `balanced`: every class equally often.
-        on_error: at an unreadable image `raise`, or `skip` it and list it in `skipped`.
-        cache_dir: where decoded images are kept; None for `~/.cache/fer_lightning`.
+        on_error: whether an unreadable image raises an error, or is skipped and listed in `source.skipped`.
+        cache_dir: folder of decoded images; None for `~/.cache/fer_lightning`.
         limit: keep the first images of each class and split only.
         synthetic: how many faces to draw for train, validation and test.
-        seed: of the splits that are cut here, and of drawn faces.
-        draw_seed: of order and augmentation; None: the same.
+        seed: of the splits that are made here, and of drawn faces.
+        draw_seed: of order and augmentation; None for `seed`.
         augmentation: of the training images; None for none.
 
     Raises:
@@ -78,9 +80,9 @@ class ExpressionDataModule(pl.LightningDataModule):
         code_order: CodeOrder | None = None,
         holdout: float | Literal["auto"] = "auto",
         split: Sequence[float] = (0.8, 0.1, 0.1),
-        image_size: int = 48,
+        image_size: int | Literal["auto"] = "auto",
         channels: Literal[1, 3] = 1,
-        batch_size: int = 64,
+        batch_size: int | Literal["auto"] = "auto",
         engine: EngineName = "auto",
         resident: bool | Literal["auto"] = "auto",
         num_workers: int | Literal["auto"] = "auto",
@@ -97,9 +99,12 @@ class ExpressionDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         check_choices(ExpressionDataModule.__init__, locals(), prefix="data.")
-        check_numbers(batch_size, image_size, holdout, split, limit)
         self.root = None if root is None else Path(root).expanduser()
         self.layout = "synthetic" if layout == "auto" and root is None else layout
+        sizes = DRAWN_SIZES if self.layout == "synthetic" else READ_SIZES
+        image_size = sizes["image_size"] if image_size == "auto" else image_size
+        batch_size = sizes["batch_size"] if batch_size == "auto" else batch_size
+        check_numbers(batch_size, image_size, holdout, split, limit)
         self.wanted, self.merge, self.aliases, self.code_order = classes, merge, aliases, code_order
         self.holdout, self.split = holdout, split
         self.image_size, self.channels = image_size, channels
@@ -130,10 +135,10 @@ class ExpressionDataModule(pl.LightningDataModule):
         }
 
     def setup(self, stage: str | None = None) -> None:
-        """Read or draw, decode once, select classes, settle the splits; a second call does nothing.
+        """Read or draw the images, select classes, resolve the splits; a second call does nothing.
 
         Raises:
-            DataError: what is on disk cannot be used; the message says what to type instead.
+            DataError: the data on disk cannot be used; the message says what to type instead.
         """
         if self._source is not None:
             return
@@ -143,11 +148,11 @@ class ExpressionDataModule(pl.LightningDataModule):
         splits, cuts = resolve_splits(table, digests, holdout=self.holdout, split=self.split, seed=self.seed)
         table = replace(table, splits=splits)
         self._splits_digest = digest_table(table)
-        twins = () if self.layout == "synthetic" else describe_duplicates(digests, splits)
+        duplicates = () if self.layout == "synthetic" else describe_duplicates(digests, splits)
         if self.limit is not None:
             table = keep_first(table, self.limit)
             cuts = (*cuts, f"kept the first {self.limit} images of each class and split (data.limit)")
-        self._source = replace(source, table=table, notes=(*source.notes, *cuts, *twins))
+        self._source = replace(source, table=table, notes=(*source.notes, *cuts, *duplicates))
 
     def _read(self) -> Source:
         pixels = {"image_size": self.image_size, "channels": self.channels}
@@ -173,7 +178,7 @@ class ExpressionDataModule(pl.LightningDataModule):
 
     @property
     def table(self) -> ImageTable:
-        """One row an image, every row in a split."""
+        """One row per image, each in a split."""
         return self.source.table
 
     @property
@@ -182,13 +187,14 @@ class ExpressionDataModule(pl.LightningDataModule):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was found and done, a line each."""
+        """What was found and done, one line each."""
         return (self.table.explanation, *self.table.notes, *self.source.notes)
 
     @property
     def class_counts(self) -> list[int]:
         """Training images of each class."""
-        return np.bincount(self.table.labels[self.rows("train")], minlength=len(self.classes)).tolist()
+        counts: list[int] = np.bincount(self.table.labels[self.rows("train")], minlength=len(self.classes)).tolist()
+        return counts
 
     @property
     def report_split(self) -> str:
@@ -206,11 +212,11 @@ class ExpressionDataModule(pl.LightningDataModule):
         return read_rows(self.source.images, self.table.rows[rows])
 
     def image_rows(self, rows: np.ndarray) -> ImageRows:
-        """Return the same as `images`, but read one by one."""
+        """Return the same as `images`, read one by one."""
         return ImageRows(self.source.images, self.table.rows[rows])
 
     def facts(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the data: how to find the same splits again, and how to tell whether they are."""
+        """Return what a checkpoint stores about the data, to restore and compare its splits."""
         return {"fingerprint": self.source.fingerprint, "splits": self._splits_digest, "settings": self.settings}
 
     def statistics(self) -> tuple[list[float], list[float]]:
@@ -218,25 +224,25 @@ class ExpressionDataModule(pl.LightningDataModule):
         return pixel_statistics(self.source.images, self.table.rows[self.rows("train")])
 
     def describe_loading(self, device: torch.device) -> str:
-        """Return one line on where the images lie while a device trains on them, and what augments them.
+        """Return one line on where the images are kept during training on a device, and how they are augmented.
 
         Raises:
-            ConfigError: they shall be kept in its memory, and do not fit.
+            ConfigError: `resident` is true, but they do not fit into its memory.
         """
         return self.loaders.describe(self._bytes, device)
 
     def is_resident_on(self, device: torch.device) -> bool:
-        """Return whether all images lie in the memory of a device while it trains on them; raises as the above."""
+        """Return whether all images are kept in the memory of a device during training; raises as the above."""
         return self.loaders.is_resident(self._bytes, device)
 
     @property
     def _bytes(self) -> int:
-        return len(self.table) * self.source.images[:1].nbytes
+        return len(self.table) * int(self.source.images[:1].nbytes)
 
     def train_dataloader(self) -> TrainLoader:
-        """Return augmented batches, in an order and with draws that are functions of seed and epoch."""
+        """Return augmented batches; their order and augmentation are functions of seed and epoch."""
         rows = self.require("train")
-        overfit = self.trainer is not None and self.trainer.overfit_batches > 0
+        overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]  # set dynamically
         strategy = "sequential" if overfit else self.sampler
         batches = TrainBatchSampler(self.table.labels[rows], self.batch_size, strategy=strategy, seed=self.draw_seed)
         return TrainLoader(self._loader(rows, batches, train=True), batches, trained=self._batches_trained)
@@ -255,7 +261,7 @@ class ExpressionDataModule(pl.LightningDataModule):
 
         Args:
             split: `train`, `validation`, `test` or `all`.
-            device: where the batches shall lie; None for that of the Trainer, or the CPU.
+            device: where the batches go; None for that of the Trainer, or the CPU.
 
         Raises:
             DataError: the split is empty.
@@ -285,23 +291,24 @@ class ExpressionDataModule(pl.LightningDataModule):
         return rows
 
     def _batches_trained(self) -> int:
-        """Batches of this epoch that have been trained on, which a loader that fetches ahead does not know."""
+        """Return the number of batches of this epoch trained on, which a prefetching loader does not know."""
         if self.trainer is None:
             raise RuntimeError("only a Trainer writes checkpoints")
-        return self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current  # of a type that Lightning chooses
+        return int(progress.processed)
 
 
 def check_numbers(
     batch_size: int, image_size: int, holdout: float | str, split: Sequence[float], limit: int | None
 ) -> None:
-    """Raise a ValueError that names the setting and its range, unless each number lies within."""
+    """Raise a ValueError that names the first setting that is out of its range."""
     if batch_size < 1:
         raise ValueError(f"data.batch_size={batch_size}: it must be 1 or more")
     if not 16 <= image_size <= 1024:
         raise ValueError(f"data.image_size={image_size}: it must be between 16 and 1024 pixels")
     if holdout != "auto" and not (isinstance(holdout, (int, float)) and 0 <= holdout < 1):
-        raise ValueError(f"data.holdout={holdout}: it must be auto or a share in [0, 1)")
+        raise ValueError(f"data.holdout={holdout}: it must be auto or a fraction in [0, 1)")
     if len(split) != 3 or min(split) < 0 or abs(sum(split) - 1) > 1e-6:
-        raise ValueError(f"data.split={list(split)}: give the shares of train, validation and test, summing to 1")
+        raise ValueError(f"data.split={list(split)}: give the fractions of train, validation and test, summing to 1")
     if limit is not None and limit < 1:
         raise ValueError(f"data.limit={limit}: it must be 1 or more, or null")

@@ -70,6 +70,18 @@ def test_evaluation_reads_each_image_of_a_split_once(tmp_path: Path) -> None:
     assert data.report_split == "test"
 
 
+def test_sizes_depend_on_whether_faces_are_drawn(tmp_path: Path) -> None:
+    write_tree(tmp_path / "data", layout="flat", per_class=12, image_size=32)
+    read = ExpressionDataModule(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
+    drawn = ExpressionDataModule(synthetic={"train": 14, "validation": 7, "test": 7})
+    asked = ExpressionDataModule(synthetic={"train": 14, "validation": 7, "test": 7}, image_size=16, batch_size=4)
+    for data in (read, drawn, asked):
+        data.setup()
+    shapes = [tuple(next(iter(data.train_dataloader())).images.shape) for data in (read, drawn, asked)]
+    assert shapes == [(64, 1, 48, 48), (14, 1, 24, 24), (4, 1, 16, 16)]
+    assert asked.source.fingerprint == "drawn-14-7-7-16px-1ch-seed42"  # as in earlier versions
+
+
 def test_holdout_makes_the_other_split_the_test(tmp_path: Path) -> None:
     write_tree(tmp_path / "data", layout="train_validation", per_class=10)
     plain = module(tmp_path, root=str(tmp_path / "data"))

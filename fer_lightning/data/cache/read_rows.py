@@ -59,8 +59,7 @@ def read_rows(images: np.ndarray, rows: np.ndarray | Sequence[int]) -> np.ndarra
     """
     rows = np.asarray(rows, dtype=np.int64)
     if not isinstance(images, MappedImages) or images.folder is None or images.descriptor < 0:
-        selected: np.ndarray = np.array(images[rows])  # a plain array, no map
-        return selected
+        return np.array(np.asarray(images)[rows])
     if rows.size and not 0 <= rows.min() <= rows.max() < len(images):
         raise IndexError(f"rows from {rows.min()} to {rows.max()} of {len(images)} images")
     result = np.empty((len(rows), *images.shape[1:]), dtype=np.uint8)

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 
 from fer_lightning.core.errors import DataError
+from fer_lightning.data.datamodule import DRAWN_FACES, DRAWN_SIZES
 from fer_lightning.data.layouts.recognize import read_layout
 from fer_lightning.data.synthetic.dataset import draw_faces, synthetic_table, write_tree
 from fer_lightning.data.synthetic.face_parameters import EXPRESSIONS
@@ -74,9 +75,10 @@ def test_wrong_arguments(wrong: dict[str, object]) -> None:
         draw_faces(**{"labels": [0], "image_size": 32, "channels": 1, "seed": 0} | wrong)
 
 
-def test_linear_models_fail() -> None:
+@pytest.mark.parametrize("size", [32, DRAWN_SIZES["image_size"]])
+def test_linear_models_fail(size: int) -> None:
     """And yet learn something: chance is 14 %."""
-    table, images = synthetic_table(1000, 350, 0, image_size=32, channels=1, seed=0)
+    table, images = synthetic_table(DRAWN_FACES["train"], 350, 0, image_size=size, channels=1, seed=42)
     pixels, train = images.reshape(len(images), -1) / 255.0, table.splits == "train"
     models = [RidgeClassifier(alpha=100.0), make_pipeline(PCA(60, random_state=0), LogisticRegression(max_iter=200))]
     for model in models:
