@@ -15,7 +15,7 @@ from fer_lightning.data.cache.file_snapshot import describe_watch, take_snapshot
 from fer_lightning.data.cache.image_cache import ImageCache, open_cache
 from fer_lightning.data.cache.read_rows import read_rows
 from fer_lightning.data.cache.table_index import TableIndex
-from fer_lightning.data.layouts.folder_search import Explorer
+from fer_lightning.data.layouts.folder_search import FolderLister
 from fer_lightning.data.layouts.recognize import Layout, read_layout
 from fer_lightning.data.table.emotions import CodeOrder
 from fer_lightning.data.table.image_table import SPLITS, ImageTable
@@ -93,15 +93,15 @@ def read_source(
     index = TableIndex(cache_dir, root, layout, aliases, code_order)
     known = index.find()
     if known is None:
-        explorer, started = Explorer(), time.time_ns()
-        table = read_layout(root, layout, aliases, code_order, explorer)
+        lister, started = FolderLister(), time.time_ns()
+        table = read_layout(root, layout, aliases, code_order, lister)
         snapshot = take_snapshot(table)
         state = snapshot.key
     else:
         table, state = known
     cache = open_cache(table, image_size=image_size, channels=channels, cache_dir=cache_dir, state=state)
     if known is None:
-        index.save(table, snapshot, explorer.seen, started)
+        index.save(table, snapshot, lister.seen, started)
     notes = describe_watch(table)
     if not cache.failures:
         return Source(table, cache.images, cache.digests, cache.fingerprint, notes=notes)

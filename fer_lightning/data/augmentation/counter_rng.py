@@ -62,7 +62,7 @@ def _mix(words: Tensor) -> Tensor:
 
 def _shift_right(words: Tensor, places: int) -> Tensor:
     """Shift to the right, as unsigned."""
-    return (words >> places) & (2 ** (64 - places) - 1)
+    return torch.bitwise_and(words >> places, 2 ** (64 - places) - 1)
 
 
 def _as_signed(number: int) -> int:

@@ -35,7 +35,7 @@ def map_images(folder: Path) -> np.ndarray:
         ValueError: it is cut short.
     """
     mapped = np.load(folder / FILE_NAME, mmap_mode="r")
-    images = mapped.view(MappedImages)
+    images: MappedImages = mapped.view(MappedImages)
     images.folder, images.begin = folder, mapped.offset
     if hasattr(os, "preadv"):
         images.descriptor = os.open(folder / FILE_NAME, os.O_RDONLY)

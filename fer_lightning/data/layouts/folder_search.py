@@ -1,4 +1,4 @@
-"""Where under a folder the data set lies: names in a folder, splits, class folders, and the wrappers around them."""
+"""Find data sets below a folder: lists folders, recognises splits, class folders and wrapper folders."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SPLIT_NAMES: dict[str, str] = {
 }
 NOT_DATA: frozenset[str] = frozenset({"__macosx", "@eadir", "$recycle.bin", "lost+found", "thumbs.db", "desktop.ini"})
 MOST_LEVELS = 6  # kagglehub: datasets/<owner>/<slug>/versions/<n>/images
-MOST_FOLDERS = 5_000  # a home folder typed by mistake is answered at once
+MOST_FOLDERS = 5_000  # limits the search if somebody types a home folder
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Names in one folder, sorted; hidden ones and those of the operating system left out.
+    """Names in one folder, sorted, without hidden files and those of the operating system.
 
-    `broken` are the links to nothing; each is among `images` or `others` too.
+    `broken` are broken links; each is also in `images` or `others`.
     """
 
     folders: list[str] = field(default_factory=list)
@@ -37,28 +37,28 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Survey:
-    """What lies under a folder: data sets, CSV files, and folders of images in no data set. Shallow ones come first."""
+class FoundData:
+    """Data sets, CSV files and other folders of images below a folder, shallow ones first."""
 
     trees: list[Path] = field(default_factory=list)
     csv_files: list[Path] = field(default_factory=list)
     unnamed: list[Path] = field(default_factory=list)
 
 
-class Explorer:
-    """Lists folders, each once however often it is asked for, and keeps the state in which it found them.
+class FolderLister:
+    """Lists each folder once, and records its state.
 
     Attributes:
-        seen: Path to the state of every folder that was listed and every other file that was looked into, taken before
-            that was done; `UNKNOWN` where it could not be, and for a folder with a link to nothing in it.
+        seen: Path to the state of every listed folder and every file that was read, taken before that; `UNKNOWN` for an
+            unreadable folder, or one that holds a broken link.
     """
 
     def __init__(self) -> None:
         self.seen: dict[str, State] = {}
         self._listings: dict[Path, Listing] = {}
 
-    def look_at(self, path: Path) -> None:
-        """Keep the state of a file that is about to be looked into."""
+    def record_state(self, path: Path) -> None:
+        """Record the state of a file or folder that is about to be read."""
         self.seen.setdefault(str(path), state_of(path))
 
     def list(self, folder: Path) -> Listing:
@@ -68,19 +68,19 @@ class Explorer:
             DataError: The folder cannot be read.
         """
         if folder not in self._listings:
-            self.look_at(folder)
+            self.record_state(folder)
             try:
                 self._listings[folder] = _list_folder(folder)
             except DataError:
-                self.seen[str(folder)] = UNKNOWN  # its permissions may change, and its state does not tell
+                self.seen[str(folder)] = UNKNOWN  # its permissions may change without its time
                 raise
             if self._listings[folder].broken:
-                self.seen[str(folder)] = UNKNOWN  # a drive may come back with folders or images, and nothing tells
+                self.seen[str(folder)] = UNKNOWN  # the target may reappear without a change here
         return self._listings[folder]
 
 
 def _list_folder(folder: Path) -> Listing:
-    """List a folder; no file is opened, nor asked about where the file system gives kinds with the names."""
+    """List a folder without opening files, or querying them where the file system tells their kinds."""
     listing = Listing()
     try:
         with os.scandir(folder) as entries:
@@ -110,22 +110,22 @@ def split_of(name: str) -> str | None:
     return SPLIT_NAMES.get(fold(name))
 
 
-def survey(root: Path, aliases: Mapping[str, str] | None, explorer: Explorer) -> Survey:
-    """Look for data sets in and under `root`, through wrappers, and not inside those that are found.
+def find_data(root: Path, aliases: Mapping[str, str] | None, lister: FolderLister) -> FoundData:
+    """Look for data sets at and below `root`, breadth first, in at most `MOST_FOLDERS` folders.
 
-    Shallow folders are looked at first, and no more than `MOST_FOLDERS` of them.
+    Data sets inside a data set are not searched for.
 
     Args:
         root: An existing folder.
         aliases: The user's own class spellings, see `emotions.canonical`.
-        explorer: Lists the folders.
+        lister: Lists the folders.
 
     Raises:
         DataError: `root` cannot be read.
     """
-    found = Survey()
+    found = FoundData()
     queue = deque([(root, 0)])
-    seen: set[str] = set()  # real paths: links may lead back up, or twice to one place
+    seen: set[str] = set()  # real paths, because of links
     while queue and len(seen) < MOST_FOLDERS:
         folder, level = queue.popleft()
         real = os.path.realpath(folder)
@@ -133,13 +133,13 @@ def survey(root: Path, aliases: Mapping[str, str] | None, explorer: Explorer) ->
             continue
         seen.add(real)
         try:
-            listing = explorer.list(folder)
+            listing = lister.list(folder)
         except DataError:
             if level == 0:
                 raise
-            continue  # beside the data set, as far as one can tell; inside it, reading it fails later and says so
+            continue  # if it belongs to the data set, reading it raises later
         found.csv_files.extend(folder / name for name in listing.others if name.lower().endswith(".csv"))
-        if class_folders(folder, aliases, explorer) or split_folders(folder, aliases, explorer):
+        if class_folders(folder, aliases, lister) or split_folders(folder, aliases, lister):
             found.trees.append(folder)
             continue
         if listing.images:
@@ -149,37 +149,37 @@ def survey(root: Path, aliases: Mapping[str, str] | None, explorer: Explorer) ->
     return found
 
 
-def split_folders(folder: Path, aliases: Mapping[str, str] | None, explorer: Explorer) -> dict[str, Path]:
+def split_folders(folder: Path, aliases: Mapping[str, str] | None, lister: FolderLister) -> dict[str, Path]:
     """Return, for each sub-folder that is a split, the folder that holds its classes: itself or a wrapper inside."""
     splits = {}
-    for name in explorer.list(folder).folders:
+    for name in lister.list(folder).folders:
         if split_of(name) is None:
             continue
-        inside = _unwrap(folder / name, aliases, explorer)
-        inner = explorer.list(inside).folders
-        # Folders of images under train/ are classes even where their names are unknown: then the names are the mistake.
-        if class_folders(inside, aliases, explorer) or any(explorer.list(inside / other).images for other in inner):
+        inside = _unwrap(folder / name, aliases, lister)
+        inner = lister.list(inside).folders
+        # Folders of images below train/ count as classes even with unknown names, to report these later.
+        if class_folders(inside, aliases, lister) or any(lister.list(inside / other).images for other in inner):
             splits[name] = inside
     return splits
 
 
-def class_folders(folder: Path, aliases: Mapping[str, str] | None, explorer: Explorer) -> list[str]:
-    """Return the sub-folders that carry the name of an expression, or a number and images right inside."""
+def class_folders(folder: Path, aliases: Mapping[str, str] | None, lister: FolderLister) -> list[str]:
+    """Return the sub-folders that are named for an expression, or by a number and contain images."""
     return [
         name
-        for name in explorer.list(folder).folders
-        if canonical(name, aliases) is not None or (name.isdecimal() and explorer.list(folder / name).images)
+        for name in lister.list(folder).folders
+        if canonical(name, aliases) is not None or (name.isdecimal() and lister.list(folder / name).images)
     ]
 
 
-def _unwrap(folder: Path, aliases: Mapping[str, str] | None, explorer: Explorer) -> Path:
-    """Go down through folders that hold nothing but one more folder, as in train/train/angry."""
+def _unwrap(folder: Path, aliases: Mapping[str, str] | None, lister: FolderLister) -> Path:
+    """Descend through folders that contain only one folder, as in train/train/angry."""
     for _ in range(MOST_LEVELS):
-        listing = explorer.list(folder)
-        if len(listing.folders) != 1 or listing.images or class_folders(folder, aliases, explorer):
+        listing = lister.list(folder)
+        if len(listing.folders) != 1 or listing.images or class_folders(folder, aliases, lister):
             break
         inner = folder / listing.folders[0]
-        if not explorer.list(inner).folders:
+        if not lister.list(inner).folders:
             break
         folder = inner
     return folder

@@ -1,4 +1,4 @@
-"""A tree of class folders, with splits or without, read into one table."""
+"""Read a tree of class folders, with or without splits, into a table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import close_matches
-from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, Explorer, split_folders, split_of, survey
+from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderLister, find_data, split_folders, split_of
 from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
 from fer_lightning.data.table.emotions import ALIASES, CODE_ORDERS, CodeOrder, canonical, fold
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts, order_classes
@@ -21,28 +21,28 @@ Files = dict[tuple[str, str], list[str]]
 
 
 def read_folder_table(
-    tree: Path, aliases: Mapping[str, str] | None, code_order: CodeOrder | None, explorer: Explorer
+    tree: Path, aliases: Mapping[str, str] | None, code_order: CodeOrder | None, lister: FolderLister
 ) -> ImageTable:
-    """Read the tree whose top level is splits or classes; no image is opened.
+    """Read a tree whose top level is splits or classes; no image is opened.
 
     Args:
         tree: Folder that holds train/ and the like, or the class folders.
         aliases: The user's own class spellings, see `emotions.canonical`.
-        code_order: What folders named 0 to 6 mean, a key of `CODE_ORDERS`; None where numbers are not to be trusted.
-        explorer: Lists the folders.
+        code_order: What folders named 0 to 6 mean, a key of `CODE_ORDERS`; None if numbers are not allowed.
+        lister: Lists the folders.
 
     Raises:
         DataError: An unknown class folder, numbered folders without `code_order`, no images, an unreadable folder,
             two folders for one split, splits or classes inside a class.
     """
-    walk = _Walk(tree, aliases, code_order, explorer)
-    walk.complain()
-    notes = [*walk.notes, *walk.judge_strangers()]
-    files, official = _recover_official_split(walk.files)
+    reader = _TreeReader(tree, aliases, code_order, lister)
+    reader.raise_problems()
+    notes = [*reader.notes, *reader.describe_ignored()]
+    files, official = _recover_official_split(reader.files)
     if official:
         notes.append(official)
     if not any(files.values()):
-        hint = f", not {walk.other_file}" if walk.other_file else ""
+        hint = f", not {reader.other_file}" if reader.other_file else ""
         raise DataError(f"{tree}: no images in its class folders; read are {' '.join(IMAGE_SUFFIXES)}{hint}")
     classes = order_classes(name for _, name in files)
     order = [(split, name) for split in (*SPLITS, "") for name in classes if files.get((split, name))]
@@ -56,7 +56,7 @@ def read_folder_table(
         labels=np.repeat(np.array([classes.index(name) for _, name in order]), sizes),
         splits=splits,
         classes=classes,
-        explanation=f"found {walk.found} under {tree}: {describe_counts(splits, classes)}",
+        explanation=f"found {reader.found} under {tree}: {describe_counts(splits, classes)}",
         rows=np.arange(sum(sizes)),
         notes=tuple(notes),
         empty=tuple(key for key, paths in files.items() if not paths),
@@ -64,8 +64,8 @@ def read_folder_table(
 
 
 def alias_setting(names: Sequence[str]) -> str:
-    """Return what to type for class folders of unknown names, with the meaning filled in where it can be guessed."""
-    words = [spelling for spelling in ALIASES if len(spelling) > 2]  # two letters look like too much
+    """Return the setting `data.aliases` for unknown class folders, with a guess of the meaning where possible."""
+    words = [spelling for spelling in ALIASES if len(spelling) > 2]  # two letters resemble too many names
     pairs = []
     for name in names[:8]:
         near = close_matches(fold(name), words, cutoff=0.7)
@@ -73,27 +73,27 @@ def alias_setting(names: Sequence[str]) -> str:
     return f"'data.aliases={{{', '.join(pairs)}}}'"
 
 
-class _Walk:
-    """One walk through a tree. It collects what it does not understand, so that one message can name all of it."""
+class _TreeReader:
+    """Reads a tree; collects unknown folders, so that one message can name all of them."""
 
     def __init__(
-        self, tree: Path, aliases: Mapping[str, str] | None, code_order: CodeOrder | None, explorer: Explorer
+        self, tree: Path, aliases: Mapping[str, str] | None, code_order: CodeOrder | None, lister: FolderLister
     ) -> None:
         self.tree = tree
         self.aliases = aliases
         self.code_order = code_order
-        self.explorer = explorer
+        self.lister = lister
         self.files: Files = {}
         self.notes: list[str] = []
-        self.other_file = ""  # the first file that is no image
+        self.other_file = ""  # the first file that is not an image
         self.numbered: list[Path] = []
         self.unknown_classes: list[Path] = []
-        self.strangers: list[Path] = []  # folders that hold a data set of their own, or nothing of ours
+        self.ignored_folders: list[Path] = []  # which hold another data set, or none
         self._folder_of: dict[tuple[str, str], Path] = {}
-        splits = split_folders(tree, aliases, explorer)
+        splits = split_folders(tree, aliases, lister)
         if splits:
             self.found = self._read_splits(splits)
-            self._sort_out(name for name in explorer.list(tree).folders if name not in splits)
+            self._check_others(name for name in lister.list(tree).folders if name not in splits)
         else:
             self._read_classes("", tree)
             self.found = f"{len(self.files)} class folders without a split"
@@ -108,22 +108,22 @@ class _Walk:
             self._read_classes(split, inside)
         return " and ".join(f"{names[split]}/" for split in SPLITS if split in names)
 
-    def _sort_out(self, names: Iterable[str]) -> None:
-        """Judge what lies beside the splits."""
+    def _check_others(self, names: Iterable[str]) -> None:
+        """Examine the folders beside the splits."""
         for name in names:
             folder = self.tree / name
-            listing = self.explorer.list(folder)
+            listing = self.lister.list(folder)
             near = close_matches(name, SPLITS, cutoff=0.8)
             if split_of(name) is not None:
                 what = f"{len(listing.images):,} images without class folders" if listing.images else "no images"
                 self.notes.append(f"{name}/ left out: {what} in it")
             elif near and listing.folders:
-                raise DataError(f"{folder} is no split by its name: rename it to {near[0]}, or move it away")
+                raise DataError(f"{folder} is not named for a split: rename it to {near[0]}, or move it away")
             else:
-                self.strangers.append(folder)
+                self.ignored_folders.append(folder)
 
     def _read_classes(self, split: str, folder: Path) -> None:
-        listing = self.explorer.list(folder)
+        listing = self.lister.list(folder)
         if listing.images:
             self.notes.append(f"{len(listing.images):,} images beside the class folders of {folder} left out")
         for name in listing.folders:
@@ -134,10 +134,10 @@ class _Walk:
             elif name.isdecimal():
                 self.numbered.append(inside)
             else:
-                inner = survey(inside, self.aliases, self.explorer)
+                inner = find_data(inside, self.aliases, self.lister)
                 if inner.unnamed and not inner.trees:
                     self.unknown_classes.append(inside)
-                self.strangers.append(inside)
+                self.ignored_folders.append(inside)
 
     def _class_of(self, name: str) -> str | None:
         emotion = canonical(name, self.aliases)
@@ -156,7 +156,7 @@ class _Walk:
 
     def _gather(self, folder: Path, emotion: str) -> list[str]:
         """Return the images in and below a class folder. Folders inside may be people or sources, but not classes."""
-        listing = self.explorer.list(folder)
+        listing = self.lister.list(folder)
         relative = folder.relative_to(self.tree).as_posix()
         paths = [f"{relative}/{name}" for name in listing.images]
         if listing.others and not self.other_file:
@@ -168,23 +168,23 @@ class _Walk:
                     f"{folder} is a class folder, and the folder {name}/ in it looks like a split or a class: "
                     "arrange the images as train/happy/…, or move it away"
                 )
-            # a link to a folder above would be followed for ever
+            # a link to a parent folder would never end
             if Path(os.path.realpath(folder / name)) not in Path(os.path.realpath(folder), "x").parents:
                 paths += self._gather(folder / name, emotion)
         return paths
 
-    def complain(self) -> None:
-        """Raise DataError for folders whose names would take a guess."""
+    def raise_problems(self) -> None:
+        """Raise DataError for folders whose meaning is unclear."""
         if self.unknown_classes:
             names = list(dict.fromkeys(folder.name for folder in self.unknown_classes))
             others = f" (and {', '.join(f'{name}/' for name in names[1:6])})" if len(names) > 1 else ""
             raise DataError(
                 f"unknown class folder {self.unknown_classes[0]}{others}; say what is meant: {alias_setting(names)}"
             )
-        strange = [folder for folder in self.numbered if int(folder.name) > 6]
-        if strange:
+        too_large = [folder for folder in self.numbered if int(folder.name) > 6]
+        if too_large:
             setting = alias_setting(list(dict.fromkeys(folder.name for folder in self.numbered)))
-            raise DataError(f"class folder {strange[0]} is no number from 0 to 6; say what is meant: {setting}")
+            raise DataError(f"class folder {too_large[0]} is not a number from 0 to 6; say what is meant: {setting}")
         if self.numbered:
             meanings = (f"{key} ({', '.join(names)})" for key, names in CODE_ORDERS.items())
             raise DataError(
@@ -192,18 +192,18 @@ class _Walk:
                 f"data.code_order={' or data.code_order='.join(meanings)}"
             )
 
-    def judge_strangers(self) -> list[str]:
-        """Return notes on folders that were left out: a second copy of this data set, another one, or neither."""
+    def describe_ignored(self) -> list[str]:
+        """Return notes on ignored folders: a second copy of this data set, another one, or neither."""
         notes = []
-        for folder in self.strangers:
-            inner = survey(folder, self.aliases, self.explorer)
+        for folder in self.ignored_folders:
+            inner = find_data(folder, self.aliases, self.lister)
             for tree in inner.trees:
-                copy = _Walk(tree, self.aliases, self.code_order, self.explorer)
+                copy = _TreeReader(tree, self.aliases, self.code_order, self.lister)
                 count = sum(map(len, copy.files.values()))
                 same = {key: sorted(paths) for key, paths in copy.files.items()} == {
                     key: sorted(paths) for key, paths in self.files.items()
                 }
-                what = "a second copy of the same" if same else "a copy or data set of its own, with"
+                what = "a second copy of the same" if same else "a copy or another data set, with"
                 notes.append(f"{tree.relative_to(self.tree)}/ left out: {what} {count:,} images")
             if inner.unnamed and not inner.trees:
                 notes.append(f"{folder.relative_to(self.tree)}/ left out: neither a split nor a class")
@@ -211,7 +211,7 @@ class _Walk:
 
 
 def _recover_official_split(files: Files) -> tuple[Files, str]:
-    """Divide test/ into the official validation and test images, where its file names tell, and say so in a note."""
+    """Divide test/ into the official validation and test images by its file names, if possible; return also a note."""
     in_train, in_test = (
         {_usage(path) for (split, _), paths in files.items() if split == folder for path in paths}
         for folder in ("train", "test")
@@ -226,7 +226,10 @@ def _recover_official_split(files: Files) -> tuple[Files, str]:
         for path in paths:
             public = split == "test" and _usage(path) == "publictest"
             recovered.setdefault(("validation" if public else split, name), []).append(path)
-    return recovered, "official split read off the file names in test/: PublicTest_ is validation, PrivateTest_ is test"
+    return (
+        recovered,
+        "official split by the file names in test/: PublicTest_ is validation, PrivateTest_ is test",
+    )
 
 
 def _usage(path: str) -> str:

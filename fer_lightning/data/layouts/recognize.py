@@ -1,4 +1,4 @@
-"""Recognise a download: from whatever path the user typed to one table of images."""
+"""Recognise the layout of a download and read it into a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from fer_lightning.core.choices import check_choices
 from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import did_you_mean
 from fer_lightning.data.layouts.csv import KNOWN_FILES, has_pixel_columns, read_csv_table
-from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, Explorer, Survey, split_folders, split_of, survey
+from fer_lightning.data.layouts.folder_search import (
+    IMAGE_SUFFIXES,
+    FolderLister,
+    FoundData,
+    find_data,
+    split_folders,
+    split_of,
+)
 from fer_lightning.data.layouts.folders import alias_setting, read_folder_table
 from fer_lightning.data.table.emotions import CodeOrder, canonical
 from fer_lightning.data.table.image_table import ImageTable
@@ -26,39 +33,39 @@ def read_layout(
     layout: Layout = "auto",
     aliases: Mapping[str, str] | None = None,
     code_order: CodeOrder | None = None,
-    explorer: Explorer | None = None,
+    lister: FolderLister | None = None,
 ) -> ImageTable:
-    """Recognise what lies at `root` and list it; no image is opened.
+    """Recognise the data set at `root` and list its images; none is opened.
 
-    Class folders go before CSV files where both are there. Whether all splits have all classes is checked by
-    `table.select_classes`, because only the classes that are used have to agree.
+    Class folders take precedence over CSV files. `image_table.select_classes` checks that the splits have the same
+    classes, which only the selected classes must.
 
     Args:
         root: The folder of a download, a wrapper around it, or a CSV file. A leading ~ is the home folder.
         layout: What to look for.
         aliases: The user's own class spellings, for example {"bored": "neutral"}.
         code_order: What class folders named 0 to 6 mean; None where they are not expected.
-        explorer: Lists the folders, and knows afterwards what was looked at; None for one of its own.
+        lister: Lists the folders and records their states; None creates one.
 
     Returns:
         The table, sorted by split, class and natural file name; `rows` counts from 0.
 
     Raises:
         ValueError: `layout` or `code_order` is none of the choices.
-        DataError: Nothing usable at `root`; the message says what to type instead.
+        DataError: There is no usable data set at `root`; the message says what to type instead.
     """
     check_choices(read_layout, locals(), prefix="data.")
-    root, explorer = absolute(root), Explorer() if explorer is None else explorer
+    root, lister = absolute(root), FolderLister() if lister is None else lister
     if not os.path.exists(root):
         raise _missing(root)
     if not os.path.isdir(root):
-        explorer.look_at(root)
+        lister.record_state(root)
         return _read_file(root, layout, code_order)
-    found = survey(root, aliases, explorer)
+    found = find_data(root, aliases, lister)
     for path in found.csv_files:
-        explorer.look_at(path)
+        lister.record_state(path)
     if found.trees and layout != "csv":
-        table = read_folder_table(_the_tree(root, found, aliases, explorer), aliases, code_order, explorer)
+        table = read_folder_table(_single_tree(root, found, aliases, lister), aliases, code_order, lister)
         ignored = [path.name for path in found.csv_files if has_pixel_columns(path)]
         if not ignored:
             return table
@@ -70,7 +77,7 @@ def read_layout(
 
 
 def absolute(root: str | Path) -> Path:
-    """Return the path that the user means; links stay, so that the user's own names are in the messages."""
+    """Return the absolute path. Links are not resolved, so that messages show the names that the user typed."""
     return Path(os.path.abspath(Path(root).expanduser()))
 
 
@@ -81,12 +88,12 @@ def _read_file(path: Path, layout: Layout, code_order: CodeOrder | None) -> Imag
     if not name.endswith(".csv"):
         raise DataError(f"{path} is neither a folder nor a CSV file; type data.root=… with one of these")
     if layout == "folders":
-        raise DataError(f"{path} is a file, and data.layout=folders wants a folder; type data.layout=csv")
+        raise DataError(f"{path} is a file, but data.layout=folders needs a folder; type data.layout=csv")
     return read_csv_table(path, code_order)
 
 
 def _read_one_csv(root: Path, files: list[Path], code_order: CodeOrder | None) -> ImageTable:
-    """Read the CSV that holds faces; of several with known names that lie side by side the first known one."""
+    """Read the CSV that holds faces; of several known names in one folder the first."""
     ranks = {path: KNOWN_FILES.index(name) if (name := path.name.lower()) in KNOWN_FILES else 99 for path in files}
     files = sorted(files, key=ranks.__getitem__)
     usable = [path for path in files if has_pixel_columns(path)]
@@ -102,19 +109,19 @@ def _read_one_csv(root: Path, files: list[Path], code_order: CodeOrder | None) -
     return replace(table, notes=(*table.notes, f"{usable[0].name} is read, {others} beside it is not: the same faces"))
 
 
-def _the_tree(root: Path, found: Survey, aliases: Mapping[str, str] | None, explorer: Explorer) -> Path:
-    """Return the one data set; raise DataError where `root` is too high or too low for that."""
+def _single_tree(root: Path, found: FoundData, aliases: Mapping[str, str] | None, lister: FolderLister) -> Path:
+    """Return the only data set; raise DataError if there are several, or `root` is one split."""
     if len(found.trees) > 1:
         raise DataError(f"{root} holds {len(found.trees)} data sets: type {_suggest(found.trees)}")
     tree = found.trees[0]
-    if tree == root and split_of(root.name) is not None and not split_folders(root, aliases, explorer):
+    if tree == root and split_of(root.name) is not None and not split_folders(root, aliases, lister):
         raise DataError(f"{root} is one split of a data set: type its parent, data.root={root.parent}")
     return tree
 
 
-def _nothing(root: Path, found: Survey, layout: Layout) -> DataError:
-    """Return the error for a root where nothing can be read, with what probably helps."""
-    listing = Explorer().list(root)
+def _nothing(root: Path, found: FoundData, layout: Layout) -> DataError:
+    """Return the error for a root without a usable data set, with a hint."""
+    listing = FolderLister().list(root)
     archives = [name for name in listing.others if name.lower().endswith(ARCHIVES)]
     if layout == "csv":
         return DataError(f"{root}: no CSV file in it or below; type data.root=PATH/fer2013.csv, or data.layout=auto")
@@ -141,10 +148,10 @@ def _nothing(root: Path, found: Survey, layout: Layout) -> DataError:
 
 
 def _missing(root: Path) -> DataError:
-    """Return the error for a path that is not there, with the names that do lie where it should."""
+    """Return the error for a missing path, with the names that exist beside it."""
     parent = next(folder for folder in root.parents if os.path.isdir(folder))
     absent = root.relative_to(parent).parts[0]
-    listing = Explorer().list(parent)
+    listing = FolderLister().list(parent)
     near = did_you_mean(absent, (*listing.folders, *(name for name in listing.others if name.endswith(".csv"))))
     hint = f"; {parent} holds {', '.join(listing.folders[:8]) or 'no folders'}"
     return DataError(f"no such folder or file: data.root={root}{near or hint}")

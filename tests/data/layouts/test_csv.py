@@ -93,7 +93,7 @@ def test_class_folders_go_before_a_csv(kaggle_tree: Path, fer_csv: Path) -> None
     assert read_layout(kaggle_tree, "csv").source == "csv"
     with pytest.raises(DataError, match=r"holds no class folders but fer2013\.csv; type data\.layout=csv"):
         read_layout(fer_csv.parent, "folders")
-    with pytest.raises(DataError, match=r"data\.layout=folders wants a folder; type data\.layout=csv"):
+    with pytest.raises(DataError, match=r"data\.layout=folders needs a folder; type data\.layout=csv"):
         read_layout(fer_csv, "folders")
 
 

@@ -111,7 +111,7 @@ def test_numbered_classes_without_an_order(tmp_path: Path, plant: Plant) -> None
 def test_numbers_that_are_no_codes(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, {f"train/{code}": "1.jpg" for code in range(1, 8)})
     for order in (None, "fer2013"):
-        refuse(tmp_path, "train/7 is no number from 0 to 6", "7: CLASS", code_order=order)
+        refuse(tmp_path, "train/7 is not a number from 0 to 6", "7: CLASS", code_order=order)
     names = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
     table = read_layout(tmp_path, aliases={str(code): name for code, name in enumerate(names, start=1)})
     assert table.classes[table.labels[table.paths.tolist().index("train/4/1.jpg")]] == "happy"
@@ -121,7 +121,7 @@ def test_numbers_that_are_no_codes(tmp_path: Path, plant: Plant) -> None:
 
 def test_confusing_trees(tmp_path: Path, plant: Plant) -> None:
     refuse(plant(tmp_path / "a", classes("val") | classes("valid")), "val/ and valid/ both mean validation")
-    refuse(plant(tmp_path / "b", classes("train") | classes("vaildation")), "no split by its name", "validation")
+    refuse(plant(tmp_path / "b", classes("train") | classes("vaildation")), "not named for a split", "validation")
     refuse(
         plant(tmp_path / "c", {"angry/train": "1.jpg", "happy/train": "1.jpg"}),
         "the folder train/ in it",

@@ -126,7 +126,7 @@ def test_nested_copy_of_a_flat_tree_and_one_that_differs(tmp_path: Path, plant: 
     plant(tmp_path, {"Data/Data/angry": "99.jpg"})
     table = read_layout(tmp_path)
     assert count(table) == {"": 4}
-    assert table.notes == ("Data/ left out: a copy or data set of its own, with 5 images",)
+    assert table.notes == ("Data/ left out: a copy or another data set, with 5 images",)
 
 
 def test_flat_tree_of_misspelt_names(flat_tree: Path) -> None:
