@@ -42,7 +42,7 @@ class BatchPreview(pl.Callback):
         from fer_lightning.evaluation.galleries import plot_batch
 
         images, labels = batch.images.cpu().numpy(), batch.labels.cpu().numpy()
-        figure = plot_batch(images, labels, module.classes, limit=self.count)
+        figure = plot_batch(images, labels, class_names(module), limit=self.count)
         save(figure, self.file)
         add_figure(trainer, "training batch", figure)
 
@@ -92,11 +92,17 @@ class ValidationPictures(pl.Callback):
             from fer_lightning.evaluation.galleries import plot_gallery
             from fer_lightning.evaluation.predictions import predictions_table
 
-            table = predictions_table(trainer.datamodule.table, index, probabilities, pl_module.classes)
+            data: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning's, unannotated
+            table = predictions_table(data.table, index, probabilities, class_names(pl_module))
             add_figure(trainer, "validation/confusion", plot_confusion(table))
-            examples = plot_gallery(table, trainer.datamodule.image_rows(index), columns=self.per_class)
+            examples = plot_gallery(table, data.image_rows(index), columns=self.per_class)
             add_figure(trainer, "validation/examples", examples)
         self._spent += time.monotonic() - started
+
+
+def class_names(module: pl.LightningModule) -> list[str]:
+    names: Any = module.classes  # of an ExpressionClassifier
+    return list(names)
 
 
 def _writer(trainer: pl.Trainer) -> Any:

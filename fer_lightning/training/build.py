@@ -11,8 +11,8 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from hydra.utils import instantiate
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from torch import nn
 
@@ -32,7 +32,7 @@ def settle_machine(cfg: DictConfig) -> Machine:
     Raises:
         ConfigError: the machine lacks what was asked for.
     """
-    return _make(
+    machine: Machine = _make(
         cfg.machine,
         accelerator=cfg.trainer.accelerator,
         precision=cfg.trainer.precision,
@@ -42,6 +42,7 @@ def settle_machine(cfg: DictConfig) -> Machine:
         deterministic=cfg.trainer.deterministic,
         memory=(DEFAULT_CACHE if cfg.data.cache_dir is None else Path(cfg.data.cache_dir).expanduser()) / "bf16.json",
     )
+    return machine
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,14 @@ def build_components(cfg: DictConfig, resumed_at: int | None = None) -> Componen
     machine = attempt(settle_machine, cfg)
     data = attempt(make_data, cfg, 0 if machine is None else machine.num_workers)
     attempt(check_name, cfg.model.backbone)
-    optimizer = attempt(build_optimizer, cfg)
+    makers = attempt(build_optimizer, cfg)
     attempt(build_loss, cfg, [1, 1])  # a trial: the classes are not known yet
     callbacks, loggers = attempt(build_callbacks, cfg), attempt(build_loggers, cfg, resumed_at)
-    trainer = None if machine is None else attempt(build_trainer, cfg, machine, callbacks or [], loggers or [])
+    trainer: Any = None if machine is None else attempt(build_trainer, cfg, machine, callbacks or [], loggers or [])
     if problems:
         raise ConfigError.listing(problems)
-    return Components(machine, data, *optimizer, loggers, trainer)
+    optimizer, scheduler = makers
+    return Components(machine, data, optimizer, scheduler, loggers, trainer)
 
 
 def make_data(cfg: DictConfig, num_workers: int) -> ExpressionDataModule:
@@ -100,7 +102,8 @@ def make_data(cfg: DictConfig, num_workers: int) -> ExpressionDataModule:
         ConfigError: a setting is out of its range.
     """
     augmentation = _make(cfg.augmentation) if "augmentation" in cfg else None
-    return _make(cfg.data, num_workers=num_workers, augmentation=augmentation)
+    data: ExpressionDataModule = _make(cfg.data, num_workers=num_workers, augmentation=augmentation)
+    return data
 
 
 def build_data(cfg: DictConfig, machine: Machine) -> ExpressionDataModule:
@@ -149,7 +152,7 @@ def build_model(
         ConfigError: a setting is out of its range, or weights cannot be had.
     """
     mean, std = data.statistics()
-    return _make(
+    model: ExpressionClassifier = _make(
         cfg.model,
         classes=list(data.classes),
         channels=data.channels,
@@ -165,6 +168,7 @@ def build_model(
         monitor=cfg.monitor,
         mode=cfg.mode,
     )
+    return model
 
 
 def build_loss(cfg: DictConfig, class_counts: Sequence[int]) -> nn.Module:
@@ -173,7 +177,8 @@ def build_loss(cfg: DictConfig, class_counts: Sequence[int]) -> nn.Module:
     Raises:
         ConfigError: a setting is out of its range.
     """
-    return _make(cfg.loss, class_counts=class_counts)
+    loss: nn.Module = _make(cfg.loss, class_counts=class_counts)
+    return loss
 
 
 def build_optimizer(cfg: DictConfig) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
@@ -213,7 +218,7 @@ def build_loggers(cfg: DictConfig, resumed_at: int | None = None) -> list[Logger
     return loggers
 
 
-def carry_over(logger: CSVLogger, step: int) -> None:
+def log_again(logger: CSVLogger, step: int) -> None:
     """Log the rows of the earlier session again, because Lightning deletes its file as soon as the logger is used.
 
     Args:
@@ -227,7 +232,7 @@ def carry_over(logger: CSVLogger, step: int) -> None:
         rows = pd.read_csv(file)
         for _, row in rows[rows["step"] < step].iterrows():
             scores = row.drop("step").dropna().to_dict()
-            whole = {"epoch": int(scores["epoch"])} if "epoch" in scores else {}  # pandas made it a fraction
+            whole = {"epoch": int(scores["epoch"])} if "epoch" in scores else {}  # pandas made it a float
             logger.log_metrics(scores | whole, step=int(row["step"]))
         logger.save()
 
@@ -244,7 +249,7 @@ def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback
     callbacks = [callback for callback in callbacks if not isinstance(callback, unwanted)]
     # scoring calls `predict`, for the probabilities, and is what others call the test
     limits = (cfg.trainer.get(key) for key in ("limit_test_batches", "limit_predict_batches"))
-    return _make(
+    trainer: pl.Trainer = _make(
         cfg.trainer,
         accelerator=machine.accelerator,
         precision=machine.precision,
@@ -255,10 +260,11 @@ def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback
         default_root_dir=cfg.output_dir,
         limit_predict_batches=next((limit for limit in limits if limit is not None), None),
     )
+    return trainer
 
 
 def _make(node: DictConfig, **arguments: Any) -> Any:
-    """Instantiate a node; what its constructor has against its values is the user's to mend."""
+    """Instantiate a node; errors of its constructor become ConfigErrors."""
     # bound first and called after, so that Hydra neither converts the arguments nor wraps the constructor's complaints
     maker = instantiate(node, _partial_=True, _convert_="all")
     if node.get("_partial_"):

@@ -88,6 +88,7 @@ class Evaluation:
         if cfg.split == "all":
             data["split"] = [0.0, 0.0, 1.0]  # a folder without splits is scored whole
         completed = OmegaConf.merge(cfg, {"data": data})
+        assert isinstance(completed, DictConfig)  # for mypy: a mapping merged into a mapping is one
         check_config(completed)
         return cls(completed, checkpoint)
 
@@ -144,7 +145,7 @@ def evaluate(cfg: DictConfig) -> float:
             **evaluation.checkpoint.selection,
             partial=len(done.table) < len(done.data.rows(done.split)) or done.data.limit is not None,
             checkpoint=str(cfg.ckpt_path),
-            model=done.model.hparams.backbone,
+            model=done.model.hparams["backbone"],
             data=done.data.notes[0],
         )
         update_status(folder, values={f"{done.split}/acc": metrics["accuracy"]})
@@ -163,7 +164,7 @@ def check_data(model: ExpressionClassifier, data: ExpressionDataModule, cfg: Dic
             f"{cfg.ckpt_path} knows {', '.join(model.classes)}; the data has {', '.join(data.classes)}. "
             "Choose or unite the data's classes with data.classes=[…] or data.merge={…}"
         )
-    before, now = model.hparams.data_facts, data.facts()
+    before, now = model.hparams["data_facts"], data.facts()
     if same_data(model, data) and before["splits"] != now["splits"] and cfg.split != "all":
         known = before["settings"]
         raise CheckpointError(
@@ -175,4 +176,4 @@ def check_data(model: ExpressionClassifier, data: ExpressionDataModule, cfg: Dic
 
 def same_data(model: ExpressionClassifier, data: ExpressionDataModule) -> bool:
     """Whether the images are, file for file, those that the model was trained on."""
-    return model.hparams.data_facts["fingerprint"] == data.source.fingerprint
+    return bool(model.hparams["data_facts"]["fingerprint"] == data.source.fingerprint)

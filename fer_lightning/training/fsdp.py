@@ -52,18 +52,32 @@ class ShardedStrategy(FSDPStrategy):
         if unit < 1:
             raise ValueError(f"unit={unit} must be 1 or more")
         policy = functools.partial(size_based_auto_wrap_policy, min_num_params=unit)
-        options = {"sharding_strategy": sharding, "cpu_offload": cpu_offload, "state_dict_type": "full"}
-        super().__init__(auto_wrap_policy=policy, **options, **kwargs)
+        super().__init__(
+            auto_wrap_policy=policy,
+            sharding_strategy=sharding,
+            cpu_offload=cpu_offload,
+            state_dict_type="full",
+            **kwargs,
+        )
+
+    @property
+    def _sharded(self) -> FullyShardedDataParallel:
+        model = self.model
+        assert isinstance(model, FullyShardedDataParallel)  # for mypy: from `_setup_model` on
+        return model
 
     @property
     def mixed_precision_config(self) -> MixedPrecision | None:
         """Lightning's, but what images are scaled by stays in fp32, as it does without sharding."""
         config = super().mixed_precision_config
-        whole = config is None or config.param_dtype == torch.float32  # for which torch would wrap batch norm apart
-        return None if whole else replace(config, buffer_dtype=None)
+        if config is None or config.param_dtype == torch.float32:  # for which torch would wrap batch norm apart
+            return None
+        return replace(config, buffer_dtype=None)
 
     def setup_environment(self) -> None:
-        trainer = self.lightning_module.trainer
+        module = self.lightning_module
+        assert module is not None  # for mypy: Lightning connects it first
+        trainer = module.trainer
         if trainer.state.fn == TrainerFn.FITTING and not trainer.checkpoint_callbacks:
             raise ConfigError("trainer=fsdp puts the weights together in checkpoints only: type callbacks=default")
         if self.root_device.type == "cpu" and self.precision_plugin.precision != "32-true":
@@ -72,7 +86,7 @@ class ShardedStrategy(FSDPStrategy):
 
     def clip_norm(self, most: float) -> Tensor:
         """Shrink the gradients of all ranks' parts to a common norm of at most this; return what it was, `()`."""
-        return self.model.clip_grad_norm_(most)
+        return self._sharded.clip_grad_norm_(most)
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
         """Return the whole state on the first rank, keyed as a plain optimizer's."""
@@ -81,9 +95,9 @@ class ShardedStrategy(FSDPStrategy):
         plain = optimizer.optimizer if isinstance(optimizer, LightningOptimizer) else optimizer
         # Lightning has the states brought to the CPU; torch does not copy what is there, and all would share one buffer
         configs = FullStateDictConfig(offload_to_cpu=False), FullOptimStateDictConfig(offload_to_cpu=False)
-        with FullyShardedDataParallel.state_dict_type(self.model, StateDictType.FULL_STATE_DICT, *configs):
-            state = FullyShardedDataParallel.optim_state_dict(self.model, plain)
-        return FullyShardedDataParallel.rekey_optim_state_dict(state, OptimStateKeyType.PARAM_ID, self.model)
+        with FullyShardedDataParallel.state_dict_type(self._sharded, StateDictType.FULL_STATE_DICT, *configs):
+            state = FullyShardedDataParallel.optim_state_dict(self._sharded, plain)
+        return FullyShardedDataParallel.rekey_optim_state_dict(state, OptimStateKeyType.PARAM_ID, self._sharded)
 
     def _setup_model(self, model: nn.Module) -> nn.Module:
         # torch saves the optimizer states of weights in channels_last in the order of memory, and reads that of axes

@@ -1,4 +1,4 @@
-"""One training run: its folder, its fit, its verdict."""
+"""One training run: its folder, its fit, its results."""
 
 from __future__ import annotations
 
@@ -58,31 +58,31 @@ class TrainingRun:
         self.model = build.build_model(cfg, self.data, self.machine, parts.optimizer, parts.scheduler, fresh=fresh)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.delivery = self.data.describe_loading(self.trainer.strategy.root_device)
-        self.interrupted, self.monitored = False, None
+        self.interrupted = False
+        self.monitored: float | None = None
 
     def fit(self) -> None:
-        """Train; Ctrl-C ends it early and is remembered.
+        """Train; Ctrl-C ends it early and sets `interrupted`.
 
         Raises:
             Pruned: the sweep that this run is a trial of has better ones.
         """
         if self.trainer.is_global_zero:
-            self._announce()
+            self._log_start()
         try:
-            with logging_redirect_tqdm():  # a line that is logged goes above the progress bar, not through it
+            with logging_redirect_tqdm():  # logged lines go above the progress bar, not through it
                 self.trainer.fit(self.model, datamodule=self.data, ckpt_path=self.cfg.ckpt_path)
         except Interrupted:
             self.interrupted = True
         except Pruned:
-            self._note_best()
+            self._record_best()
             raise
-        self._note_best()
+        self._record_best()
 
     def score(self) -> None:
         """Score the best weights on the reported split, write every file, print the table."""
-        from fer_lightning.runs import (
-            console,  # these two bring pandas and scikit-learn, for which training need not wait
-        )
+        # both import pandas and scikit-learn, for which training need not wait
+        from fer_lightning.runs import console
         from fer_lightning.runs.results import write_results
 
         facts = self._load_best()
@@ -101,9 +101,9 @@ class TrainingRun:
             "data": self.data.notes[0],
         }
         metrics = write_results(table, images, self.folder, **facts)
-        self._note_objectives(facts["epoch"], images[0])
+        self._record_objectives(facts["epoch"], images[0])
         self._log_final(metrics)
-        if is_job():  # its sweep has many of them, and a table of its own
+        if is_job():  # its sweep shows a table of all jobs
             log.info(console.headline(metrics))
         else:
             console.print_results(metrics, self.folder)
@@ -130,10 +130,11 @@ class TrainingRun:
             if old != new:
                 raise CheckpointError(f"{self.cfg.ckpt_path} cannot be continued: {what} was {old} and is {new} now")
 
-    def _announce(self) -> None:
+    def _log_start(self) -> None:
+        """Say what is trained on what, and write it down."""
         update_status(self.folder, fingerprint=self.data.source.fingerprint)
-        for remark in self.data.notes:
-            log.info(remark)
+        for note in self.data.notes:
+            log.info(note)
         trained = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
         log.info(f"{self.cfg.model.backbone}: {trained:,} parameters to train")
         log.info(self.machine.summary)
@@ -150,7 +151,7 @@ class TrainingRun:
             (self.folder / "skipped_images.txt").write_text("".join(lines))
         for logger in self.loggers:
             if isinstance(logger, CSVLogger) and self.resumed_at is not None:
-                build.carry_over(logger, self.resumed_at)
+                build.log_again(logger, self.resumed_at)
             if isinstance(logger, TensorBoardLogger):
                 text = OmegaConf.to_yaml(self.cfg, resolve=True)
                 logger.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()))
@@ -161,13 +162,13 @@ class TrainingRun:
         return next((callback for callback in kept if callback.monitor is not None), None)
 
     def _load_best(self) -> dict[str, Any]:
-        """Load the best checkpoint, if one was kept; say which weights the model has now, and what chose them."""
+        """Load the best checkpoint, if one was kept; return which weights the model has now, and what chose them."""
         best = self._best_checkpoint.best_model_path if self._best_checkpoint is not None else ""
         checkpoint = self._read_together(best)
         if checkpoint is None:
             weights = "the current weights: no checkpoint was kept"
             return {"checkpoint": weights, "epoch": self.trainer.current_epoch, "selected_on": None}
-        if isinstance(self.trainer.strategy, FSDPStrategy):  # whose ranks have parts of the weights, not the weights
+        if isinstance(self.trainer.strategy, FSDPStrategy):  # whose ranks hold parts of the weights
             self.model = checkpoint.build(type(self.model))
         else:
             self.model.load_state_dict(checkpoint.state_dict)
@@ -178,7 +179,7 @@ class TrainingRun:
         }
 
     def _read_together(self, path: str) -> Checkpoint | None:
-        """Read a checkpoint, if there is one, on all ranks: also on those that do not see the files of the first."""
+        """Read a checkpoint, if there is one, on all ranks, even on those that do not see the first rank's files."""
         strategy = self.trainer.strategy
         checkpoint = Checkpoint.read(path) if Path(path).is_file() else None
         seen = strategy.reduce_boolean_decision(checkpoint is not None, all=True)
@@ -192,19 +193,20 @@ class TrainingRun:
         score = self.trainer.callback_metrics.get(self._monitor()) if score is None else score
         return None if score is None else float(score)
 
-    def _note_best(self) -> None:
+    def _record_best(self) -> None:
         self.monitored = self._best_value()  # now, because prediction clears what was logged
         if self.trainer.is_global_zero and self.monitored is not None:
             update_status(self.folder, values={self._monitor(): self.monitored})
 
-    def _note_objectives(self, epoch: int, image: Any) -> None:
-        """Complete what a sweep compares this run by, if that is more than the monitor."""
+    def _record_objectives(self, epoch: int, image: Any) -> None:
+        """Write the values that a sweep compares runs by, if those are more than the monitor."""
         names = objectives(self.cfg)
         if names == [self._monitor()]:
             return
-        rows = [row for callback in self.trainer.callbacks if isinstance(callback, History) for row in callback.rows]
+        callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # Lightning's, unannotated
+        rows = [row for callback in callbacks if isinstance(callback, History) for row in callback.rows]
         scores = next((row for row in reversed(rows) if row["epoch"] == epoch), {})
-        known = {} if self.monitored is None else {self._monitor(): self.monitored}
+        known: dict[str, Any] = {} if self.monitored is None else {self._monitor(): self.monitored}
         update_status(self.folder, values=known | measure(names, self.trainer, self.model, image, scores))
 
     def _log_final(self, metrics: dict[str, Any]) -> None:
@@ -214,7 +216,7 @@ class TrainingRun:
         scores = final_scores(metrics)
         for logger in self.loggers:
             if isinstance(logger, TensorBoardLogger):
-                if is_job():  # its sweep describes all of them, with those that come to no score
+                if is_job():  # its sweep describes all jobs, those without a score too
                     logger.log_metrics(scores, 0)
                 else:
                     logger.log_hyperparams(described_settings(self.cfg), scores)
