@@ -12,10 +12,17 @@ import pandas as pd
 class LabelledImages(Protocol):
     """What the table needs to know of the data: names, splits and labels, one row per image."""
 
-    paths: Any  # arrays of names, or columns that can be indexed like them
-    splits: Any
-    labels: np.ndarray
-    classes: tuple[str, ...]
+    @property
+    def paths(self) -> Any: ...  # arrays of names, or columns that can be indexed like them
+
+    @property
+    def splits(self) -> Any: ...
+
+    @property
+    def labels(self) -> np.ndarray: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
 
 
 def predictions_table(
