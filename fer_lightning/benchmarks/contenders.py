@@ -47,7 +47,7 @@ class Parts:
     def of(cls, settings: str) -> Parts:
         """Build from a file of settings, with torch tuned as our runs are."""
         cfg: Any = OmegaConf.load(settings)
-        machine = build.settle_machine(cfg)
+        machine = build.resolve_machine(cfg)
         machine.apply()
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
         return cls(cfg, machine, build.build_data(cfg, machine))

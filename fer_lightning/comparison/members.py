@@ -94,7 +94,7 @@ class Members:
         try:
             cfg = self.evaluation_of(self.runs[0], self.split).cfg
             cfg.trainer.precision = "32-true"  # nothing is computed, so no trial has to find the fastest
-            data = build.build_data(cfg, build.settle_machine(cfg))
+            data = build.build_data(cfg, build.resolve_machine(cfg))
         except UserError as error:
             log.warning(f"galleries of faces are left out: {error}")
             return None

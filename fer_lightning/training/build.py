@@ -26,7 +26,7 @@ from fer_lightning.system.machine import Machine
 EXTRAS = ("wandb", "mlflow")  # of pyproject.toml, named after the logger that needs them
 
 
-def settle_machine(cfg: DictConfig) -> Machine:
+def resolve_machine(cfg: DictConfig) -> Machine:
     """Resolve every `auto` of the configuration that depends on the machine.
 
     Raises:
@@ -82,7 +82,7 @@ def build_components(cfg: DictConfig, resumed_at: int | None = None) -> Componen
             problems.append(str(error))
             return None
 
-    machine = attempt(settle_machine, cfg)
+    machine = attempt(resolve_machine, cfg)
     data = attempt(make_data, cfg, 0 if machine is None else machine.num_workers)
     attempt(check_name, cfg.model.backbone)
     makers = attempt(build_optimizer, cfg)

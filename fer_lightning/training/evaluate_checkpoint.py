@@ -103,7 +103,7 @@ class Evaluation:
         """
         silence_libraries()
         cfg, model = self.cfg, self.checkpoint.build()
-        machine = build.settle_machine(cfg)
+        machine = build.resolve_machine(cfg)
         machine.apply()
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
         data = build.build_data(cfg, machine)
