@@ -49,7 +49,7 @@ def test_every_layout_gives_batches_of_bytes(tmp_path: Path, layout: str, splits
     assert labels.dtype == index.dtype == torch.int64
     np.testing.assert_array_equal(labels, data.table.labels[index])
     np.testing.assert_array_equal(images, data.images(index.numpy()))
-    assert all("\n" not in remark for remark in data.notes)
+    assert all("\n" not in note for note in data.notes)
 
 
 def test_the_draws_have_a_seed_of_their_own(tmp_path: Path) -> None:
@@ -99,8 +99,8 @@ def test_a_subset_keeps_its_order_and_reuses_the_cache(tmp_path: Path) -> None:
     assert some.classes == ("sad", "happy")
     assert some.source.fingerprint == whole.source.fingerprint
     for row in range(len(some.table)):
-        (twin,) = np.flatnonzero(whole.table.paths == some.table.paths[row])
-        np.testing.assert_array_equal(some.images(np.array([row])), whole.images(np.array([twin])))
+        (row_in_whole,) = np.flatnonzero(whole.table.paths == some.table.paths[row])
+        np.testing.assert_array_equal(some.images(np.array([row])), whole.images(np.array([row_in_whole])))
 
 
 def test_an_unreadable_image_is_named_or_left_out(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Stratified splits and twins across splits."""
+"""Stratified splits and duplicates across splits."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def faces(seed: int = 0, count: int = 2000) -> tuple[np.ndarray, np.ndarray]:
     labels = rng.choice(7, count, p=[0.14, 0.02, 0.14, 0.25, 0.17, 0.17, 0.11])
     groups = rng.permutation(count).astype(np.uint64) * np.uint64(2**40)
     for start in range(0, count // 10, 2):
-        twins = [start, start + 1, start + count // 2][: 2 + start % 4 // 2]
-        groups[twins] = groups[start]
-        labels[twins] = labels[start]
+        duplicates = [start, start + 1, start + count // 2][: 2 + start % 4 // 2]
+        groups[duplicates] = groups[start]
+        labels[duplicates] = labels[start]
     return labels, groups
 
 

@@ -88,7 +88,7 @@ def read_csv_pixels(path: Path) -> np.ndarray:
         parsed = _parse_numbers(chunk[column])
         if expected is None:
             expected = int(np.bincount([len(values) for values in parsed]).argmax())  # what most rows have
-        for row, values in enumerate(parsed, start=row):  # noqa: B020  (goes on counting where the last chunk ended)
+        for row, values in enumerate(parsed, start=row):  # noqa: B020  (continues counting after the last chunk)
             if values.min(initial=0) < 0 or values.max(initial=0) > 255:
                 bad_values.append(row)
             elif len(values) != expected:

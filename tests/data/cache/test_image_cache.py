@@ -119,10 +119,10 @@ def test_each_size_and_channel_count_has_its_own_cache(tree: Path, tmp_path: Pat
 
 def test_digests_tell_twins(tree: Path, tmp_path: Path) -> None:
     picture = cv2.imread(str(tree / "train/sad/5.png"), cv2.IMREAD_GRAYSCALE)
-    cv2.imwrite(str(tree / "validation/sad/twin.bmp"), picture)  # the same pixels in another format
+    cv2.imwrite(str(tree / "validation/sad/duplicate.bmp"), picture)  # the same pixels in another format
     cache, paths = open_small(tree, tmp_path / "cache"), table_of(tree).paths.tolist()
-    twins = [paths.index("train/sad/5.png"), paths.index("validation/sad/twin.bmp")]
-    assert cache.digests[twins[0]] == cache.digests[twins[1]]
+    duplicates = [paths.index("train/sad/5.png"), paths.index("validation/sad/duplicate.bmp")]
+    assert cache.digests[duplicates[0]] == cache.digests[duplicates[1]]
     assert len(np.unique(cache.digests)) == len(paths) - 1
 
 

@@ -27,7 +27,7 @@ LAYOUTS = ("train_validation", "official", "nested", "wrapped", "flat", "csv", "
 
 
 def age(root: Path) -> None:
-    """Make all files and folders a day old: what is fresh is not remembered."""
+    """Make all files and folders a day old: a fresh table is not kept."""
     yesterday = time.time() - 86_400
     for path in [root, *root.rglob("*")]:
         os.utime(path, (yesterday, yesterday))
