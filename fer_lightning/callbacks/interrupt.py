@@ -13,7 +13,7 @@ BATCHES_BETWEEN = 20
 
 
 class Interrupted(Exception):
-    """The user pressed Ctrl-C; raised between two batches, so that what was trained can still be judged."""
+    """The user pressed Ctrl-C; raised between two batches, so that the model can still be scored."""
 
 
 class StopOnInterrupt(pl.Callback):

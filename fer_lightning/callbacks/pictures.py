@@ -50,13 +50,13 @@ class BatchPreview(pl.Callback):
 class ValidationPictures(pl.Callback):
     """Shows how the confusion matrix and example predictions change over epochs, in TensorBoard.
 
-    Drawing takes longer than some epochs of a small network, so epochs are left out while the drawing is behind its
-    share of the time; the first that is due and epoch `trainer.max_epochs` are always shown.
+    Drawing can take longer than an epoch of a small network, so an epoch is left out while drawing has taken more than
+    `share` of the time; the first that is due and epoch `trainer.max_epochs` are always shown.
 
     Args:
         every_n_epochs: how often at the most.
         per_class: example images of each class, the same ones each time.
-        share: of the time since training began, 0…1; 1 leaves no epoch out.
+        share: largest fraction of the training time spent on drawing, 0…1; 1 leaves no epoch out.
     """
 
     def __init__(self, every_n_epochs: int = 1, per_class: int = 4, share: float = 0.02) -> None:

@@ -142,7 +142,7 @@ class TrainingRun:
         data = {
             "fingerprint": self.data.source.fingerprint,
             "splits": self.data.facts()["splits"],
-            "remarks": self.data.notes,
+            "notes": self.data.notes,
             "delivery": self.delivery,
         }
         write_environment(self.folder, machine=self.machine.as_dict(), data=data)

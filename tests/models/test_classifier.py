@@ -304,9 +304,9 @@ def test_a_diverged_loss_ends_the_run_with_advice(broken: str) -> None:
     trainer = quiet_trainer(max_epochs=4, limit_val_batches=2 if broken == "val" else 0)
     batches = loader(random_batch(16), 8)
     message = r"not finite since epoch 2: type a smaller optimizer\.lr or trainer\.gradient_clip_val=1"
-    with pytest.raises(UserError, match=message) as told:
+    with pytest.raises(UserError, match=message) as raised:
         trainer.fit(model, batches, batches)
-    assert told.value.exit_code == 1
+    assert raised.value.exit_code == 1
 
 
 def test_training_accuracy_under_mixing_counts_the_larger_share() -> None:

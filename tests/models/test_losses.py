@@ -172,7 +172,7 @@ def test_gradients_are_finite_for_logits_of_any_size(criterion: nn.Module, dtype
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_bf16_logits_are_judged_in_full_precision(batch: tuple[Tensor, Tensor], loss: type[nn.Module]) -> None:
+def test_bf16_logits_are_scored_in_full_precision(batch: tuple[Tensor, Tensor], loss: type[nn.Module]) -> None:
     logits, labels = batch[0].bfloat16(), batch[1]
     torch.testing.assert_close(loss(COUNTS)(logits, labels), loss(COUNTS)(logits.float(), labels))
 

@@ -278,7 +278,7 @@ def test_what_counts_as_an_answer() -> None:
     with dripping() as hub:
         start = time.monotonic()
         assert not answers(hub, 1)
-        assert time.monotonic() - start < 20  # it drips for ever
+        assert time.monotonic() - start < 20  # it never stops dripping
 
 
 PROGRAM = """

@@ -183,7 +183,7 @@ def test_plateau_watches_the_monitored_value(make: Callable[..., LRScheduler]) -
     config = scheduler_config(make, make_optimizer(), **RUN)
     assert (config["interval"], config["monitor"], config["scheduler"].mode) == ("epoch", "val/acc", "max")
     config = scheduler_config(partial(make, mode="min"), make_optimizer(), **RUN)
-    assert config["scheduler"].mode == "min"  # as it was told
+    assert config["scheduler"].mode == "min"  # as it was set
 
 
 def test_plateau_may_watch_a_value_of_its_own() -> None:

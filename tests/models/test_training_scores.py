@@ -122,5 +122,5 @@ def test_the_loss_between_two_logged_steps_is_theirs(tmp_path: Path) -> None:
     rows = [dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines[1:]]
     (row,) = [row for row in rows if row["train/loss_step"]]
     assert row["step"] == "3"
-    expected = recomputed(model.trained[0][1:4])["train/loss"]  # the first was told by itself, for the progress bar
+    expected = recomputed(model.trained[0][1:4])["train/loss"]  # the first is logged by itself, for the bar
     assert float(row["train/loss_step"]) == pytest.approx(expected, abs=1e-5)

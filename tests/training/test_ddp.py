@@ -25,10 +25,10 @@ from fer_lightning.training.run import TrainingRun
 pytestmark = pytest.mark.slow  # starts processes
 Compose = Callable[..., DictConfig]
 CURVES = ("train/loss", "train/acc", "val/loss", "val/acc", "val/f1_macro")
-JUDGED = ("trainer.precision=32-true", "trainer.enable_progress_bar=false", "machine.threads=1")
-# 65 images: the second rank has one fewer to judge, and in the second batch of 32 none at all
+SCORING = ("trainer.precision=32-true", "trainer.enable_progress_bar=false", "machine.threads=1")
+# 65 images: the second rank has one fewer to score, and in the second batch of 32 none at all
 DATA = ("data.synthetic={train: 196, validation: 65, test: 65}", "data.image_size=32", "data.seed=5")
-TINY = (*DATA, *JUDGED, "trainer.max_epochs=3", "logger=none", "callbacks.batch_preview.count=4")
+TINY = (*DATA, *SCORING, "trainer.max_epochs=3", "logger=none", "callbacks.batch_preview.count=4")
 # layer norm looks at one image at a time, so that nothing depends on how a batch is cut
 WITHOUT_BATCH_NORM = ("model=timm", "model.backbone=test_convnext", "model.drop_rate=0", "optimizer.lr=3e-3", "seed=1")
 SMALL_CNN = ("model=small_cnn", "model.drop_rate=0", "seed=1")  # batch norm, and no other draw that differs by rank
@@ -36,7 +36,7 @@ ALONE = ("trainer=cpu", "data.batch_size=64")
 TOGETHER = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.batch_size=32")
 
 
-class Judged(NamedTuple):
+class Scores(NamedTuple):
     """What one evaluation left."""
 
     predictions: bytes
@@ -63,26 +63,26 @@ def curves(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "history.csv")[list(CURVES)]
 
 
-def scores_of(folder: Path) -> Judged:
-    return Judged((folder / "predictions.csv").read_bytes(), json.loads((folder / "metrics.json").read_text()))
+def scores_of(folder: Path) -> Scores:
+    return Scores((folder / "predictions.csv").read_bytes(), json.loads((folder / "metrics.json").read_text()))
 
 
 @pytest.fixture(scope="module")
 def exact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two ranks whose network judges each image by itself."""
+    """A run of two ranks whose network treats each image by itself."""
     return run_together("train", tmp_path_factory.mktemp("exact") / "run", *TINY, *WITHOUT_BATCH_NORM)
 
 
 @pytest.fixture(scope="module")
-def again(exact: Path, compose: Compose) -> Mapping[str, Judged]:
+def again(exact: Path, compose: Compose) -> Mapping[str, Scores]:
     """The best checkpoint of that run, scored again on both splits, by one process and by two."""
     best = f"ckpt_path={exact / 'checkpoints/best.ckpt'}"
     scored = {}
     for split in ("test", "validation"):
         folder = exact.parent / f"alone_{split}"
-        evaluate(compose("evaluate", best, *JUDGED, *ALONE, f"split={split}", f"output_dir={folder}"))
+        evaluate(compose("evaluate", best, *SCORING, *ALONE, f"split={split}", f"output_dir={folder}"))
         scored[f"alone, {split}"] = scores_of(folder)
-    together = run_together("evaluate", exact.parent / "together", best, *JUDGED, "split=validation")
+    together = run_together("evaluate", exact.parent / "together", best, *SCORING, "split=validation")
     return scored | {"together, validation": scores_of(together)}
 
 
@@ -105,7 +105,7 @@ def distance(one: pd.DataFrame, other: pd.DataFrame, name: str) -> float:
     return float(np.sqrt(np.mean((one[name] - other[name]) ** 2)))
 
 
-def test_two_ranks_judge_as_one_process_does(exact: Path, again: Mapping[str, Judged]) -> None:
+def test_two_ranks_score_as_one_process_does(exact: Path, again: Mapping[str, Scores]) -> None:
     fitted = scores_of(exact)
     for one, other in ((fitted, again["alone, test"]), (again["together, validation"], again["alone, validation"])):
         assert one.predictions == other.predictions
@@ -114,7 +114,7 @@ def test_two_ranks_judge_as_one_process_does(exact: Path, again: Mapping[str, Ju
             assert one.metrics[key] == other.metrics[key], key
 
 
-def test_validation_while_training_gives_the_score_of_the_checkpoint(exact: Path, again: Mapping[str, Judged]) -> None:
+def test_validation_while_training_gives_the_score_of_the_checkpoint(exact: Path, again: Mapping[str, Scores]) -> None:
     epoch = json.loads((exact / "metrics.json").read_text())["epoch"]
     row, metrics = curves(exact).iloc[epoch - 1], again["alone, validation"].metrics
     assert row["val/acc"] == np.float32(metrics["accuracy"])
@@ -123,11 +123,11 @@ def test_validation_while_training_gives_the_score_of_the_checkpoint(exact: Path
 
 
 @pytest.mark.parametrize("name", ["run", "together"])
-def test_each_image_is_judged_once(exact: Path, again: Mapping[str, Judged], name: str) -> None:
+def test_each_image_is_scored_once(exact: Path, again: Mapping[str, Scores], name: str) -> None:
     table = pd.read_csv(exact.parent / name / "predictions.csv")
     assert len(table) == 65
     assert table["path"].is_unique
 
 
-def test_the_ranks_share_one_folder(exact: Path, again: Mapping[str, Judged]) -> None:
+def test_the_ranks_share_one_folder(exact: Path, again: Mapping[str, Scores]) -> None:
     assert {path.name for path in exact.parent.iterdir()} == {"run", "alone_test", "alone_validation", "together"}

@@ -21,9 +21,9 @@ from fer_lightning.training.fsdp import ShardedStrategy
 from fer_lightning.training.run import TrainingRun
 
 Compose = Callable[..., DictConfig]
-JUDGED = ("trainer.precision=32-true", "trainer.enable_progress_bar=false", "machine.threads=1")
+SCORING = ("trainer.precision=32-true", "trainer.enable_progress_bar=false", "machine.threads=1")
 TINY = (
-    *("data.synthetic={train: 132, validation: 33, test: 33}", "data.image_size=32", *JUDGED),
+    *("data.synthetic={train: 132, validation: 33, test: 33}", "data.image_size=32", *SCORING),
     *("model=timm", "model.backbone=test_convnext", "optimizer.lr=3e-3", "scheduler=none", "logger=csv"),
     *("trainer.gradient_clip_val=0.5", "seed=1"),  # which is felt in each step: the norm is 1 to 3
 )
@@ -95,7 +95,7 @@ def test_parts_are_trained_clipped_and_resumed_as_the_whole_is(
 @pytest.mark.slow
 def test_the_checkpoint_is_one_like_any_other(sharded: tuple[Path, str], compose: Compose, tmp_path: Path) -> None:
     best = f"ckpt_path={sharded[0] / 'checkpoints/best.ckpt'}"
-    evaluate(compose("evaluate", best, *JUDGED, *ALONE, f"output_dir={tmp_path}"))
+    evaluate(compose("evaluate", best, *SCORING, *ALONE, f"output_dir={tmp_path}"))
     tables = [pd.read_csv(folder / "predictions.csv") for folder in (tmp_path, sharded[0])]
     assert len(tables[0]) == 33
     pd.testing.assert_frame_equal(*tables, check_exact=False, rtol=1e-5)
