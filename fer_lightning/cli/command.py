@@ -35,6 +35,7 @@ from fer_lightning.core.errors import UserError
 from fer_lightning.core.fast_imports import fast_imports
 from fer_lightning.core.quiet_libraries import silence_libraries
 from fer_lightning.runs.config_hash import identify
+from fer_lightning.runs.files import HYDRA, STATUS
 from fer_lightning.runs.status import Pruned, recorded
 from fer_lightning.sweeps.process import end_with_parent
 from fer_lightning.system.resources import is_first_process, is_job
@@ -126,7 +127,7 @@ class _Verb:
         """Keep the settings of an earlier run in the same folder: Hydra overwrites them before anything is checked."""
         folders = [unquoted(item.partition("=")[2]) for item in arguments if item.startswith("hydra.run.dir=")]
         if folders and is_first_process():
-            self.settings = {path: path.read_bytes() for path in Path(folders[-1], ".hydra").glob("*.yaml")}
+            self.settings = {path: path.read_bytes() for path in Path(folders[-1], HYDRA).glob("*.yaml")}
 
     def job(self) -> Task:
         """Return the function that Hydra calls, for a run or for each job of a sweep."""
@@ -176,7 +177,7 @@ class _Verb:
 
     def _remove_untouched(self, folder: Path) -> bool:
         """Remove an output folder that holds only what Hydra put there now, and the date above it if empty then."""
-        from_hydra = {".hydra", "status.json", f"{self.name}.log"}
+        from_hydra = {HYDRA, STATUS, f"{self.name}.log"}
         older = any(path.stat().st_mtime < self.started for path in folder.rglob("*") if path.is_file())
         in_use = Path.cwd().is_relative_to(folder.resolve())
         if older or in_use or not folder.is_dir() or {path.name for path in folder.iterdir()} - from_hydra:

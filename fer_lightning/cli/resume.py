@@ -14,6 +14,7 @@ import yaml
 
 from fer_lightning.config.overrides import override_key, quoted, unquoted
 from fer_lightning.core.errors import ConfigError
+from fer_lightning.runs.files import OVERRIDES, SWEEP_PLAN
 from fer_lightning.system.resources import is_first_process
 
 MULTIRUN = ("-m", "--multirun")
@@ -37,7 +38,7 @@ def continue_run(argv: Sequence[str]) -> list[str]:
     if run is None or not {*MULTIRUN}.isdisjoint(arguments):
         return arguments
     typed = {override_key(item) for item in arguments}
-    saved: list[str] = yaml.safe_load((run / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")) or []
+    saved: list[str] = yaml.safe_load((run / OVERRIDES).read_text(encoding="utf-8")) or []
     own = [item for item in saved if override_key(item) not in typed]
     folder = [] if "hydra.run.dir" in typed else [f"hydra.run.dir={quoted(run)}"]
     if is_first_process():
@@ -65,7 +66,7 @@ def continue_sweep(argv: Sequence[str], verb: str) -> list[str]:
         return list(argv)
     folder = Path(named[-1])  # of nothing, such as a variable of the shell that is not set, the working directory
     try:
-        plan = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+        plan = json.loads((folder / SWEEP_PLAN).read_text(encoding="utf-8"))
         saved, kind = [str(item) for item in plan["arguments"]], plan["verb"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         hint = "type the folder that a sweep (-m) wrote, such as outputs/multirun/<date>/<time>"
@@ -85,4 +86,4 @@ def run_folder(checkpoint: str) -> Path | None:
     """Return the nearest folder above an existing checkpoint that Hydra recorded a run in."""
     path = Path(checkpoint)
     folders = path.parents if checkpoint and path.exists() else ()
-    return next((folder for folder in folders if (folder / ".hydra" / "overrides.yaml").is_file()), None)
+    return next((folder for folder in folders if (folder / OVERRIDES).is_file()), None)

@@ -1,4 +1,4 @@
-"""Curves and confusion matrices as matplotlib figures, and what all figures fraction: canvas, colours, type sizes.
+"""Curves and confusion matrices as matplotlib figures, and what all figures share: canvas, colours, type sizes.
 
 Figures are about 10 inches wide with 9 to 13 pt type, so that they stay readable at the 6.3 inches of a thesis page.
 `pyplot` is never imported: its global state is not safe in threads and may ask for a screen.

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+HYDRA = ".hydra"  # folder of what Hydra records
 STATUS = "status.json"
 ENVIRONMENT = "environment.json"
-SETTINGS = ".hydra/config.yaml"
-OVERRIDES = ".hydra/overrides.yaml"
+SETTINGS = f"{HYDRA}/config.yaml"
+OVERRIDES = f"{HYDRA}/overrides.yaml"
 HISTORY = "history.csv"
 METRICS = "metrics.json"
 PREDICTIONS = "predictions.csv"
@@ -18,6 +19,7 @@ CLASS_REPORT = "classification_report.csv"
 REPORT = "report.html"
 BEST_CHECKPOINT, LAST_CHECKPOINT = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
 LOCK = "job.lock"
+SWEEP_PLAN = "sweep.json"  # in the folder of a sweep
 
 T = TypeVar("T")
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fer_lightning.core.errors import ConfigError, DataError
-from fer_lightning.runs.files import METRICS, STATUS
+from fer_lightning.runs.files import HYDRA, METRICS, STATUS
 
 MARKERS = (STATUS, METRICS)
-INSIDE = {"checkpoints", "tensorboard", "csv", ".hydra"}  # folders of a run that hold no other run
+INSIDE = {"checkpoints", "tensorboard", "csv", HYDRA}  # folders of a run that hold no other run
 
 
 def find_runs(places: Sequence[str | Path]) -> list[Path]:

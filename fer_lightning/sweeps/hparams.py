@@ -24,6 +24,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.evaluation.metrics import SCORES, final_scores
+from fer_lightning.runs.files import METRICS, SETTINGS
 from fer_lightning.runs.settings import TARGET, Settings, differing_keys, format_value, read_settings
 from fer_lightning.runs.status import FAILED, FINISHED, RUNNING, Status
 from fer_lightning.sweeps.job_folders import Job, Jobs
@@ -78,7 +79,7 @@ def write_hparams(sweep_folder: Path) -> None:
 def _composed(job: Job) -> Settings | None:
     """Return the settings of a job; None where they could not be composed."""
     try:
-        return read_settings(job.folder / ".hydra" / "config.yaml")
+        return read_settings(job.folder / SETTINGS)
     except (OSError, ValueError):
         return None
 
@@ -100,7 +101,7 @@ def _row(job: Job, settings: Mapping[str, Any], varied: Sequence[str]) -> Row:
     status, state = job.status or Status(), job_state(job)
     wanted = (key for key in settings if key in varied or (key.startswith(DESCRIBED) and not key.endswith(TARGET)))
     try:
-        scores = final_scores(json.loads((job.folder / "metrics.json").read_text(encoding="utf-8")))
+        scores = final_scores(json.loads((job.folder / METRICS).read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError):
         scores = {}
     compared = {f"objective/{name}": value for name, value in status.values.items()}

@@ -10,7 +10,7 @@ from typing import Any
 
 from fer_lightning import __version__
 from fer_lightning.config.overrides import override_key
-from fer_lightning.runs.files import STATUS
+from fer_lightning.runs.files import HYDRA, STATUS
 from fer_lightning.runs.lock import is_locked
 from fer_lightning.runs.status import RUNNING, Status, read_status
 
@@ -98,7 +98,7 @@ class Jobs:
         """Return the folder of such a job whose process ended before the run started."""
         taken = {job.folder for job in self.known}
         places = sorted(set(self.folder.glob("[0-9]*")) - taken, key=_number)
-        unstarted = (place for place in places if (place / ".hydra").is_dir() and not (place / STATUS).exists())
+        unstarted = (place for place in places if (place / HYDRA).is_dir() and not (place / STATUS).exists())
         return next((place for place in unstarted if place.name == file_name(_number(place), label)), None)
 
     def _next(self) -> int:

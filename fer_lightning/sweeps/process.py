@@ -24,9 +24,9 @@ from types import FrameType
 
 from hydra.core.global_hydra import GlobalHydra
 
-from fer_lightning.system.resources import VARIABLE
+from fer_lightning.system.resources import JOB_VARIABLE
 
-SWEEP = "FER_LIGHTNING_SWEEP"  # environment variable: process id of the sweep
+SWEEP_VARIABLE = "FER_LIGHTNING_SWEEP"  # environment variable: process id of the sweep
 PID = "job.pid"  # in the folder of a running job: id of its process and of its session
 POSIX = hasattr(os, "killpg")
 Start = Callable[[Sequence[str]], object]
@@ -60,7 +60,7 @@ def end_with_sweep() -> None:
 
     A worker of joblib alone would notice that only when it returns a result.
     """
-    sweep, parent = os.environ.get(SWEEP), os.getppid()
+    sweep, parent = os.environ.get(SWEEP_VARIABLE), os.getppid()
     if sweep is None or sweep == str(os.getpid()):  # the sweep itself runs its jobs
         return
     if threading.current_thread() is threading.main_thread():
@@ -137,7 +137,7 @@ def _run(
         os.close(file)
     _restore_signals()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.environ.update({VARIABLE: "1", **variables})
+    os.environ.update({JOB_VARIABLE: "1", **variables})
     GlobalHydra.instance().clear()
     sys.modules["__main__"] = importlib.import_module(f"fer_lightning.{verb}")
     try:
@@ -171,7 +171,7 @@ def run_spawned(
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=out,
-            env={**os.environ, VARIABLE: "1", **(variables or {})},
+            env={**os.environ, JOB_VARIABLE: "1", **(variables or {})},
             cwd=folder if folder is not None and folder.is_dir() else None,
             start_new_session=True,
         )

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from fer_lightning.config.overrides import quoted
 from fer_lightning.core.fast_imports import fast_imports
 from fer_lightning.runs.config_hash import identify
-from fer_lightning.runs.files import LOCK, STATUS
+from fer_lightning.runs.files import HYDRA, LAST_CHECKPOINT, LOCK, STATUS
 from fer_lightning.runs.lock import locked
 from fer_lightning.runs.status import FAILED, INTERRUPTED, RUNNING, Status, now, read_status, write_status
 from fer_lightning.sweeps.launchers import BASIC, FORKING, RAY, granted_cores, kind
@@ -30,7 +30,7 @@ from fer_lightning.system.resources import available_cores
 
 LOG = "output.log"
 STOP_CODES = (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes
-_KEPT = (".hydra", STATUS, LOCK, LOG)
+_KEPT = (HYDRA, STATUS, LOCK, LOG)
 log = logging.getLogger(__name__)
 
 
@@ -89,7 +89,7 @@ def command_line(verb: str, folder: Path, cfg: DictConfig) -> list[str]:
             flags += ["--config-dir", source.path]
     if hydra.job.config_name != verb:
         flags += ["--config-name", str(hydra.job.config_name)]
-    last = folder / "checkpoints" / "last.ckpt"
+    last = folder / LAST_CHECKPOINT
     # a node of a cluster has other cores than the machine of the sweep
     jobs = available_cores() // granted_cores(hydra.launcher) if kind(hydra.launcher) == RAY else cfg.sweep.at_once
     own = [f"hydra.run.dir={quoted(folder)}", f"machine.jobs={max(1, jobs)}"]

@@ -22,6 +22,7 @@ from fer_lightning.config.overrides import override_key, quoted
 from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.core.errors import ConfigError, DataError, SweepError, UserError, first_lines
 from fer_lightning.runs.config_hash import identify, identify_overrides
+from fer_lightning.runs.files import SWEEP_PLAN
 from fer_lightning.runs.status import FAILED, message_of, now, reason_of, write_failure
 from fer_lightning.sweeps.job_folders import Job, Jobs, has_crashed
 from fer_lightning.sweeps.launchers import (
@@ -33,11 +34,10 @@ from fer_lightning.sweeps.launchers import (
     silence_launchers,
     waiting_for_all_jobs,
 )
-from fer_lightning.sweeps.process import SWEEP
+from fer_lightning.sweeps.process import SWEEP_VARIABLE
 from fer_lightning.sweeps.summary import describe_result, print_summary
 from fer_lightning.sweeps.watch import forwarding_ctrl_c, reporting_jobs
 
-PLAN = "sweep.json"
 HPARAMS_INTERVAL = 60  # seconds, at least, between two updates of TensorBoard's HParams
 MAX_CRASHES = 3  # of a job or a launcher, after which it is not tried again
 log = logging.getLogger(__name__)
@@ -71,8 +71,8 @@ class Sweep:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if self.config.sweep.resume is None:
-                (self.folder / PLAN).open("x").close()  # fails for the second of two sweeps that start together
-            with atomic_write(self.folder / PLAN) as new:
+                (self.folder / SWEEP_PLAN).open("x").close()  # fails for the second of two sweeps that start together
+            with atomic_write(self.folder / SWEEP_PLAN) as new:
                 new.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
         except FileExistsError as error:
             raise SweepError(
@@ -118,7 +118,7 @@ class Sweep:
             KeyboardInterrupt: Ctrl-C was pressed; the jobs have ended, except those on a cluster.
             SweepError: the launcher fails.
         """
-        os.environ[SWEEP] = str(os.getpid())
+        os.environ[SWEEP_VARIABLE] = str(os.getpid())
         pairs = [*zip(jobs, options if options else [()] * len(jobs), strict=True)]
         if kind(self.config.hydra.launcher) != BASIC:
             self._launch_with_retries(pairs)

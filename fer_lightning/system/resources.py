@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-VARIABLE = "FER_LIGHTNING_JOB"  # set in the processes of a sweep's job, its ranks included
+JOB_VARIABLE = "FER_LIGHTNING_JOB"  # set in the processes of a sweep's job, its ranks included
 
 
 def available_cores() -> int:
@@ -108,4 +108,4 @@ def listed_devices(devices: int | str | Sequence[int | str] | None) -> list[int]
 
 def is_job() -> bool:
     """Return whether this process is the run of a sweep's job, or a rank of it."""
-    return VARIABLE in os.environ
+    return JOB_VARIABLE in os.environ

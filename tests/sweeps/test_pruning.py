@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from fer_lightning.core.errors import StorageError
 from fer_lightning.runs.status import Pruned
-from fer_lightning.system.resources import VARIABLE
+from fer_lightning.system.resources import JOB_VARIABLE
 
 optuna = pytest.importorskip("optuna", reason="needs the extra sweep")
 
@@ -50,7 +50,7 @@ class Scored(pl.LightningModule):
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     """A study with one finished trial of 0.5 in each epoch, seen from a job."""
-    monkeypatch.setenv(VARIABLE, "1")
+    monkeypatch.setenv(JOB_VARIABLE, "1")
     study = Study(study_url(tmp_path), "train", ["maximize"], "me")
     good = study.ask()
     for epoch in range(1, 5):
@@ -130,7 +130,7 @@ def test_epochs_without_validation_report_nothing(study: Study) -> None:
 def test_nothing_is_done_where_no_trial_can_be_pruned(study: Study, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
     trial = study.ask()
     if case == "no job":
-        monkeypatch.delenv(VARIABLE)
+        monkeypatch.delenv(JOB_VARIABLE)
     if case == "told before":
         study.tell(trial, TrialState.FAIL)
     objectives = [MONITOR, "latency"] if case == "several objectives" else None
