@@ -41,7 +41,7 @@ class ExpressionDataModule(pl.LightningDataModule):
     Args:
         root: folder or CSV file of a download; None draws faces.
         layout: `auto`, `synthetic`, `folders` or `csv`.
-        classes: subset of the classes, in the order of the model's outputs; None for all.
+        classes: those to keep, in the order of the model's outputs; None for all.
         merge: new class name → classes that are merged into it.
         aliases: class folder → class name, for unknown spellings.
         code_order: what class folders `0`–`6` mean: `fer2013` or `alphabetical`.
@@ -50,11 +50,10 @@ class ExpressionDataModule(pl.LightningDataModule):
         image_size: height and width, pixels; `auto`: 48, drawn faces 24.
         channels: 1 (grey) or 3 (RGB).
         batch_size: images per batch and rank; `auto`: 64, drawn faces 16.
-        engine: of augmentation: `albumentations` works image by image, `batched` on whole batches on their device;
+        engine: of augmentation: `albumentations` (image by image) or `batched` (whole batches on their device);
             `auto`: the latter, unless `augmentation.extra` needs the former.
         resident: whether to keep all images in the memory of the device; `auto`: if they take a small part of it.
-        num_workers: processes that read images from disk; 0 and `auto` read in the training process. The programs
-            choose by the machine.
+        num_workers: processes that read images from disk; 0 and `auto`: none. The programs choose by the machine.
         pin_memory: whether images from disk go through page-locked memory; `auto`: for a GPU.
         persistent_workers: whether these processes outlive an epoch; `auto`: yes.
         sampler: `shuffle`, or `balanced`: every class equally often.
@@ -104,10 +103,9 @@ class ExpressionDataModule(pl.LightningDataModule):
         sizes = DRAWN_SIZES if self.layout == "synthetic" else READ_SIZES
         image_size = sizes["image_size"] if image_size == "auto" else image_size
         batch_size = sizes["batch_size"] if batch_size == "auto" else batch_size
-        check_numbers(batch_size, image_size, holdout, split, limit)
+        _check_numbers(batch_size, image_size, holdout, split, limit)
         self.wanted, self.merge, self.aliases, self.code_order = classes, merge, aliases, code_order
-        self.holdout, self.split = holdout, split
-        self.image_size, self.channels = image_size, channels
+        self.holdout, self.split, self.image_size, self.channels = holdout, split, image_size, channels
         self.batch_size, self.sampler, self.on_error = batch_size, sampler, on_error
         self.draw_seed = seed if draw_seed is None else draw_seed
         self.loaders = LoaderFactory(
@@ -121,18 +119,9 @@ class ExpressionDataModule(pl.LightningDataModule):
         self.limit, self.seed = limit, seed
         self.counts = DRAWN_FACES if synthetic is None else synthetic
         self._source: Source | None = None
-        self.settings = {
-            "classes": classes,
-            "merge": merge,
-            "aliases": aliases,
-            "code_order": code_order,
-            "holdout": holdout,
-            "split": list(split),
-            "image_size": image_size,
-            "channels": channels,
-            "synthetic": dict(self.counts),
-            "seed": seed,
-        }
+        self.settings: dict[str, Any] = {"classes": classes, "merge": merge, "aliases": aliases}
+        self.settings |= {"code_order": code_order, "holdout": holdout, "split": list(split), "image_size": image_size}
+        self.settings |= {"channels": channels, "synthetic": dict(self.counts), "seed": seed}
 
     def setup(self, stage: str | None = None) -> None:
         """Read or draw the images, select classes, resolve the splits; a second call does nothing.
@@ -160,15 +149,8 @@ class ExpressionDataModule(pl.LightningDataModule):
             return draw_source(self.counts, seed=self.seed, **pixels)
         if self.root is None:
             raise DataError(f"data={self.layout} needs data.root=PATH, the folder or CSV file of the download")
-        return read_source(
-            self.root,
-            self.layout,
-            aliases=self.aliases,
-            code_order=self.code_order,
-            cache_dir=self.cache_dir,
-            on_error=self.on_error,
-            **pixels,
-        )
+        files: dict[str, Any] = {"cache_dir": self.cache_dir, "on_error": self.on_error}
+        return read_source(self.root, self.layout, self.aliases, self.code_order, **files, **pixels)
 
     @property
     def source(self) -> Source:
@@ -193,8 +175,7 @@ class ExpressionDataModule(pl.LightningDataModule):
     @property
     def class_counts(self) -> list[int]:
         """Training images of each class."""
-        counts: list[int] = np.bincount(self.table.labels[self.rows("train")], minlength=len(self.classes)).tolist()
-        return counts
+        return [int(n) for n in np.bincount(self.table.labels[self.rows("train")], minlength=len(self.classes))]
 
     @property
     def report_split(self) -> str:
@@ -204,7 +185,7 @@ class ExpressionDataModule(pl.LightningDataModule):
     def rows(self, split: str) -> np.ndarray:
         """Return int64 `(n,)`: the rows of `table` in a split; `all` for every row."""
         if split == "all":
-            return np.arange(len(self.table.labels))
+            return np.arange(len(self.table))
         return np.flatnonzero(self.table.splits == split)
 
     def images(self, rows: np.ndarray) -> np.ndarray:
@@ -232,7 +213,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         return self.loaders.describe(self._bytes, device)
 
     def is_resident_on(self, device: torch.device) -> bool:
-        """Return whether all images are kept in the memory of a device during training; raises as the above."""
+        """Return whether all images are kept in the memory of a device during training."""
         return self.loaders.is_resident(self._bytes, device)
 
     @property
@@ -257,11 +238,9 @@ class ExpressionDataModule(pl.LightningDataModule):
         return self.evaluation_dataloader(self.report_split)
 
     def evaluation_dataloader(self, split: str, device: torch.device | None = None) -> Loader:
-        """Return unaugmented batches of a split; each image once, over all ranks.
+        """Return unaugmented batches of a split, or `all`; each image once, over all ranks.
 
-        Args:
-            split: `train`, `validation`, `test` or `all`.
-            device: where the batches go; None for that of the Trainer, or the CPU.
+        They go to `device`; None for that of the Trainer, or the CPU.
 
         Raises:
             DataError: the split is empty.
@@ -278,11 +257,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         return self.loaders.loader(images, sampler, device, need=self._bytes, train=train)
 
     def require(self, split: str) -> np.ndarray:
-        """Return `rows(split)`, at least one.
-
-        Raises:
-            DataError: there is none.
-        """
+        """Return `rows(split)`; raise DataError if there is none."""
         rows = self.rows(split)
         if len(rows) == 0:
             there = ", ".join(name for name in SPLITS if len(self.rows(name)))
@@ -298,7 +273,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         return int(progress.processed)
 
 
-def check_numbers(
+def _check_numbers(
     batch_size: int, image_size: int, holdout: float | str, split: Sequence[float], limit: int | None
 ) -> None:
     """Raise a ValueError that names the first setting that is out of its range."""

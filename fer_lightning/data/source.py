@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from fer_lightning.core.errors import DataError
 from fer_lightning.data.cache.file_snapshot import describe_watch, take_snapshot
-from fer_lightning.data.cache.image_cache import ImageCache, open_cache
+from fer_lightning.data.cache.image_cache import open_cache
 from fer_lightning.data.cache.read_rows import read_rows
 from fer_lightning.data.cache.table_index import TableIndex
 from fer_lightning.data.layouts.folder_search import FolderLister
@@ -43,12 +43,7 @@ class Source:
 
 
 class ImageRows:
-    """Some rows of the images, uint8 `(n, C, H, W)`, each read when it is indexed: a gallery needs few of many.
-
-    Args:
-        images: uint8 `(N, C, H, W)`.
-        rows: int64 `(n,)`.
-    """
+    """Some rows of the images, uint8 `(n, C, H, W)`, each read when it is indexed: a gallery needs few of many."""
 
     ndim, dtype = 4, np.dtype(np.uint8)
 
@@ -70,16 +65,16 @@ def draw_source(counts: Mapping[str, int], *, image_size: int, channels: int, se
     train, validation, test = (counts[split] for split in SPLITS)
     table, images = synthetic_table(train, validation, test, image_size=image_size, channels=channels, seed=seed)
     digests = np.arange(len(images), dtype=np.uint64)  # no two drawn faces are identical
-    sizes = f"{train}-{validation}-{test}"
-    return Source(table, images, digests, fingerprint=f"drawn-{sizes}-{image_size}px-{channels}ch-seed{seed}")
+    fingerprint = f"drawn-{train}-{validation}-{test}-{image_size}px-{channels}ch-seed{seed}"
+    return Source(table, images, digests, fingerprint)
 
 
 def read_source(
     root: Path,
     layout: Layout,
-    *,
     aliases: Mapping[str, str] | None,
     code_order: CodeOrder | None,
+    *,
     image_size: int,
     channels: int,
     cache_dir: Path,
@@ -103,20 +98,13 @@ def read_source(
     if known is None:
         index.save(table, snapshot, lister.seen, started)
     notes = describe_watch(table)
-    if not cache.failures:
-        return Source(table, cache.images, cache.digests, cache.fingerprint, notes=notes)
-    skipped, note = _handle_failures(table, cache, on_error)
-    readable = np.ones(len(table), dtype=bool)
-    readable[list(cache.failures)] = False
-    columns = {name: getattr(table, name)[readable] for name in ("paths", "labels", "splits", "rows")}
-    return Source(replace(table, **columns), cache.images, cache.digests, cache.fingerprint, skipped, (*notes, note))
-
-
-def _handle_failures(table: ImageTable, cache: ImageCache, on_error: str) -> tuple[dict[str, str], str]:
-    failures = {str(table.paths[row]): reason for row, reason in sorted(cache.failures.items())}
-    path, reason = next(iter(failures.items()))
-    others = f", and {len(failures) - 1:,} more" if len(failures) > 1 else ""
-    if on_error == "raise":
-        hint = "repair or delete them, or type data.on_error=skip to leave them out"
-        raise DataError(f"cannot read {table.root / path} ({reason}){others}; {hint}")
-    return failures, f"left out {len(failures):,} unreadable images: {path} ({reason}){others}"
+    skipped = {table.paths[row]: reason for row, reason in sorted(cache.failures.items())}
+    if skipped:
+        path, reason = next(iter(skipped.items()))
+        others = f", and {len(skipped) - 1:,} more" if len(skipped) > 1 else ""
+        if on_error == "raise":
+            hint = "repair or delete them, or type data.on_error=skip to leave them out"
+            raise DataError(f"cannot read {table.root / path} ({reason}){others}; {hint}")
+        notes = (*notes, f"left out {len(skipped):,} unreadable images: {path} ({reason}){others}")
+        table = table.take(np.setdiff1d(np.arange(len(table)), list(cache.failures)))
+    return Source(table, cache.images, cache.digests, cache.fingerprint, skipped, notes)

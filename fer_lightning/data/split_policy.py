@@ -11,8 +11,6 @@ from fer_lightning.data.stratified_split import stratified_split
 from fer_lightning.data.table.columns import CategoricalColumn
 from fer_lightning.data.table.image_table import SPLITS, ImageTable
 
-DEFAULT_HOLDOUT = 0.1
-
 
 def resolve_splits(
     table: ImageTable, digests: np.ndarray, *, holdout: float | str, split: Sequence[float], seed: int
@@ -20,15 +18,8 @@ def resolve_splits(
     """Put every image into `train`, `validation` or `test`.
 
     A download without splits is divided by `split`. One with train and one other split keeps them, unless `holdout`
-    takes a fraction of train to choose the checkpoint; the other split is then `test`. Pixel-identical images stay on
-    one side of every division made here.
-
-    Args:
-        table: with N rows; `splits` may be empty strings.
-        digests: uint64 `(N,)`.
-        holdout: fraction of train, or `auto`: 0.1 if there is a test but no validation split, else 0.
-        split: fractions of train, validation and test.
-        seed: of the divisions.
+    takes a fraction of train to choose the checkpoint (`auto`: 0.1 if there is a test but no validation split, else 0);
+    the other split is then `test`. Images of equal `digests`, uint64 `(N,)`, stay on one side of every division.
 
     Returns:
         splits `(N,)`, and notes for the user.
@@ -44,7 +35,7 @@ def resolve_splits(
         return cut, (f"no splits in the download, so it is divided by class (data.split): {sizes}",)
     has_validation, has_test = (name in splits for name in ("validation", "test"))
     if holdout == "auto":
-        holdout = DEFAULT_HOLDOUT if has_test and not has_validation else 0.0
+        holdout = 0.1 if has_test and not has_validation else 0.0
     if holdout == 0:
         return splits, ()
     if has_validation and has_test:

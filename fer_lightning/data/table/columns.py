@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import mmap
-import operator
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,24 +13,20 @@ _PIECE = 4096  # rows that are converted at a time
 _LONG = 512  # bytes; an average distance above this means that the rows are far apart
 
 
-class _TextColumn(ABC):
+class _TextColumn(Sequence[str]):
     """A column `(N,)` that is indexed, compared and converted as an array of str."""
 
-    __hash__ = None  # type: ignore[assignment]  # compared element by element, so not hashable
-
     @abstractmethod
-    def __len__(self) -> int: ...
+    def _pieces(self) -> Iterator[bytes]:
+        """Yield the bytes of some rows at a time, a zero byte between each two."""
 
     @abstractmethod
     def __getitem__(self, index: Any) -> Any:
         """Return one str for an int, else the column of a slice, a mask or an array of rows."""
 
-    @abstractmethod
-    def __iter__(self) -> Iterator[str]: ...
-
-    @abstractmethod
-    def _pieces(self) -> Iterator[bytes]:
-        """Yield the bytes of some rows at a time, a zero byte between each two."""
+    def __iter__(self) -> Iterator[str]:
+        for piece in self._pieces():
+            yield from piece.decode("utf-8", "surrogateescape").split("\0")
 
     def tolist(self) -> list[str]:
         return list(self)
@@ -81,12 +76,8 @@ class PathColumn(_TextColumn):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, (int, np.integer)):
-            return self._bytes_at(operator.index(self._starts[index])).decode("utf-8", "surrogateescape")
+            return self._bytes_at(int(self._starts[index])).decode("utf-8", "surrogateescape")
         return PathColumn(self._blob, self._starts[index])
-
-    def __iter__(self) -> Iterator[str]:
-        for piece in self._pieces():
-            yield from piece.decode("utf-8", "surrogateescape").split("\0")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PathColumn.of, (self.tolist(),)  # a memory map cannot be pickled
@@ -109,23 +100,14 @@ class PathColumn(_TextColumn):
 
 
 class CategoricalColumn(_TextColumn):
-    """A column of few distinct words, stored as codes.
-
-    Args:
-        codes: (N,) unsigned, into `words`.
-        words: each once, without zero bytes.
-    """
+    """A column of few distinct words: codes, (N,) unsigned, into `words`, each once and without zero bytes."""
 
     def __init__(self, codes: np.ndarray, words: Sequence[str]) -> None:
         self.codes, self.words = codes, tuple(words)
 
     @classmethod
     def of(cls, column: CategoricalColumn | np.ndarray | Iterable[str], words: Sequence[str]) -> CategoricalColumn:
-        """Return a column with codes into `words`.
-
-        Raises:
-            ValueError: the column holds a word that is not among them.
-        """
+        """Return a column with codes into `words`; raise ValueError if it holds a word that is not among them."""
         if not isinstance(column, CategoricalColumn):
             found, codes = np.unique(np.asarray(column, dtype=str), return_inverse=True)
             column = cls(codes.reshape(-1), found.tolist())
@@ -145,9 +127,6 @@ class CategoricalColumn(_TextColumn):
             return self.words[self.codes[index]]
         return CategoricalColumn(self.codes[index], self.words)
 
-    def __iter__(self) -> Iterator[str]:
-        return map(self.words.__getitem__, self.codes.tolist())
-
     def __contains__(self, word: object) -> bool:
         return bool(np.any(self == word))
 
@@ -159,8 +138,6 @@ class CategoricalColumn(_TextColumn):
             return super().__eq__(other)
         code = self.words.index(other) if other in self.words else -1
         return np.asarray(self.codes == code)
-
-    __hash__ = None
 
     def _pieces(self) -> Iterator[bytes]:
         words = [word.encode() for word in self.words]

@@ -46,10 +46,7 @@ def canonical(name: str, aliases: Mapping[str, str] | None = None) -> str | None
     """Return the class that a spelling stands for, or None where it is unknown.
 
     Case, blanks, punctuation and leading digits (`0_angry`, `1-fear`) are ignored; a number alone is unknown.
-
-    Args:
-        name: A folder name or a word from a configuration.
-        aliases: The user's own spellings, which take precedence; an unknown value is a class of its own.
+    `aliases` are the user's own spellings, which take precedence; an unknown value is a class of its own.
 
     >>> canonical("Suprise"), canonical("0_Angry"), canonical("bored"), canonical("bored", {"bored": "neutral"})
     ('surprise', 'angry', None, 'neutral')

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,16 +25,14 @@ class ImageTable:
     Attributes:
         root: Folder that `paths` are relative to: the one that holds the data set, without wrapper folders.
         source: "folders", "csv" or "synthetic".
-        paths: (N,) str, posix path relative to `root`, or "fer2013.csv#17" (data row 17, from 0).
-        labels: (N,) unsigned integers of the smallest type that fits, indices into `classes`.
-        splits: (N,) str: "train", "validation", "test", or "" where the download gives none.
-        classes: Class names, canonical ones first and in canonical order, then others alphabetically.
+        paths: (N,) str, posix path relative to `root`, or "fer2013.csv#17" (data row 17, from 0); any column of str.
+        labels: (N,) indices into `classes`, unsigned integers of the smallest type that fits.
+        splits: (N,) str: "train", "validation", "test", or "" where the download gives none; any column of str.
+        classes: Class names, as ordered by `order_classes`.
         explanation: What was recognised, one line.
         rows: (N,) int64, the row in the unselected table, which is the row in the cache.
         notes: One line each, such as a second copy that was left out.
         empty: (split, class) pairs whose folder holds no image.
-
-    `paths` and `splits` may be given as any column of str; they are stored as `PathColumn` and `CategoricalColumn`.
     """
 
     root: Path
@@ -67,6 +66,11 @@ class ImageTable:
             if (self.splits == split).any()
         }
 
+    def take(self, rows: np.ndarray, **changes: Any) -> ImageTable:
+        """Return a table of some rows, a mask or positions, with other fields replaced by `changes`."""
+        columns = {name: getattr(self, name)[rows] for name in ("paths", "labels", "splits", "rows")}
+        return replace(self, **columns | changes)
+
 
 def order_classes(names: Iterable[str]) -> tuple[str, ...]:
     """Return the distinct names, canonical ones first and in canonical order, the others alphabetically."""
@@ -83,19 +87,12 @@ def describe_counts(splits: CategoricalColumn | np.ndarray, classes: Sequence[st
 def select_classes(
     table: ImageTable, classes: Sequence[str] | None, merge: Mapping[str, Sequence[str]] | None
 ) -> ImageTable:
-    """Merge classes, keep some of them, and check that every split has images of each.
-
-    Call it before training or scoring even with None and None: it is what checks that the splits have the same classes,
-    which only the selected classes must.
+    """Merge classes, keep some of them, and check that every split has images of each; None and None only check.
 
     Args:
-        table: A table as it was read.
-        classes: Classes to keep, in the order wanted, named as they are after the merge, in any known spelling;
-            None keeps all.
+        table: As it was read. Rows keep their order, and `rows` points into the cache as before.
+        classes: To keep, in the order wanted, named as after the merge in any known spelling; None keeps all.
         merge: New class to the classes merged into it, for example {"negative": ["angry", "sad"]}.
-
-    Returns:
-        A table with labels into the new classes and fewer rows, in the same order; `rows` still points into the cache.
 
     Raises:
         ConfigError: An unknown class, one that is merged twice, or fewer than two classes are left.
@@ -104,11 +101,10 @@ def select_classes(
     if classes is None and merge is None:
         _check_classes(table)
         return table
-    becomes = _merged_names(table.classes, merge)
-    present = order_classes(becomes.values())
-    kept = present
+    becomes = _merged_names(table.classes, {} if merge is None else merge)
+    kept = order_classes(becomes.values())
     if classes is not None:
-        kept = tuple(dict.fromkeys(_known_class(name, present, becomes) for name in _as_list(classes, "data.classes")))
+        kept = tuple(dict.fromkeys(_known_class(name, kept, becomes) for name in _as_list(classes, "data.classes")))
     if len(kept) < 2:
         raise ConfigError(
             f"data.classes and data.merge leave {' and '.join(kept) or 'no class'}, but a classifier needs two; "
@@ -116,15 +112,8 @@ def select_classes(
         )
     code = np.array([kept.index(becomes[name]) if becomes[name] in kept else -1 for name in table.classes])
     keep = (code >= 0)[table.labels]
-    selected = replace(
-        table,
-        paths=table.paths[keep],
-        labels=code[table.labels[keep]],
-        splits=table.splits[keep],
-        rows=table.rows[keep],
-        classes=kept,
-        explanation=f"{table.explanation}; used: {describe_counts(table.splits[keep], kept)} ({', '.join(kept)})",
-    )
+    explanation = f"{table.explanation}; used: {describe_counts(table.splits[keep], kept)} ({', '.join(kept)})"
+    selected = table.take(keep, labels=code[table.labels[keep]], classes=kept, explanation=explanation)
     _check_classes(selected)
     return selected
 
@@ -146,15 +135,11 @@ def keep_first(table: ImageTable, limit: int) -> ImageTable:
         for split in (*SPLITS, "")
         for label in range(len(table.classes))
     ]
-    rows = np.sort(np.concatenate(kept))
-    return replace(table, **{name: getattr(table, name)[rows] for name in ("paths", "labels", "splits", "rows")})
+    return table.take(np.sort(np.concatenate(kept)))
 
 
-def _merged_names(classes: Sequence[str], merge: Mapping[str, Sequence[str]] | None) -> dict[str, str]:
+def _merged_names(classes: Sequence[str], merge: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Return what each class of the table is called after the merge."""
-    becomes = {name: name for name in classes}
-    if merge is None:
-        return becomes
     taken: dict[str, str] = {}
     for target, sources in merge.items():
         members = _as_list(sources, f"data.merge.{target}")
@@ -164,8 +149,8 @@ def _merged_names(classes: Sequence[str], merge: Mapping[str, Sequence[str]] | N
             name = _known_class(member, classes, {}, key=f"data.merge.{target}")
             if name in taken:
                 raise ConfigError(f"data.merge merges {name} into both {taken[name]} and {target}: keep one")
-            taken[name] = becomes[name] = str(target)
-    return becomes
+            taken[name] = str(target)
+    return {name: taken.get(name, name) for name in classes}
 
 
 def _as_list(names: Sequence[str], key: str) -> list[str]:
@@ -177,14 +162,13 @@ def _as_list(names: Sequence[str], key: str) -> list[str]:
 
 def _known_class(name: str, classes: Sequence[str], becomes: Mapping[str, str], key: str = "data.classes") -> str:
     """Return the class that a name in the configuration means."""
-    if name in classes:
-        return name
-    meaning = canonical(name)
-    if meaning is not None and meaning in classes:
-        return meaning
-    for merged in (name, meaning):
-        if merged is not None and merged in becomes:
-            raise ConfigError(f"{key} names {name}, which data.merge merges into {becomes[merged]}: name that class")
+    meanings = [meaning for meaning in (name, canonical(name)) if meaning is not None]
+    for meaning in meanings:
+        if meaning in classes:
+            return meaning
+    for meaning in meanings:
+        if meaning in becomes:
+            raise ConfigError(f"{key} names {name}, which data.merge merges into {becomes[meaning]}: name that class")
     hint = did_you_mean(name, classes) or f"; classes of the data set: {', '.join(classes)}"
     raise ConfigError(f"{key} names {name}, which is not a class of the data set{hint}")
 
@@ -205,7 +189,5 @@ def _check_classes(table: ImageTable) -> None:
         what = "classes differ between the splits" if len(counts) > 1 else "a class is empty"
         raise DataError(f"{table.root}: {what}: {'; '.join(lacking)}. Add images, {hint}".rstrip(", "))
     if len(table.classes) < 2:
-        raise DataError(
-            f"{table.root}: only one class, {', '.join(table.classes)}; "
-            "point data.root=… at the folder that holds all the class folders"
-        )
+        hint = "point data.root=… at the folder that holds all the class folders"
+        raise DataError(f"{table.root}: only one class, {', '.join(table.classes)}; {hint}")
