@@ -144,13 +144,13 @@ class ExpressionDataModule(pl.LightningDataModule):
         self._source = replace(source, table=table, notes=(*source.notes, *cuts, *duplicates))
 
     def _read(self) -> Source:
-        pixels = {"image_size": self.image_size, "channels": self.channels}
+        pixels: dict[str, Any] = {"image_size": self.image_size, "channels": self.channels}
         if self.layout == "synthetic":
             return draw_source(self.counts, seed=self.seed, **pixels)
         if self.root is None:
             raise DataError(f"data={self.layout} needs data.root=PATH, the folder or CSV file of the download")
-        files: dict[str, Any] = {"cache_dir": self.cache_dir, "on_error": self.on_error}
-        return read_source(self.root, self.layout, self.aliases, self.code_order, **files, **pixels)
+        kept: dict[str, Any] = {"cache_dir": self.cache_dir, "on_error": self.on_error}
+        return read_source(self.root, self.layout, self.aliases, self.code_order, **kept, **pixels)
 
     @property
     def source(self) -> Source:

@@ -15,7 +15,7 @@ from fer_lightning.data.cache.file_snapshot import describe_watch, take_snapshot
 from fer_lightning.data.cache.image_cache import open_cache
 from fer_lightning.data.cache.read_rows import read_rows
 from fer_lightning.data.cache.table_index import TableIndex
-from fer_lightning.data.layouts.folder_search import FolderLister
+from fer_lightning.data.layouts.file_state import State
 from fer_lightning.data.layouts.recognize import Layout, read_layout
 from fer_lightning.data.table.emotions import CodeOrder
 from fer_lightning.data.table.image_table import SPLITS, ImageTable
@@ -88,15 +88,15 @@ def read_source(
     index = TableIndex(cache_dir, root, layout, aliases, code_order)
     known = index.find()
     if known is None:
-        lister, started = FolderLister(), time.time_ns()
-        table = read_layout(root, layout, aliases, code_order, lister)
+        started, seen = time.time_ns(), dict[str, State]()
+        table = read_layout(root, layout, aliases, code_order, seen)
         snapshot = take_snapshot(table)
         state = snapshot.key
     else:
         table, state = known
     cache = open_cache(table, image_size=image_size, channels=channels, cache_dir=cache_dir, state=state)
     if known is None:
-        index.save(table, snapshot, lister.seen, started)
+        index.save(table, snapshot, seen, started)
     notes = describe_watch(table)
     skipped = {table.paths[row]: reason for row, reason in sorted(cache.failures.items())}
     if skipped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,18 +21,14 @@ if TYPE_CHECKING:
 
 # The names used by the competition. Of several in one folder the first is read: they hold the same rows.
 KNOWN_FILES: tuple[str, ...] = ("fer2013.csv", "icml_face_data.csv", "train.csv")
-USAGES: dict[str, str] = {"training": "train", "publictest": "validation", "privatetest": "test"}
-CHUNK_ROWS = 1024  # 9 MB of text at 48 x 48
+USAGES = {"training": "train", "publictest": "validation", "privatetest": "test"} | {split: split for split in SPLITS}
 
 
 def read_csv_table(path: Path, code_order: CodeOrder | None = None) -> ImageTable:
     """Read labels and splits of a CSV with the columns emotion, pixels and, optionally, Usage.
 
-    Header names may contain blanks and be in any order. `read_csv_pixels` reads the pixels.
-
-    Args:
-        path: The CSV file.
-        code_order: What the label numbers mean, a key of `CODE_ORDERS`; None for "fer2013", the order of these files.
+    Header names may contain blanks and be in any order. `code_order`, a key of `CODE_ORDERS`, is what the label numbers
+    mean; None for "fer2013". `read_csv_pixels` reads the pixels.
 
     Raises:
         DataError: Unreadable file, wrong column names, no rows, a label out of range, an unknown Usage.
@@ -43,15 +40,14 @@ def read_csv_table(path: Path, code_order: CodeOrder | None = None) -> ImageTabl
     if frame.empty:
         raise DataError(f"{path} has a header and no rows; point data.root=… at a complete copy")
     names = CODE_ORDERS["fer2013" if code_order is None else code_order]
-    code_of = {str(code): code for code in range(len(names))}
-    codes = _look_up(path, frame[columns["emotion"]], code_of, f"a number from 0 ({names[0]}) to 6 ({names[6]})")
+    name_of = {str(code): name for code, name in enumerate(names)}
+    found = _look_up(path, frame[columns["emotion"]], name_of, f"a number from 0 ({names[0]}) to 6 ({names[6]})")
+    classes = order_classes(found)
+    labels = CategoricalColumn.of(found, classes).codes
     splits = CategoricalColumn(np.zeros(len(frame), dtype=np.uint8), ("",))
     if "usage" in columns:
-        split_of = USAGES | {split: split for split in SPLITS}
-        found = _look_up(path, frame[columns["usage"]], split_of, "Training, PublicTest or PrivateTest")
+        found = _look_up(path, frame[columns["usage"]], USAGES, "Training, PublicTest or PrivateTest")
         splits = CategoricalColumn.of(found, SPLITS)
-    classes = order_classes(names[code] for code in np.unique(codes))
-    labels = np.array([classes.index(name) if name in classes else -1 for name in names])[codes.astype(np.int64)]
     order = np.lexsort((labels, splits.codes))
     unsplit = "" if "usage" in columns else " without a Usage column (no split)"
     return ImageTable(
@@ -69,8 +65,7 @@ def read_csv_table(path: Path, code_order: CodeOrder | None = None) -> ImageTabl
 def read_csv_pixels(path: Path) -> np.ndarray:
     """Read the pictures of a CSV, in file order: row 17 of the result is "fer2013.csv#17" of the image table.
 
-    Args:
-        path: A CSV with a column `pixels`: blank-separated values from 0 to 255, row by row of a square picture.
+    The column `pixels` holds blank-separated values from 0 to 255, row by row of a square picture.
 
     Returns:
         (N, S, S) uint8, S being 48 in FER-2013.
@@ -80,41 +75,33 @@ def read_csv_pixels(path: Path) -> np.ndarray:
     """
     column = _find_columns(path, ("pixels",))["pixels"]
     pictures = bytearray()  # grows in place, so the peak stays near the size of the result
-    expected: int | None = None
+    lengths: list[int] = []
     bad_values: list[int] = []
-    bad_lengths: dict[int, int] = {}  # row -> pixels found
-    row = 0
-    for chunk in _read(path, [column], CHUNK_ROWS):
-        parsed = _parse_numbers(chunk[column])
-        if expected is None:
-            expected = int(np.bincount([len(values) for values in parsed]).argmax())  # what most rows have
-        for row, values in enumerate(parsed, start=row):  # noqa: B020  (continues counting after the last chunk)
+    for chunk in _read(path, [column]):
+        for values in _parse_numbers(chunk[column]):
             if values.min(initial=0) < 0 or values.max(initial=0) > 255:
-                bad_values.append(row)
-            elif len(values) != expected:
-                bad_lengths[row] = len(values)
-            else:
-                pictures += values.astype(np.uint8).tobytes()
-        row += 1
+                bad_values.append(len(lengths))
+            lengths.append(len(values))
+            pictures += values.astype(np.uint8).tobytes()
     if bad_values:
         raise DataError(f"{path}, {_name_rows(bad_values)}: a pixel is not a whole number from 0 to 255")
-    if bad_lengths:
-        found = next(iter(bad_lengths.values()))
-        raise DataError(f"{path}, {_name_rows(bad_lengths)}: {found:,} pixels, not {expected:,} as in the other rows")
-    side = math.isqrt(expected or 0)
+    expected = int(np.bincount(lengths).argmax()) if lengths else 0  # what most rows have
+    bad_lengths = np.flatnonzero(np.array(lengths) != expected)
+    if len(bad_lengths):
+        what = f"{lengths[bad_lengths[0]]:,} pixels, not {expected:,} as in the other rows"
+        raise DataError(f"{path}, {_name_rows(bad_lengths)}: {what}")
+    side = math.isqrt(expected)
     if side < 2 or side * side != expected:
         hint = "2,304 blank-separated numbers, 48 x 48, are usual"
-        raise DataError(f"{path}: {expected or 0:,} pixels per row make no square picture ({hint})")
+        raise DataError(f"{path}: {expected:,} pixels per row make no square picture ({hint})")
     return np.frombuffer(pictures, dtype=np.uint8).reshape(-1, side, side)
 
 
 def has_pixel_columns(path: Path) -> bool:
     """Return whether the header of a CSV names both labels and pixels; False for other files."""
-    try:
-        _find_columns(path, ("emotion", "pixels"))
-    except DataError:
-        return False
-    return True
+    with contextlib.suppress(DataError):
+        return bool(_find_columns(path, ("emotion", "pixels")))
+    return False
 
 
 def _find_columns(path: Path, required: Sequence[str]) -> dict[str, str]:
@@ -130,7 +117,7 @@ def _find_columns(path: Path, required: Sequence[str]) -> dict[str, str]:
     raise DataError(f"{path} has no column {' and '.join(missing)} (columns found: {found[:200]}): {hint}")
 
 
-def _read(path: Path, columns: Sequence[str] | None, chunk_rows: int = CHUNK_ROWS) -> Iterator[pd.DataFrame]:
+def _read(path: Path, columns: Sequence[str] | None, chunk_rows: int = 1024) -> Iterator[pd.DataFrame]:
     """Yield the columns (None: all) as text, chunk by chunk and at least once. Empty fields are empty strings."""
     import pandas as pd
 
@@ -169,7 +156,7 @@ def _parse_numbers(texts: Iterable[str]) -> list[np.ndarray]:
         return [parse(text) for text in texts]
 
 
-def _name_rows(rows: Sequence[int] | np.ndarray | dict[int, int]) -> str:
+def _name_rows(rows: Sequence[int] | np.ndarray) -> str:
     """Return "row 17 and 4 more": rows count from 0 below the header, as in the image table."""
     more = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
-    return f"row {next(iter(rows))}{more} (the first below the header is 0)"
+    return f"row {rows[0]}{more} (the first below the header is 0)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,141 +45,114 @@ class FoundData:
     unnamed: list[Path] = field(default_factory=list)
 
 
-class FolderLister:
-    """Lists each folder once, and records its state.
+class FolderSearch:
+    """Finds data sets below a folder; lists each folder once, and records its state.
 
-    Attributes:
-        seen: Path to the state of every listed folder and every file that was read, taken before that; `UNKNOWN` for an
-            unreadable folder, or one that holds a broken link.
+    Args:
+        aliases: The user's own class spellings, see `emotions.canonical`.
+        seen: Filled with the state of every listed folder and every file that was read, by path, taken before that;
+            `UNKNOWN` for an unreadable folder, or one that holds a broken link.
     """
 
-    def __init__(self) -> None:
-        self.seen: dict[str, State] = {}
+    def __init__(self, aliases: Mapping[str, str] | None, seen: dict[str, State]) -> None:
+        self.aliases, self._seen = aliases, seen
         self._listings: dict[Path, Listing] = {}
 
     def record_state(self, path: Path) -> None:
         """Record the state of a file or folder that is about to be read."""
-        self.seen.setdefault(str(path), state_of(path))
+        self._seen.setdefault(str(path), state_of(path))
 
     def list(self, folder: Path) -> Listing:
-        """Return the names in a folder.
+        """Return the names in a folder; raise DataError if it cannot be read."""
+        if folder in self._listings:
+            return self._listings[folder]
+        self.record_state(folder)
+        listing = Listing()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    lower = entry.name.lower()
+                    if lower.startswith(".") or lower in NOT_DATA:
+                        continue
+                    if entry.is_dir():  # asks only where the system does not tell the kinds with the names
+                        listing.folders.append(entry.name)
+                        continue
+                    if entry.is_symlink() and not entry.is_file():
+                        listing.broken.append(entry.name)
+                    (listing.images if lower.endswith(IMAGE_SUFFIXES) else listing.others).append(entry.name)
+        except OSError as error:
+            self._seen[str(folder)] = UNKNOWN  # its permissions may change without its time
+            raise DataError(f"cannot read the folder {folder}: {error.strerror}; check its permissions") from error
+        if listing.broken:
+            self._seen[str(folder)] = UNKNOWN  # the target may reappear without a change here
+        self._listings[folder] = listing
+        return listing
+
+    def find(self, root: Path) -> FoundData:
+        """Look for data sets at and below `root`, breadth first, in at most `MOST_FOLDERS` folders.
+
+        Data sets inside a data set are not searched for.
 
         Raises:
-            DataError: The folder cannot be read.
+            DataError: `root` cannot be read.
         """
-        if folder not in self._listings:
-            self.record_state(folder)
+        found = FoundData()
+        queue = deque([(root, 0)])
+        visited: set[str] = set()  # real paths, because of links
+        while queue and len(visited) < MOST_FOLDERS:
+            folder, level = queue.popleft()
+            real = os.path.realpath(folder)
+            if real in visited:
+                continue
+            visited.add(real)
             try:
-                self._listings[folder] = _list_folder(folder)
+                listing = self.list(folder)
             except DataError:
-                self.seen[str(folder)] = UNKNOWN  # its permissions may change without its time
-                raise
-            if self._listings[folder].broken:
-                self.seen[str(folder)] = UNKNOWN  # the target may reappear without a change here
-        return self._listings[folder]
+                if level == 0:
+                    raise
+                continue  # if it belongs to the data set, reading it raises later
+            found.csv_files.extend(folder / name for name in listing.others if name.lower().endswith(".csv"))
+            if self.class_folders(folder) or self.split_folders(folder):
+                found.trees.append(folder)
+                continue
+            if listing.images:
+                found.unnamed.append(folder)
+            if level < MOST_LEVELS:
+                queue.extend((folder / name, level + 1) for name in listing.folders)
+        return found
 
+    def split_folders(self, folder: Path) -> dict[str, Path]:
+        """Return, for each sub-folder that is a split, the folder of its classes: itself or a wrapper inside."""
+        splits = {}
+        for name in filter(split_of, self.list(folder).folders):
+            inside = self._unwrap(folder / name)
+            inner = self.list(inside).folders
+            # Folders of images below train/ count as classes even with unknown names, to report these later.
+            if self.class_folders(inside) or any(self.list(inside / other).images for other in inner):
+                splits[name] = inside
+        return splits
 
-def _list_folder(folder: Path) -> Listing:
-    """List a folder without opening files, or querying them where the file system tells their kinds."""
-    listing = Listing()
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = entry.name
-                lower = name.lower()
-                if name.startswith(".") or lower in NOT_DATA:
-                    continue
-                if entry.is_dir():
-                    listing.folders.append(name)
-                    continue
-                if entry.is_symlink() and not entry.is_file():
-                    listing.broken.append(name)
-                if lower.endswith(IMAGE_SUFFIXES):
-                    listing.images.append(name)
-                else:
-                    listing.others.append(name)
-    except OSError as error:
-        raise DataError(f"cannot read the folder {folder}: {error.strerror}; check its permissions") from error
-    for names in (listing.folders, listing.images, listing.others, listing.broken):
-        names.sort()
-    return listing
+    def class_folders(self, folder: Path) -> Sequence[str]:
+        """Return the sub-folders that are named for an expression, or by a number and contain images."""
+        return [
+            name
+            for name in self.list(folder).folders
+            if canonical(name, self.aliases) is not None or (name.isdecimal() and self.list(folder / name).images)
+        ]
+
+    def _unwrap(self, folder: Path) -> Path:
+        """Descend through folders that contain only one folder, as in train/train/angry."""
+        for _ in range(MOST_LEVELS):
+            listing = self.list(folder)
+            if len(listing.folders) != 1 or listing.images or self.class_folders(folder):
+                break
+            inner = folder / listing.folders[0]
+            if not self.list(inner).folders:
+                break
+            folder = inner
+        return folder
 
 
 def split_of(name: str) -> str | None:
     """Return the split that a folder name stands for ("Train", "valid", "test_set"), or None."""
     return SPLIT_NAMES.get(fold(name))
-
-
-def find_data(root: Path, aliases: Mapping[str, str] | None, lister: FolderLister) -> FoundData:
-    """Look for data sets at and below `root`, breadth first, in at most `MOST_FOLDERS` folders.
-
-    Data sets inside a data set are not searched for.
-
-    Args:
-        root: An existing folder.
-        aliases: The user's own class spellings, see `emotions.canonical`.
-        lister: Lists the folders.
-
-    Raises:
-        DataError: `root` cannot be read.
-    """
-    found = FoundData()
-    queue = deque([(root, 0)])
-    seen: set[str] = set()  # real paths, because of links
-    while queue and len(seen) < MOST_FOLDERS:
-        folder, level = queue.popleft()
-        real = os.path.realpath(folder)
-        if real in seen:
-            continue
-        seen.add(real)
-        try:
-            listing = lister.list(folder)
-        except DataError:
-            if level == 0:
-                raise
-            continue  # if it belongs to the data set, reading it raises later
-        found.csv_files.extend(folder / name for name in listing.others if name.lower().endswith(".csv"))
-        if class_folders(folder, aliases, lister) or split_folders(folder, aliases, lister):
-            found.trees.append(folder)
-            continue
-        if listing.images:
-            found.unnamed.append(folder)
-        if level < MOST_LEVELS:
-            queue.extend((folder / name, level + 1) for name in listing.folders)
-    return found
-
-
-def split_folders(folder: Path, aliases: Mapping[str, str] | None, lister: FolderLister) -> dict[str, Path]:
-    """Return, for each sub-folder that is a split, the folder that holds its classes: itself or a wrapper inside."""
-    splits = {}
-    for name in lister.list(folder).folders:
-        if split_of(name) is None:
-            continue
-        inside = _unwrap(folder / name, aliases, lister)
-        inner = lister.list(inside).folders
-        # Folders of images below train/ count as classes even with unknown names, to report these later.
-        if class_folders(inside, aliases, lister) or any(lister.list(inside / other).images for other in inner):
-            splits[name] = inside
-    return splits
-
-
-def class_folders(folder: Path, aliases: Mapping[str, str] | None, lister: FolderLister) -> list[str]:
-    """Return the sub-folders that are named for an expression, or by a number and contain images."""
-    return [
-        name
-        for name in lister.list(folder).folders
-        if canonical(name, aliases) is not None or (name.isdecimal() and lister.list(folder / name).images)
-    ]
-
-
-def _unwrap(folder: Path, aliases: Mapping[str, str] | None, lister: FolderLister) -> Path:
-    """Descend through folders that contain only one folder, as in train/train/angry."""
-    for _ in range(MOST_LEVELS):
-        listing = lister.list(folder)
-        if len(listing.folders) != 1 or listing.images or class_folders(folder, aliases, lister):
-            break
-        inner = folder / listing.folders[0]
-        if not lister.list(inner).folders:
-            break
-        folder = inner
-    return folder

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import close_matches
-from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderLister, find_data, split_folders, split_of
+from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderSearch, split_of
 from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
 from fer_lightning.data.table.emotions import ALIASES, CODE_ORDERS, CodeOrder, canonical, fold
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts, order_classes
@@ -20,22 +20,16 @@ Files = dict[tuple[str, str], list[str]]
 """(split, class) to the posix paths of its images, relative to the tree."""
 
 
-def read_folder_table(
-    tree: Path, aliases: Mapping[str, str] | None, code_order: CodeOrder | None, lister: FolderLister
-) -> ImageTable:
+def read_folder_table(tree: Path, code_order: CodeOrder | None, search: FolderSearch) -> ImageTable:
     """Read a tree whose top level is splits or classes; no image is opened.
 
-    Args:
-        tree: Folder that holds train/ and the like, or the class folders.
-        aliases: The user's own class spellings, see `emotions.canonical`.
-        code_order: What folders named 0 to 6 mean, a key of `CODE_ORDERS`; None if numbers are not allowed.
-        lister: Lists the folders.
+    `code_order`, a key of `CODE_ORDERS`, is what folders named 0 to 6 mean; None if numbers are not allowed.
 
     Raises:
         DataError: An unknown class folder, numbered folders without `code_order`, no images, an unreadable folder,
             two folders for one split, splits or classes inside a class.
     """
-    reader = _TreeReader(tree, aliases, code_order, lister)
+    reader = _TreeReader(tree, code_order, search)
     reader.raise_problems()
     notes = [*reader.notes, *reader.describe_ignored()]
     files, official = _recover_official_split(reader.files)
@@ -76,43 +70,34 @@ def alias_setting(names: Sequence[str]) -> str:
 class _TreeReader:
     """Reads a tree; collects unknown folders, so that one message can name all of them."""
 
-    def __init__(
-        self, tree: Path, aliases: Mapping[str, str] | None, code_order: CodeOrder | None, lister: FolderLister
-    ) -> None:
-        self.tree = tree
-        self.aliases = aliases
-        self.code_order = code_order
-        self.lister = lister
+    def __init__(self, tree: Path, code_order: CodeOrder | None, search: FolderSearch) -> None:
+        self.tree, self.code_order, self.search = tree, code_order, search
         self.files: Files = {}
         self.notes: list[str] = []
         self.other_file = ""  # the first file that is not an image
         self.numbered: list[Path] = []
         self.unknown_classes: list[Path] = []
         self.ignored_folders: list[Path] = []  # which hold another data set, or none
-        self._folder_of: dict[tuple[str, str], Path] = {}
-        splits = split_folders(tree, aliases, lister)
-        if splits:
-            self.found = self._read_splits(splits)
-            self._check_others(name for name in lister.list(tree).folders if name not in splits)
+        names: dict[str, str] = {}
+        folders = search.split_folders(tree)
+        for name, inside in folders.items():
+            split = str(split_of(name))
+            if split in names:
+                raise DataError(f"{tree}: {names[split]}/ and {name}/ both mean {split}: keep one of them")
+            names[split] = name
+            self._read_classes(split, inside)
+        if names:
+            self.found = " and ".join(f"{names[split]}/" for split in SPLITS if split in names)
+            self._check_others(name for name in search.list(tree).folders if name not in folders)
         else:
             self._read_classes("", tree)
             self.found = f"{len(self.files)} class folders without a split"
-
-    def _read_splits(self, splits: Mapping[str, Path]) -> str:
-        names: dict[str, str] = {}
-        for name, inside in splits.items():
-            split = str(split_of(name))
-            if split in names:
-                raise DataError(f"{self.tree}: {names[split]}/ and {name}/ both mean {split}: keep one of them")
-            names[split] = name
-            self._read_classes(split, inside)
-        return " and ".join(f"{names[split]}/" for split in SPLITS if split in names)
 
     def _check_others(self, names: Iterable[str]) -> None:
         """Examine the folders beside the splits."""
         for name in names:
             folder = self.tree / name
-            listing = self.lister.list(folder)
+            listing = self.search.list(folder)
             near = close_matches(name, SPLITS, cutoff=0.8)
             if split_of(name) is not None:
                 what = f"{len(listing.images):,} images without class folders" if listing.images else "no images"
@@ -123,51 +108,40 @@ class _TreeReader:
                 self.ignored_folders.append(folder)
 
     def _read_classes(self, split: str, folder: Path) -> None:
-        listing = self.lister.list(folder)
+        listing = self.search.list(folder)
         if listing.images:
             self.notes.append(f"{len(listing.images):,} images beside the class folders of {folder} left out")
+        numbers = () if self.code_order is None else CODE_ORDERS[self.code_order]
+        first: dict[str, str] = {}  # class to the first folder that means it
         for name in listing.folders:
             inside = folder / name
-            emotion = self._class_of(name)
+            emotion = canonical(name, self.search.aliases)
+            if emotion is None and name.isdecimal() and int(name) < len(numbers):
+                emotion = numbers[int(name)]
             if emotion is not None:
-                self._add(split, emotion, inside)
+                if first.setdefault(emotion, name) != name:
+                    self.notes.append(f"{first[emotion]}/ and {name}/ in {folder} both mean {emotion}: merged")
+                self.files.setdefault((split, emotion), []).extend(self._gather(inside, emotion))
             elif name.isdecimal():
                 self.numbered.append(inside)
             else:
-                inner = find_data(inside, self.aliases, self.lister)
+                inner = self.search.find(inside)
                 if inner.unnamed and not inner.trees:
                     self.unknown_classes.append(inside)
                 self.ignored_folders.append(inside)
 
-    def _class_of(self, name: str) -> str | None:
-        emotion = canonical(name, self.aliases)
-        if emotion is None and name.isdecimal() and self.code_order is not None:
-            names = CODE_ORDERS[self.code_order]
-            return names[int(name)] if int(name) < len(names) else None
-        return emotion
-
-    def _add(self, split: str, emotion: str, folder: Path) -> None:
-        key = (split, emotion)
-        if key in self.files:
-            first = self._folder_of[key]
-            self.notes.append(f"{first.name}/ and {folder.name}/ in {folder.parent} both mean {emotion}: merged")
-        self._folder_of.setdefault(key, folder)
-        self.files.setdefault(key, []).extend(self._gather(folder, emotion))
-
     def _gather(self, folder: Path, emotion: str) -> list[str]:
         """Return the images in and below a class folder. Folders inside may be people or sources, but not classes."""
-        listing = self.lister.list(folder)
+        listing = self.search.list(folder)
         relative = folder.relative_to(self.tree).as_posix()
         paths = [f"{relative}/{name}" for name in listing.images]
         if listing.others and not self.other_file:
             self.other_file = f"{relative}/{listing.others[0]}"
         for name in listing.folders:
-            meaning = canonical(name, self.aliases)
+            meaning = canonical(name, self.search.aliases)
             if split_of(name) is not None or (meaning is not None and (meaning != emotion or listing.images)):
-                raise DataError(
-                    f"{folder} is a class folder, and the folder {name}/ in it looks like a split or a class: "
-                    "arrange the images as train/happy/…, or move it away"
-                )
+                what = f"{folder} is a class folder, and the folder {name}/ in it looks like a split or a class"
+                raise DataError(f"{what}: arrange the images as train/happy/…, or move it away")
             # a link to a parent folder would never end
             if Path(os.path.realpath(folder / name)) not in Path(os.path.realpath(folder), "x").parents:
                 paths += self._gather(folder / name, emotion)
@@ -178,33 +152,26 @@ class _TreeReader:
         if self.unknown_classes:
             names = list(dict.fromkeys(folder.name for folder in self.unknown_classes))
             others = f" (and {', '.join(f'{name}/' for name in names[1:6])})" if len(names) > 1 else ""
-            raise DataError(
-                f"unknown class folder {self.unknown_classes[0]}{others}; say what is meant: {alias_setting(names)}"
-            )
+            what = f"unknown class folder {self.unknown_classes[0]}{others}"
+            raise DataError(f"{what}; say what is meant: {alias_setting(names)}")
         too_large = [folder for folder in self.numbered if int(folder.name) > 6]
         if too_large:
             setting = alias_setting(list(dict.fromkeys(folder.name for folder in self.numbered)))
             raise DataError(f"class folder {too_large[0]} is not a number from 0 to 6; say what is meant: {setting}")
         if self.numbered:
-            meanings = (f"{key} ({', '.join(names)})" for key, names in CODE_ORDERS.items())
-            raise DataError(
-                f"{self.numbered[0].parent}: classes are numbered; say in which order: "
-                f"data.code_order={' or data.code_order='.join(meanings)}"
-            )
+            orders = " or ".join(f"data.code_order={key} ({', '.join(names)})" for key, names in CODE_ORDERS.items())
+            raise DataError(f"{self.numbered[0].parent}: classes are numbered; say in which order: {orders}")
 
     def describe_ignored(self) -> list[str]:
         """Return notes on ignored folders: a second copy of this data set, another one, or neither."""
         notes = []
         for folder in self.ignored_folders:
-            inner = find_data(folder, self.aliases, self.lister)
+            inner = self.search.find(folder)
             for tree in inner.trees:
-                copy = _TreeReader(tree, self.aliases, self.code_order, self.lister)
-                count = sum(map(len, copy.files.values()))
-                same = {key: sorted(paths) for key, paths in copy.files.items()} == {
-                    key: sorted(paths) for key, paths in self.files.items()
-                }
-                what = "a second copy of the same" if same else "a copy or another data set, with"
-                notes.append(f"{tree.relative_to(self.tree)}/ left out: {what} {count:,} images")
+                copy = _TreeReader(tree, self.code_order, self.search).files
+                theirs, ours = ({key: sorted(paths) for key, paths in files.items()} for files in (copy, self.files))
+                what = "a second copy of the same" if theirs == ours else "a copy or another data set, with"
+                notes.append(f"{tree.relative_to(self.tree)}/ left out: {what} {sum(map(len, copy.values())):,} images")
             if inner.unnamed and not inner.trees:
                 notes.append(f"{folder.relative_to(self.tree)}/ left out: neither a split nor a class")
         return notes
@@ -226,10 +193,7 @@ def _recover_official_split(files: Files) -> tuple[Files, str]:
         for path in paths:
             public = split == "test" and _usage(path) == "publictest"
             recovered.setdefault(("validation" if public else split, name), []).append(path)
-    return (
-        recovered,
-        "official split by the file names in test/: PublicTest_ is validation, PrivateTest_ is test",
-    )
+    return recovered, "official split by the file names in test/: PublicTest_ is validation, PrivateTest_ is test"
 
 
 def _usage(path: str) -> str:

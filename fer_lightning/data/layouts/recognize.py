@@ -12,14 +12,8 @@ from fer_lightning.core.choices import check_choices
 from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import did_you_mean
 from fer_lightning.data.layouts.csv import KNOWN_FILES, has_pixel_columns, read_csv_table
-from fer_lightning.data.layouts.folder_search import (
-    IMAGE_SUFFIXES,
-    FolderLister,
-    FoundData,
-    find_data,
-    split_folders,
-    split_of,
-)
+from fer_lightning.data.layouts.file_state import State
+from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderSearch, FoundData, Listing, split_of
 from fer_lightning.data.layouts.folders import alias_setting, read_folder_table
 from fer_lightning.data.table.emotions import CodeOrder, canonical
 from fer_lightning.data.table.image_table import ImageTable
@@ -33,39 +27,35 @@ def read_layout(
     layout: Layout = "auto",
     aliases: Mapping[str, str] | None = None,
     code_order: CodeOrder | None = None,
-    lister: FolderLister | None = None,
+    seen: dict[str, State] | None = None,
 ) -> ImageTable:
-    """Recognise the data set at `root` and list its images; none is opened.
+    """Recognise the data set at `root` and list its images, sorted by split, class and natural name; none is opened.
 
-    Class folders take precedence over CSV files. `image_table.select_classes` checks that the splits have the same
-    classes, which only the selected classes must.
+    Class folders take precedence over CSV files. `image_table.select_classes` checks the classes of the splits.
 
     Args:
         root: The folder of a download, a wrapper around it, or a CSV file. A leading ~ is the home folder.
         layout: What to look for.
         aliases: The user's own class spellings, for example {"bored": "neutral"}.
         code_order: What class folders named 0 to 6 mean; None where they are not expected.
-        lister: Lists the folders and records their states; None creates one.
-
-    Returns:
-        The table, sorted by split, class and natural file name; `rows` counts from 0.
+        seen: Filled with the states of what was read, see `FolderSearch`.
 
     Raises:
         ValueError: `layout` or `code_order` is none of the choices.
         DataError: There is no usable data set at `root`; the message says what to type instead.
     """
     check_choices(read_layout, locals(), prefix="data.")
-    root, lister = absolute(root), FolderLister() if lister is None else lister
+    root, search = absolute(root), FolderSearch(aliases, {} if seen is None else seen)
     if not os.path.exists(root):
-        raise _missing(root)
+        raise _missing(root, search)
     if not os.path.isdir(root):
-        lister.record_state(root)
+        search.record_state(root)
         return _read_file(root, layout, code_order)
-    found = find_data(root, aliases, lister)
+    found = search.find(root)
     for path in found.csv_files:
-        lister.record_state(path)
+        search.record_state(path)
     if found.trees and layout != "csv":
-        table = read_folder_table(_single_tree(root, found, aliases, lister), aliases, code_order, lister)
+        table = read_folder_table(_single_tree(root, found, search), code_order, search)
         ignored = [path.name for path in found.csv_files if has_pixel_columns(path)]
         if not ignored:
             return table
@@ -73,7 +63,7 @@ def read_layout(
         return replace(table, notes=(*table.notes, note))
     if found.csv_files and layout != "folders" and (layout == "csv" or not found.unnamed):
         return _read_one_csv(root, found.csv_files, code_order)
-    raise _nothing(root, found, layout)
+    raise _nothing(root, found, layout, search.list(root))
 
 
 def absolute(root: str | Path) -> Path:
@@ -97,31 +87,29 @@ def _read_one_csv(root: Path, files: list[Path], code_order: CodeOrder | None) -
     ranks = {path: KNOWN_FILES.index(name) if (name := path.name.lower()) in KNOWN_FILES else 99 for path in files}
     files = sorted(files, key=ranks.__getitem__)
     usable = [path for path in files if has_pixel_columns(path)]
-    if not usable:
-        return read_csv_table(files[0], code_order)  # raises the error that lists its columns
-    rivals = [path for path in usable if path.parent != usable[0].parent or ranks[path] == 99]
-    if len(usable) > 1 and rivals:
+    if len(usable) > 1 and any(path.parent != usable[0].parent or ranks[path] == 99 for path in usable):
         raise DataError(f"{root} holds several CSV files of faces: type {_suggest(usable)}")
-    table = read_csv_table(usable[0], code_order)
-    if len(usable) == 1:
+    table = read_csv_table(
+        (usable or files)[0], code_order
+    )  # raises the error that lists the columns if none is usable
+    if len(usable) < 2:
         return table
     others = ", ".join(path.name for path in usable[1:])
-    return replace(table, notes=(*table.notes, f"{usable[0].name} is read, {others} beside it is not: the same faces"))
+    return replace(table, notes=(f"{usable[0].name} is read, {others} beside it is not: the same faces",))
 
 
-def _single_tree(root: Path, found: FoundData, aliases: Mapping[str, str] | None, lister: FolderLister) -> Path:
+def _single_tree(root: Path, found: FoundData, search: FolderSearch) -> Path:
     """Return the only data set; raise DataError if there are several, or `root` is one split."""
     if len(found.trees) > 1:
         raise DataError(f"{root} holds {len(found.trees)} data sets: type {_suggest(found.trees)}")
     tree = found.trees[0]
-    if tree == root and split_of(root.name) is not None and not split_folders(root, aliases, lister):
+    if tree == root and split_of(root.name) is not None and not search.split_folders(root):
         raise DataError(f"{root} is one split of a data set: type its parent, data.root={root.parent}")
     return tree
 
 
-def _nothing(root: Path, found: FoundData, layout: Layout) -> DataError:
+def _nothing(root: Path, found: FoundData, layout: Layout, listing: Listing) -> DataError:
     """Return the error for a root without a usable data set, with a hint."""
-    listing = FolderLister().list(root)
     archives = [name for name in listing.others if name.lower().endswith(ARCHIVES)]
     if layout == "csv":
         return DataError(f"{root}: no CSV file in it or below; type data.root=PATH/fer2013.csv, or data.layout=auto")
@@ -131,10 +119,8 @@ def _nothing(root: Path, found: FoundData, layout: Layout) -> DataError:
         above = root.parent.parent if split_of(root.parent.name) is not None else root.parent
         return DataError(f"{root} is the folder of one class: type that of the data set, data.root={above}")
     if listing.images:
-        return DataError(
-            f"{root} holds {len(listing.images):,} images and no class folders: "
-            "sort them into folders named for the expressions, happy/, sad/ and so on"
-        )
+        hint = "sort them into folders named for the expressions, happy/, sad/ and so on"
+        return DataError(f"{root} holds {len(listing.images):,} images and no class folders: {hint}")
     if found.unnamed:
         names = ", ".join(f"{folder.relative_to(root)}/" for folder in found.unnamed[:5])
         setting = alias_setting([folder.name for folder in found.unnamed[:3]])
@@ -147,11 +133,11 @@ def _nothing(root: Path, found: FoundData, layout: Layout) -> DataError:
     return DataError(f"{root}: no images ({suffixes}) and no fer2013.csv in it or below; type another data.root=…")
 
 
-def _missing(root: Path) -> DataError:
+def _missing(root: Path, search: FolderSearch) -> DataError:
     """Return the error for a missing path, with the names that exist beside it."""
     parent = next(folder for folder in root.parents if os.path.isdir(folder))
     absent = root.relative_to(parent).parts[0]
-    listing = FolderLister().list(parent)
+    listing = search.list(parent)
     near = did_you_mean(absent, (*listing.folders, *(name for name in listing.others if name.endswith(".csv"))))
     hint = f"; {parent} holds {', '.join(listing.folders[:8]) or 'no folders'}"
     return DataError(f"no such folder or file: data.root={root}{near or hint}")
