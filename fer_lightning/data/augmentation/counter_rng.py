@@ -15,7 +15,7 @@ _BITS = 2**64
 # Odd constants as signed 64-bit integers; products of int64 wrap around, as in SplitMix64.
 _STEP = 0x9E3779B97F4A7C15 - _BITS
 _EPOCHS, _ROWS, _REPEATS = 0xD1342543DE82EF95 - _BITS, 0xAF251AF3B0F025B5 - _BITS, 0xDA942042E4DD58B5 - _BITS
-_MULTIPLIERS = 0xBF58476D1CE4E5B9 - _BITS, 0x94D049BB133111EB - _BITS
+_ROUNDS = (30, 0xBF58476D1CE4E5B9 - _BITS), (27, 0x94D049BB133111EB - _BITS)  # places to shift, multiplier
 
 _WINDOWS, _STRIDE = 4096, 61  # of the noise bank; 61 is not a multiple of usual image widths
 
@@ -23,19 +23,14 @@ _WINDOWS, _STRIDE = 4096, 61  # of the noise bank; 61 is not a multiple of usual
 def uniforms(seed: int, epoch: int | Tensor, rows: Tensor, repeats: Tensor, count: int) -> Tensor:
     """Return float32 `(count, B)` in [0, 1), each column a function of seed, epoch, row and repeat alone.
 
-    The numbers are multiples of 2**-23, so that `u * n`, rounded to float32, stays below n.
-
-    Args:
-        seed: 0 <= seed < 2**64.
-        epoch: 0 or more; also int64 `()` on the device of `rows`.
-        rows: int64 `(B,)`.
-        repeats: int64 `(B,)` on the device of `rows`.
-        count: of numbers per row.
+    The numbers are multiples of 2**-23, so that `u * n`, rounded to float32, stays below n. For 0 <= seed < 2**64,
+    epoch 0 or more or int64 `()`, and rows and repeats int64 `(B,)`; all tensors are on one device.
     """
     if not isinstance(epoch, Tensor):
         epoch = torch.full((), epoch, dtype=torch.int64, device=rows.device)  # a fill; a copy would synchronise
     counters = epoch * _EPOCHS + rows * _ROWS + repeats * _REPEATS
-    streams = _mix(counters + _as_signed(seed * _STEP))
+    signed = (seed * _STEP + _BITS // 2) % _BITS - _BITS // 2
+    streams = _mix(counters + signed)
     steps = torch.arange(1, count + 1, device=rows.device) * _STEP
     return ((_mix(streams + steps[:, None]) >> 41) & (2**23 - 1)).to(torch.float32) * 2.0**-23
 
@@ -54,17 +49,7 @@ def _cached_bank(length: int, device: torch.device) -> Tensor:
 
 
 def _mix(words: Tensor) -> Tensor:
-    """Return the final mix of SplitMix64, a bijection of int64."""
-    words = (words ^ _shift_right(words, 30)) * _MULTIPLIERS[0]
-    words = (words ^ _shift_right(words, 27)) * _MULTIPLIERS[1]
-    return words ^ _shift_right(words, 31)
-
-
-def _shift_right(words: Tensor, places: int) -> Tensor:
-    """Shift to the right, as unsigned."""
-    return torch.bitwise_and(words >> places, 2 ** (64 - places) - 1)
-
-
-def _as_signed(number: int) -> int:
-    """Return the signed integer with the same 64 bits."""
-    return (number + _BITS // 2) % _BITS - _BITS // 2
+    """Return the final mix of SplitMix64, a bijection of int64; each mask makes a shift to the right unsigned."""
+    for places, multiplier in _ROUNDS:
+        words = (words ^ (words >> places & 2 ** (64 - places) - 1)) * multiplier
+    return words ^ (words >> 31 & 2**33 - 1)

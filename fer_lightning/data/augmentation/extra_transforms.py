@@ -33,8 +33,13 @@ def _build_named(item: Any) -> A.BasicTransform:
     """Build one transform (or OneOf, SomeOf … of nested `transforms`) from its name and arguments."""
     if not isinstance(item, Mapping) or not isinstance(item.get("name"), str):
         raise ConfigError(f"augmentation.extra: {item!r} must name a transform, such as {{name: GaussNoise, p: 0.2}}")
-    arguments = {str(key): value for key, value in item.items() if key != "name"}
-    cls = _find_transform(item["name"])
+    name, arguments = item["name"], {str(key): value for key, value in item.items() if key != "name"}
+    kinds = (A.BasicTransform, A.BaseCompose)
+    known = {key: value for key, value in vars(A).items() if inspect.isclass(value) and issubclass(value, kinds)}
+    cls = known.get(name)
+    if cls is None:
+        hint = did_you_mean(name, known)
+        raise ConfigError(f"augmentation.extra: Albumentations {A.__version__} has no transform {name!r}{hint}")
     if issubclass(cls, A.BaseCompose) and isinstance(arguments.get("transforms"), (list, tuple)):
         arguments["transforms"] = [_build_named(inner) for inner in arguments["transforms"]]
     try:
@@ -43,16 +48,7 @@ def _build_named(item: Any) -> A.BasicTransform:
             warnings.simplefilter("error", UserWarning)  # Albumentations warns and uses its defaults
             return cls(**arguments)
     except Exception as error:  # whatever the constructor raises
-        raise ConfigError(f"augmentation.extra: {item['name']}: {reason_of(error)}") from error
-
-
-def _find_transform(name: str) -> type[A.BasicTransform]:
-    kinds = (A.BasicTransform, A.BaseCompose)
-    known = {key: value for key, value in vars(A).items() if inspect.isclass(value) and issubclass(value, kinds)}
-    if name in known:
-        return known[name]
-    hint = did_you_mean(name, known)
-    raise ConfigError(f"augmentation.extra: Albumentations {A.__version__} has no transform {name!r}{hint}")
+        raise ConfigError(f"augmentation.extra: {name}: {reason_of(error)}") from error
 
 
 def reason_of(error: Exception) -> str:

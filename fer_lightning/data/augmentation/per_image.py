@@ -21,53 +21,30 @@ import torch
 from torch import Tensor
 
 from fer_lightning.core.errors import ConfigError
+from fer_lightning.data.augmentation.engine import Engine
 from fer_lightning.data.augmentation.extra_transforms import build_extra, reason_of
 from fer_lightning.data.augmentation.spec import Augmentation
 
 
-class AlbumentationsEngine:
-    """Augments images one by one; picklable for workers, not thread-safe.
-
-    Args:
-        spec: what to draw from, including `extra`.
-        seed: 0 <= seed < 2**64.
+class AlbumentationsEngine(Engine):
+    """Augments images one by one, on the CPU; not thread-safe.
 
     Raises:
-        ValueError: the seed is out of range.
-        ConfigError: see `Augmentation`.
+        ConfigError: see `Augmentation`; when drawing, a transform under `extra` changed size or type.
+        ValueError: when drawing, the images lie on another device.
     """
 
     def __init__(self, spec: Augmentation, seed: int) -> None:
-        if not 0 <= seed < 2**64:
-            raise ValueError(f"seed={seed} must lie between 0 and 2**64 - 1")
-        self.spec = spec
-        self.seed = seed
+        super().__init__(spec, seed)
         self._extra = build_extra(spec.extra)
-        transforms = _build_transforms(spec, self._extra)
+        transforms = self._build_transforms()
         # Counter-based: (seed, epoch, row, repeat) is the state itself; setting it takes 0.4 µs.
-        self._philox = np.random.Philox()
-        self._random = random.Random()
+        self._philox, self._random = np.random.Philox(), random.Random()
         self._compose = A.Compose(transforms, is_check_shapes=False) if transforms else None
         if self._compose is not None:  # shared by all transforms, so reseeding them in place is enough
             self._compose.set_random_state(np.random.Generator(self._philox), self._random)
 
     def __call__(self, images: Tensor, epoch: int, rows: Tensor, repeats: Tensor) -> Tensor:
-        """Augment each image once.
-
-        Args:
-            images: uint8 `(B, C, H, W)` on the CPU, C 1 or 3; not modified.
-            epoch: 0 or more.
-            rows: int64 `(B,)`, which images these are.
-            repeats: int64 `(B,)`, how often each was drawn before in this epoch.
-
-        Returns:
-            uint8 `(B, C, H, W)`, contiguous; each image a function of its own arguments, `spec` and `seed` alone. May
-            be `images` itself.
-
-        Raises:
-            ValueError: the images lie on another device.
-            ConfigError: a transform under `extra` changed size or type.
-        """
         if images.device.type != "cpu":
             raise ValueError(f"Albumentations augments on the CPU, not on {images.device}: use data.engine=batched")
         if self._compose is None:
@@ -79,49 +56,10 @@ class AlbumentationsEngine:
         return torch.from_numpy(result)
 
     def augment_one(self, image: np.ndarray, epoch: int, row: int, repeat: int = 0) -> np.ndarray:
-        """Augment one image.
-
-        Args:
-            image: uint8 `(H, W, C)`, C 1 or 3, any strides; not modified.
-            epoch: 0 or more.
-            row: which image this is, 0 or more.
-            repeat: how often it was drawn before in this epoch.
-
-        Returns:
-            uint8 `(H, W, C)`, C-contiguous, a function of the arguments, `spec` and `seed` alone; may be `image`.
-
-        Raises:
-            ConfigError: a transform under `extra` changed size or type.
-        """
+        """Augment one image uint8 `(H, W, C)` of any strides, as `__call__` does; the result is C-contiguous."""
         if self._compose is None:
             return np.ascontiguousarray(image)
-        self._reseed(int(epoch), int(row), int(repeat))
-        augmented = self._compose(image=image)["image"]
-        if augmented.shape != image.shape or augmented.dtype != np.uint8:
-            raise _not_an_image(", ".join(type(t).__name__ for t in self._extra), augmented, image)
-        return np.ascontiguousarray(augmented)
-
-    def check(self, image_size: int, channels: int) -> None:
-        """Run each transform under `extra` once, to find errors before training rather than in a worker.
-
-        Raises:
-            ConfigError: a transform fails on such images or does not return uint8 of the same size.
-        """
-        probe = np.random.default_rng(0).integers(0, 256, (image_size, image_size, channels), dtype=np.uint8)
-        for transform in self._extra:
-            name = type(transform).__name__
-            try:
-                result = transform(image=probe.copy(), force_apply=True)["image"]
-            except Exception as error:  # whatever the transform raises
-                size = f"{image_size}x{image_size}x{channels}"
-                raise ConfigError(f"augmentation.extra: {name} fails on {size} images: {reason_of(error)}") from error
-            if getattr(result, "shape", None) != probe.shape or result.dtype != np.uint8:
-                raise _not_an_image(name, result, probe)
-
-    def __reduce__(self) -> tuple[type[AlbumentationsEngine], tuple[Augmentation, int]]:
-        return type(self), (self.spec, self.seed)
-
-    def _reseed(self, epoch: int, row: int, repeat: int) -> None:
+        epoch, row, repeat = int(epoch), int(row), int(repeat)
         state: Any = {  # tuples, which are faster than the arrays that NumPy's stubs ask for
             "bit_generator": "Philox",
             # Word 0 counts the draws; the higher words distinguish epochs and repeats.
@@ -133,35 +71,56 @@ class AlbumentationsEngine:
         }
         self._philox.state = state
         self._random.seed(repeat << 192 | self.seed << 128 | epoch << 64 | row)
+        augmented = self._compose(image=image)["image"]
+        _require_same_kind(augmented, image, *self._extra)
+        return np.ascontiguousarray(augmented)
+
+    def check(self, image_size: int, channels: int) -> None:
+        """Run each transform under `extra` once, to find errors before training rather than in a worker.
+
+        Raises:
+            ConfigError: a transform fails on such images or does not return uint8 of the same size.
+        """
+        probe = np.random.default_rng(0).integers(0, 256, (image_size, image_size, channels), dtype=np.uint8)
+        for transform in self._extra:
+            try:
+                result = transform(image=probe.copy(), force_apply=True)["image"]
+            except Exception as error:  # whatever the transform raises
+                failed = f"{type(transform).__name__} fails on {image_size}x{image_size}x{channels} images"
+                raise ConfigError(f"augmentation.extra: {failed}: {reason_of(error)}") from error
+            _require_same_kind(result, probe, transform)
+
+    def _build_transforms(self) -> list[A.BasicTransform]:
+        """Return the transforms that have an effect, in order; one without would still take time."""
+        spec = self.spec
+        transforms: list[A.BasicTransform] = []
+        if spec.flip > 0:
+            transforms.append(A.HorizontalFlip(p=spec.flip))
+        if self._moves:
+            shift = (-float(spec.shift), float(spec.shift))
+            affine = A.Affine(
+                rotate=(-float(spec.rotate), float(spec.rotate)),
+                translate_percent={"x": shift, "y": shift},  # a dict draws the axes independently
+                scale=(1.0 - spec.zoom, 1.0 + spec.zoom),
+                keep_ratio=True,
+                interpolation=cv2.INTER_LINEAR,
+                border_mode=cv2.BORDER_REFLECT_101,
+                p=spec.affine,
+            )
+            transforms.append(affine)
+        if self._lights:
+            # RandomBrightnessContrast scales contrast about black, and at 0.4 clips most of one face in ten.
+            brightness, contrast = ((1.0 - change, 1.0 + change) for change in (spec.brightness, spec.contrast))
+            transforms.append(A.ColorJitter(brightness, contrast, saturation=(1.0, 1.0), hue=(0.0, 0.0), p=spec.light))
+        transforms.extend(self._extra)
+        if spec.erase > 0:
+            transforms.append(A.Erasing(scale=spec.erase_area, ratio=(0.5, 2.0), fill="random", p=spec.erase))
+        return transforms
 
 
-def _build_transforms(spec: Augmentation, extra: list[A.BasicTransform]) -> list[A.BasicTransform]:
-    """Return the transforms that have an effect, in order; one without would still take time."""
-    transforms: list[A.BasicTransform] = []
-    if spec.flip > 0:
-        transforms.append(A.HorizontalFlip(p=spec.flip))
-    if spec.affine > 0 and max(spec.rotate, spec.shift, spec.zoom) > 0:
-        shift = (-float(spec.shift), float(spec.shift))
-        affine = A.Affine(
-            rotate=(-float(spec.rotate), float(spec.rotate)),
-            translate_percent={"x": shift, "y": shift},  # a dict draws the axes independently
-            scale=(1.0 - spec.zoom, 1.0 + spec.zoom),
-            keep_ratio=True,
-            interpolation=cv2.INTER_LINEAR,
-            border_mode=cv2.BORDER_REFLECT_101,
-            p=spec.affine,
-        )
-        transforms.append(affine)
-    if spec.light > 0 and max(spec.brightness, spec.contrast) > 0:
-        # RandomBrightnessContrast scales contrast about black, and at 0.4 clips most of one face in ten.
-        brightness, contrast = ((1.0 - change, 1.0 + change) for change in (spec.brightness, spec.contrast))
-        transforms.append(A.ColorJitter(brightness, contrast, saturation=(1.0, 1.0), hue=(0.0, 0.0), p=spec.light))
-    transforms.extend(extra)
-    if spec.erase > 0:
-        transforms.append(A.Erasing(scale=spec.erase_area, ratio=(0.5, 2.0), fill="random", p=spec.erase))
-    return transforms
-
-
-def _not_an_image(names: str, result: Any, image: np.ndarray) -> ConfigError:
-    given = f"{getattr(result, 'dtype', type(result).__name__)} {tuple(getattr(result, 'shape', ()))}"
-    return ConfigError(f"augmentation.extra: {names} gives {given} for {image.dtype} {image.shape}; leave it out")
+def _require_same_kind(result: Any, image: np.ndarray, *transforms: A.BasicTransform) -> None:
+    dtype, shape = getattr(result, "dtype", type(result).__name__), getattr(result, "shape", ())
+    if (dtype, shape) != (image.dtype, image.shape):
+        names = ", ".join(type(transform).__name__ for transform in transforms)
+        given = f"{dtype} {tuple(shape)}"
+        raise ConfigError(f"augmentation.extra: {names} gives {given} for {image.dtype} {image.shape}; leave it out")

@@ -12,17 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-_SIZES = {  # inclusive bounds
-    "flip": (0, 1),
-    "rotate": (0, 180),
-    "shift": (0, 0.5),
-    "zoom": (0, 0.9),
-    "affine": (0, 1),
-    "brightness": (0, 1),
-    "contrast": (0, 1),
-    "light": (0, 1),
-    "erase": (0, 1),
-}
+_LARGEST = {"rotate": 180, "shift": 0.5, "zoom": 0.9}  # the others: 1
 _LARGEST_ERASE = 0.5  # fraction of the picture that a rectangle of 1:2 can cover
 
 
@@ -64,9 +54,9 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         wrong = [
-            f"{name}={getattr(self, name)} must lie between {low} and {high}"
-            for name, (low, high) in _SIZES.items()
-            if not low <= getattr(self, name) <= high
+            f"{name}={value} must lie between 0 and {_LARGEST.get(name, 1)}"
+            for name, value in vars(self).items()
+            if name not in ("erase_area", "extra") and not 0 <= value <= _LARGEST.get(name, 1)
         ]
         area = tuple(self.erase_area)
         if len(area) != 2 or not 0 < area[0] <= area[1] <= _LARGEST_ERASE:

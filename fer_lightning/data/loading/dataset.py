@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from fer_lightning.data.augmentation.engine import Engine
 from fer_lightning.data.cache.read_rows import read_rows
 from fer_lightning.data.loading.sampler import BatchIndices
-
-
-class Engine(Protocol):
-    """Random augmentation, a function of its arguments alone; see the folder `augmentation`."""
-
-    def __call__(self, images: Tensor, epoch: int, rows: Tensor, repeats: Tensor) -> Tensor:
-        """Return augmented images uint8 `(B, C, H, W)` for images of that kind, rows and repeats int64 `(B,)`."""
-        ...
 
 
 class Batch(NamedTuple):

@@ -9,8 +9,9 @@ import torch
 
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.data.augmentation.batched import BatchedEngine
+from fer_lightning.data.augmentation.engine import Engine
 from fer_lightning.data.augmentation.spec import Augmentation
-from fer_lightning.data.loading.dataset import Engine, SplitImages
+from fer_lightning.data.loading.dataset import SplitImages
 from fer_lightning.data.loading.device_memory import fits, readable
 from fer_lightning.data.loading.loaders import BatchSampler, ResidentLoader, StreamedLoader
 

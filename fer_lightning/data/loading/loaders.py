@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from fer_lightning.data.augmentation.engine import Engine
 from fer_lightning.data.cache.read_rows import read_rows
-from fer_lightning.data.loading.dataset import Batch, Engine, IndexedBatch, SplitImages
+from fer_lightning.data.loading.dataset import Batch, IndexedBatch, SplitImages
 from fer_lightning.data.loading.sampler import BatchIndices, TrainBatchSampler
 
 _BLOCK_BYTES = 16 << 20  # augmentation needs up to sixteen times as much

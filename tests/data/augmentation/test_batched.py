@@ -52,13 +52,13 @@ def test_batches_stay_uint8_and_of_their_shape(strength: str, channels: int) -> 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_how_images_are_grouped_changes_nothing(channels: int) -> None:
-    images, rows, repeats = _faces(600, channels), torch.arange(600) % 400, torch.arange(600) // 400
+    images, rows, repeats = _faces(1000, channels), torch.arange(1000) % 600, torch.arange(1000) // 600
     engine = BatchedEngine(_spec("strong", **EVERYTHING), 3)
     whole = engine(images, 2, rows, repeats)  # more than a CPU takes at once
     sevens = zip(images.split(7), rows.split(7), repeats.split(7), strict=True)
     parts = [engine(image, 2, row, repeat) for image, row, repeat in sevens]
     assert torch.equal(torch.cat(parts), whole)
-    mixed = torch.randperm(600, generator=torch.manual_seed(1))
+    mixed = torch.randperm(1000, generator=torch.manual_seed(1))
     assert torch.equal(engine(images[mixed], 2, rows[mixed], repeats[mixed]), whole[mixed])
     assert torch.equal(BatchedEngine(engine.spec, 3)(images, torch.tensor(2), rows, repeats), whole)
 

@@ -14,11 +14,12 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from fer_lightning.data.augmentation.batched import BatchedEngine
+from fer_lightning.data.augmentation.engine import Engine
 from fer_lightning.data.augmentation.per_image import AlbumentationsEngine
 from fer_lightning.data.augmentation.spec import Augmentation
 from fer_lightning.data.datamodule import ExpressionDataModule
 from fer_lightning.data.loading import loaders
-from fer_lightning.data.loading.dataset import Batch, Engine, SplitImages
+from fer_lightning.data.loading.dataset import Batch, SplitImages
 from fer_lightning.data.loading.loader_factory import LoaderFactory
 from fer_lightning.data.loading.loaders import BatchSampler, ResidentLoader, StreamedLoader, load_split
 from fer_lightning.data.loading.sampler import EvaluationBatchSampler, TrainBatchSampler
