@@ -49,22 +49,16 @@ def textbook_loader(
 ) -> DataLoader[Any]:
     """Return what a tutorial loads class folders with: ImageFolder, torchvision's transforms, two workers.
 
-    Args:
-        folder: of the class folders.
-        augmentation: is done as nearly as torchvision does it.
-        size: pixels a side.
-        mean: of each channel, 0…1; one channel is grey.
-        std: likewise.
-        batch_size: images a batch.
+    The images have `size` pixels a side and as many channels as `mean` (0…1); one is grey. The augmentation is done as
+    nearly as torchvision does it.
     """
     spec = augmentation
     steps: list[Any] = [transforms.Grayscale()] if len(mean) == 1 else []
     steps += [transforms.Resize((size, size)), transforms.RandomHorizontalFlip(spec.flip)]
     if max(spec.rotate, spec.shift, spec.zoom) > 0:
         translate, scale = (spec.shift, spec.shift), (1 - spec.zoom, 1 + spec.zoom)
-        move = transforms.RandomAffine(
-            spec.rotate, translate, scale, interpolation=transforms.InterpolationMode.BILINEAR
-        )
+        bilinear = transforms.InterpolationMode.BILINEAR
+        move = transforms.RandomAffine(spec.rotate, translate, scale, interpolation=bilinear)
         steps.append(transforms.RandomApply([move], p=spec.affine))
     if max(spec.brightness, spec.contrast) > 0:
         steps.append(transforms.RandomApply([transforms.ColorJitter(spec.brightness, spec.contrast)], p=spec.light))
@@ -89,16 +83,9 @@ def expert(
 ) -> None:
     """Train as fast as a bare loop can, with all that makes ours fast and nothing of Lightning.
 
-    Args:
-        clock: see above.
-        images: uint8 `(N, C, H, W)`, on the device.
-        labels: int64 `(N,)`, on the device.
-        network: scales bytes itself; on the device, in the memory format wanted.
-        loss_function: of logits and labels.
-        optimizer: of the network's parameters.
-        augment: returns the changed batch for its images, the epoch and its rows.
-        batch_size: images a step.
-        half: type of the arithmetic inside autocast; None for fp32.
+    Images are uint8 `(N, C, H, W)` and labels int64 `(N,)`, on the device, where the network scales bytes itself;
+    `augment` returns the changed batch for its images, the epoch and its rows. Arithmetic is in the type `half` inside
+    autocast, or in fp32.
     """
     network.train()
     for epoch in itertools.count():

@@ -6,7 +6,8 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,21 +31,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Bench:
-    """One run of the benchmark.
+    """One run of the benchmark."""
 
-    Attributes:
-        cfg: composed from `conf/benchmark.yaml`.
-        overrides: settings that were typed.
-        flags: of Hydra that were typed and that other programs need too.
-        folder: temporary, for everything that is written.
-        facts: what `prepare` found; empty before.
-    """
-
-    cfg: DictConfig
-    overrides: tuple[str, ...]
-    flags: tuple[str, ...]
-    folder: Path
-    facts: dict[str, Any]
+    cfg: DictConfig  # composed from `conf/benchmark.yaml`
+    overrides: tuple[str, ...]  # that were typed
+    flags: tuple[str, ...]  # of Hydra that were typed and that other programs need too
+    folder: Path  # temporary, for everything that is written
+    facts: dict[str, Any]  # what `prepare` found; empty before
 
     @property
     def logs(self) -> Path:
@@ -54,11 +47,6 @@ class Bench:
     def faces(self) -> str:
         """Folder of the class folders that the baselines read."""
         return str(self.facts["faces"])
-
-    @property
-    def pictures(self) -> int:
-        """How many images a pass over the data set opens, those of deselected classes too."""
-        return int(self.facts["pictures"])
 
     @property
     def on_gpu(self) -> bool:
@@ -74,21 +62,36 @@ class Bench:
         return replace(self, facts=run_once(work, self.logs))
 
     def settings(self, *fixed: str) -> str:
-        """Write the user's settings with some fixed by a row, and return the path of the file.
+        """Write the settings of a contender's training, which has no end, and return the path of the file.
 
-        Args:
-            fixed: overrides; they replace what was typed for the groups that they name, and any experiment.
+        The overrides `fixed` replace what was typed for the groups that they name, and any experiment.
 
         Raises:
             ConfigError: the settings cannot work.
         """
         groups = {override_key(item).partition(".")[0] for item in fixed if "." not in override_key(item)}
         groups |= {"experiment"} if groups else set()
-        kept = [item for item in self.overrides if override_key(item).partition(".")[0] not in groups]
-        cfg = compose_settings([*kept, *fixed])
+        dropped = {*OWN_KEYS, *groups}
+        kept = [item for item in self.overrides if override_key(item).partition(".")[0] not in dropped]
+        composing: AbstractContextManager[None] = nullcontext()  # an initialized Hydra knows the user's --config-dir
+        if not GlobalHydra.instance().is_initialized():
+            composing = initialize_config_dir(str(conf_dir()), **hydra_options(initialize_config_dir))
+        with composing:
+            cfg = compose("benchmark", [*kept, *fixed, "output_dir=out"])
+        with open_dict(cfg):
+            cfg.ckpt_path = None
+            cfg.trainer.max_epochs, cfg.trainer.max_steps, cfg.trainer.max_time = 10**6, -1, None
+            cfg.trainer.val_check_interval, cfg.trainer.fast_dev_run = (
+                None,
+                False,
+            )  # only ends of epochs pause the clock
+            cfg.callbacks.pop("early_stopping", None)
+            for key in OWN_KEYS:
+                del cfg[key]
+        check_config(cfg)
         path = self.folder / f"{len(list(self.folder.glob('*.yaml')))}.yaml"
         cfg.output_dir = str(path.with_suffix(""))  # before callbacks and loggers resolve it
-        OmegaConf.save(OmegaConf.create(OmegaConf.to_container(cfg, resolve=True)), path)
+        OmegaConf.save(cfg, path, resolve=True)
         return str(path)
 
     def training_overrides(self, *but: str) -> list[str]:
@@ -97,59 +100,28 @@ class Bench:
         return [*typed, f"data.batch_size={self.cfg.data.batch_size}"]  # which this verb has another default for
 
     def measure(self, row: Row, ours: Contender, baseline: Contender, unit: float = 1.0, inverse: bool = False) -> Row:
-        """Fill in a row.
+        """Fill in a row that is not skipped, in units a second or, if `inverse`, in seconds a unit.
 
-        Args:
-            row: without figures.
-            ours: one contender.
-            baseline: the other.
-            unit: how many counted things one of the row's unit is.
-            inverse: whether the row is in seconds a `unit`, not units a second.
+        A unit is `unit` of the things that the contenders count.
         """
+        if row.skipped is not None:
+            return row
         log.info(f"{row.suite}: {row.what}, against {row.against}")
         try:
             sides = compare(ours, baseline, window=self.cfg.window, windows=self.cfg.windows, logs=self.logs)
         except ContenderError as error:
             return replace(row, failed=str(error))
         mine, theirs = ([unit / w.rate if inverse else w.rate / unit for w in side] for side in sides)
-        last = [side[-1] for side in sides]
-        device = (last[0].device_memory, last[1].device_memory)
+        first, second = (side[-1] for side in sides)
+        on_gpu = first.device_memory is not None and second.device_memory is not None
         notes = [*row.notes, *_describe_pauses("ours", "validation, checkpoints, pictures", sides[0])]
         notes += _describe_pauses(f"the {row.against}", "new loader processes", sides[1])
         if any(max(figures) > NOISY * min(figures) for figures in (mine, theirs)):
             busy = "the windows of one side differ widely, so something else kept the machine busy"
             notes.append(f"{busy}: repeat it when it is idle")
-        return row.filled(
-            mine,
-            theirs,
-            memory=(last[0].memory, last[1].memory),
-            device_memory=None if None in device else device,
-            notes=tuple(notes),
-        )
-
-
-def compose_settings(overrides: Sequence[str]) -> DictConfig:
-    """Compose what a contender needs: training without an end, and without an output folder yet.
-
-    Raises:
-        ConfigError: the settings cannot work.
-    """
-    typed = [item for item in overrides if override_key(item) not in OWN_KEYS]
-    if GlobalHydra.instance().is_initialized():  # knows the user's --config-dir
-        cfg = compose("benchmark", [*typed, "output_dir=out"])
-    else:
-        with initialize_config_dir(str(conf_dir()), **hydra_options(initialize_config_dir)):
-            cfg = compose("benchmark", [*typed, "output_dir=out"])
-    with open_dict(cfg):
-        cfg.ckpt_path = None
-        cfg.trainer.max_epochs, cfg.trainer.max_steps, cfg.trainer.max_time = 10**6, -1, None
-        cfg.trainer.val_check_interval, cfg.trainer.fast_dev_run = None, False  # only ends of epochs pause the clock
-        if "early_stopping" in cfg.callbacks:
-            del cfg.callbacks.early_stopping
-        for key in OWN_KEYS:
-            del cfg[key]
-    check_config(cfg)
-    return cfg
+        device_memory = (first.device_memory, second.device_memory) if on_gpu else None
+        facts = {"memory": (first.memory, second.memory), "device_memory": device_memory, "notes": tuple(notes)}
+        return row.filled(mine, theirs, **facts)
 
 
 def contender(name: str, work: str, **arguments: Any) -> Contender:
@@ -168,10 +140,10 @@ def left_out(bench: Bench) -> tuple[str, ...]:
     return ("the textbook leaves augmentation.extra out",) if extra else ()
 
 
-def attempt(row: Row, measure: Callable[[], Row]) -> Row:
-    """Return what `measure` returns, or the row as failed where its own settings cannot work."""
+def attempt(row: Row, skipped: str | None, measure: Callable[[], Row]) -> Row:
+    """Return what `measure` returns, or the row as skipped, or as failed where its own settings cannot work."""
     try:
-        return measure()
+        return measure() if skipped is None else replace(row, skipped=skipped)
     except UserError as error:
         return replace(row, failed=str(error))
 

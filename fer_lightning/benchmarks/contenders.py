@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,10 +15,10 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from omegaconf import OmegaConf
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from fer_lightning.benchmarks import baselines
-from fer_lightning.benchmarks.flops import flops_per_image
 from fer_lightning.benchmarks.windows import StepClock, memory
 from fer_lightning.callbacks.progress import ProgressBar
 from fer_lightning.data.augmentation.batched import BatchedEngine
@@ -61,7 +63,11 @@ class Parts:
         rows = self.data.rows(split)
         table = self.data.table
         images, labels = torch.from_numpy(self.data.images(rows)), torch.from_numpy(table.labels[rows]).long()
-        return images.to(self.device), labels.to(self.device), torch.from_numpy(table.rows[rows]).to(self.device)
+        return (
+            images.to(self.device),
+            labels.to(self.device),
+            torch.from_numpy(table.rows[rows]).to(self.device),
+        )
 
     @property
     def half(self) -> torch.dtype | None:
@@ -97,16 +103,24 @@ def train(clock: StepClock, settings: str, count_flops: bool = False) -> None:
 
 
 def train_steps(settings: str, steps: int, validated: int) -> dict[str, float]:
-    """Train some steps as `fer_lightning.train` does it, with at most `validated` batches of each validation.
-
-    Returns:
-        `memory`, the largest resident set of this process in MB.
-    """
+    """Train some steps, with at most `validated` batches of each validation; return the peak `memory` in MB."""
     cfg: Any = OmegaConf.load(settings)
     cfg.trainer.max_steps, cfg.trainer.limit_val_batches = steps, validated
     with _emptied(cfg.output_dir):
         TrainingRun(cfg).fit()
     return {"memory": memory()["memory"]}
+
+
+def flops_per_image(model: nn.Module, channels: int, image_size: int) -> float:
+    """Return the FLOPs (two a multiply-add) of one image forward and backward; the model is left as it was.
+
+    The model maps images uint8 `(B, channels, image_size, image_size)` to logits.
+    """
+    device = next(model.parameters()).device
+    images = torch.zeros(2, channels, image_size, image_size, dtype=torch.uint8, device=device)
+    with FlopCounterMode(display=False) as counter:
+        copy.deepcopy(model).train()(images).sum().backward()  # a copy, for batch norm would remember these images
+    return float(counter.get_total_flops() / len(images))
 
 
 @contextlib.contextmanager
@@ -123,8 +137,7 @@ def train_expert(clock: StepClock, settings: str) -> None:
     parts = Parts.of(settings)
     model = parts.model()
     images, labels, rows = parts.images("train")
-    engine = parts.data.loaders.engine
-    make_optimizer, _ = build.build_optimizer(parts.cfg)
+    engine, (make_optimizer, _) = parts.data.loaders.engine, build.build_optimizer(parts.cfg)
 
     def augment(batch: Tensor, epoch: int, chosen: Tensor) -> Tensor:
         return batch if engine is None else engine(batch, epoch, rows[chosen], torch.zeros_like(chosen))
@@ -148,8 +161,9 @@ def predict(clock: StepClock, settings: str, split: str) -> None:
 
 def predict_bare(clock: StepClock, settings: str, split: str) -> None:
     parts = Parts.of(settings)
-    images, _, _ = parts.images(split)
-    baselines.inference(clock, images, parts.model(), batch_size=parts.cfg.data.batch_size, half=parts.half)
+    baselines.inference(
+        clock, parts.images(split)[0], parts.model(), batch_size=parts.cfg.data.batch_size, half=parts.half
+    )
 
 
 # loading and augmenting
@@ -158,8 +172,7 @@ def predict_bare(clock: StepClock, settings: str, split: str) -> None:
 def load(clock: StepClock, settings: str) -> None:
     """Our training batches on their device, augmented, without a network."""
     parts = Parts.of(settings)
-    trainer = build.build_trainer(parts.cfg, parts.machine, [], [])
-    parts.data.trainer = trainer
+    parts.data.trainer = build.build_trainer(parts.cfg, parts.machine, [], [])
     loader = parts.data.train_dataloader()
     while True:
         for batch in loader:
@@ -174,12 +187,10 @@ def augment(clock: StepClock, settings: str, engine: str, batch_size: int) -> No
     kind, device = (BatchedEngine, parts.device) if engine == "batched" else (AlbumentationsEngine, torch.device("cpu"))
     change: Any = kind(own.spec, parts.cfg.seed)
     images, _, rows = (part.to(device) for part in parts.images("train"))
-    epoch = 0
-    while True:
+    for epoch in itertools.count():
         for chosen in torch.split(torch.arange(len(images), device=device), batch_size):
             change(images[chosen], epoch, rows[chosen], torch.zeros_like(chosen))
             clock(len(chosen))
-        epoch += 1
 
 
 def build_cache(clock: StepClock, settings: str, faces: str) -> None:
@@ -198,12 +209,11 @@ def open_warm(clock: StepClock, settings: str, faces: str) -> None:
 
 def _open(settings: str, faces: str, cache_dir: str) -> int:
     """Open the user's data, or the drawn faces that were written as files; return how many images there are."""
-    cfg: Any = OmegaConf.load(settings)
-    data = cfg.data
-    drawn = data.layout == "synthetic" or data.root is None
+    data: Any = OmegaConf.load(settings).data
     options = {key: data[key] for key in ("code_order", "image_size", "channels", "on_error")}
-    layout: Any
-    root, layout = (faces, "folders") if drawn else (data.root, data.layout)
-    aliases = {place.name: place.name for place in Path(faces).iterdir()} if drawn else data.aliases
-    source = read_source(Path(root).expanduser(), layout, aliases=aliases, cache_dir=Path(cache_dir), **options)
-    return len(source.table)
+    if data.layout == "synthetic" or data.root is None:
+        root, options["layout"] = faces, "folders"
+        options["aliases"] = {place.name: place.name for place in Path(faces).iterdir()}
+    else:
+        root, options["layout"], options["aliases"] = data.root, data.layout, data.aliases
+    return len(read_source(Path(root).expanduser(), cache_dir=Path(cache_dir), **options).table)

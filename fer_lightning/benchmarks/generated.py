@@ -32,14 +32,7 @@ AGE = 3600.0  # seconds; the index does not trust folders that have just changed
 
 
 def generate(root: str, cache_dir: str, counts: Mapping[str, int], image_size: int, channels: int) -> None:
-    """Write a data set that `read_source(root, "folders", …)` opens as decoded.
-
-    Args:
-        root: folder of its folders, made.
-        cache_dir: as in the settings `data.cache_dir`.
-        counts: images of each split, at least one a class.
-        image_size: height and width, pixels.
-        channels: 1 or 3.
+    """Write a data set of `counts` images a split, at least one a class, that `read_source` opens as decoded folders.
 
     Raises:
         DataError: there is no room.
@@ -54,13 +47,8 @@ def generate(root: str, cache_dir: str, counts: Mapping[str, int], image_size: i
 
 
 def open_once(settings: str) -> dict[str, float]:
-    """Open the decoded data of a file of settings: from the path to table, images and digests.
-
-    Returns:
-        `seconds`, and `memory`, the largest resident set of this process in MB.
-    """
-    cfg: Any = OmegaConf.load(settings)
-    data = cfg.data
+    """Open decoded data, from the path to table, images and digests; return `seconds`, and the peak `memory` in MB."""
+    data: Any = OmegaConf.load(settings).data
     options = {key: data[key] for key in ("aliases", "code_order", "image_size", "channels", "on_error")}
     start = time.perf_counter()
     read_source(Path(data.root), data.layout, cache_dir=Path(data.cache_dir), **options)
@@ -69,10 +57,10 @@ def open_once(settings: str) -> dict[str, float]:
 
 def _make_folders(root: Path, counts: Mapping[str, int]) -> dict[str, State]:
     """Make the folders of splits and classes and return their states, as a listing would."""
-    folders = [root, *(root / split for split in counts)]
-    folders += [root / split / name for split in counts for name in EMOTIONS]
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
+    classes = [root / split / name for split in counts for name in EMOTIONS]
+    for folder in classes:
+        folder.mkdir(parents=True)
+    folders = [root, *(root / split for split in counts), *classes]
     for folder in folders:
         os.utime(folder, (time.time() - AGE,) * 2)
     return {str(folder): state_of(folder) for folder in folders}
@@ -89,10 +77,8 @@ def _list_images(root: Path, counts: Mapping[str, int]) -> ImageTable:
     codes = [np.full(count, SPLITS.index(split), dtype=np.uint8) for split, count in counts.items()]
     splits = CategoricalColumn(np.concatenate(codes), (*SPLITS, ""))
     explanation = f"generated: {describe_counts(splits, EMOTIONS)}"
-    rows = np.arange(len(paths))
-    return ImageTable(
-        root, "folders", PathColumn.of(paths), np.concatenate(labels), splits, EMOTIONS, explanation, rows
-    )
+    columns = (PathColumn.of(paths), np.concatenate(labels), splits, EMOTIONS)
+    return ImageTable(root, "folders", *columns, explanation, np.arange(len(paths)))
 
 
 def _draw_images(table: ImageTable, shape: tuple[int, int, int, int], dest: Path, **_: Any) -> DecodedImages:

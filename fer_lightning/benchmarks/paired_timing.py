@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import json
+import multiprocessing
 import os
-import queue
 import signal
-import subprocess
-import sys
-import threading
+import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from fer_lightning.benchmarks.rows import alternating
-from fer_lightning.core import errors
+from fer_lightning.benchmarks.windows import Finished, StepClock
+from fer_lightning.config.signatures import locate
+from fer_lightning.core.errors import UserError
 
 _NUMBERS = itertools.count(1)  # many contenders are called "ours"
 TIMEOUT = 600.0  # seconds without a message: a first run decodes the data set
@@ -29,13 +29,7 @@ class ContenderError(Exception):
 
 @dataclass(frozen=True)
 class Contender:
-    """What one side does.
-
-    Attributes:
-        name: for messages.
-        work: dotted path of a function that is given a `StepClock` and the arguments.
-        arguments: as JSON can hold them.
-    """
+    """What one side does: `work` is the dotted path of a function of a `StepClock` and the arguments."""
 
     name: str
     work: str
@@ -44,19 +38,11 @@ class Contender:
 
 @dataclass(frozen=True)
 class Window:
-    """What a contender did in one window.
+    """What a contender did in one window; memory is the largest until then, in MB, as of `windows.memory`."""
 
-    Attributes:
-        rate: counted things a second.
-        pauses: how often the clock was stopped …
-        paused: … and for how many seconds.
-        memory: largest resident set until then, MB.
-        device_memory: largest allocation on the GPU until then, MB.
-    """
-
-    rate: float
-    pauses: int
-    paused: float
+    rate: float  # counted things a second
+    pauses: int  # how often the clock was stopped …
+    paused: float  # … and for how many seconds
     memory: float
     device_memory: float | None
 
@@ -64,17 +50,10 @@ class Window:
 def compare(
     ours: Contender, baseline: Contender, *, window: float, windows: int, logs: Path
 ) -> tuple[list[Window], list[Window]]:
-    """Time two contenders in alternating windows.
+    """Time two contenders in `windows` alternating windows each, of `window` seconds.
 
-    Args:
-        ours: the first.
-        baseline: the second.
-        window: seconds of each.
-        windows: of each contender.
-        logs: folder for their output, kept of those that fail.
-
-    Returns:
-        their windows; those at one place in both lists were measured one after the other.
+    Returns their windows; those at one place in both lists were measured one after the other. The folder `logs` keeps
+    the output of contenders that fail.
 
     Raises:
         ContenderError: one of them failed.
@@ -86,7 +65,7 @@ def compare(
             worker.start()
             worker.receive("window")  # warmed up, and waiting while the other one does the same
         for _, side in alternating(windows):
-            workers[side].send(seconds=window)
+            workers[side].send(window)
             figures = workers[side].receive("window")
             rate = figures.pop("count") / figures.pop("seconds")
             measured[side].append(Window(rate=rate, **figures))
@@ -94,7 +73,7 @@ def compare(
 
 
 def run_once(contender: Contender, logs: Path) -> Any:
-    """Call a function once in a process of its own and return its result.
+    """Call a function, without a clock, once in a process of its own and return its result.
 
     Raises:
         UserError: as it was raised there.
@@ -109,74 +88,83 @@ class _Worker:
     """A contender's process; leaving the context ends it."""
 
     def __init__(self, contender: Contender, logs: Path, warm_up: float | None) -> None:
-        self._contender, self._warm_up = contender, warm_up
+        self._name, self._warm_up = contender.name, warm_up
         logs.mkdir(parents=True, exist_ok=True)
         self._log = logs / f"{next(_NUMBERS):02d}_{contender.name.replace(' ', '_')}.log"
-        with self._log.open("w") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "fer_lightning.benchmarks.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                encoding="utf-8",
-                start_new_session=True,  # Ctrl-C is for the parent, which then ends this process and its loaders
-            )
-        self._lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True).start()
-        self.send(work=contender.work, arguments=dict(contender.arguments), warm_up=warm_up)
+        self._log.touch()
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=_work, args=(contender, warm_up, other, self._log))
+        self._process.start()
+        other.close()
 
     def __enter__(self) -> _Worker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with suppress(OSError):  # closing sends again what a dead process has not read
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-        try:
-            self._process.wait(timeout=10 if kind is None else 0.5)
-        except subprocess.TimeoutExpired:
-            if hasattr(os, "killpg"):
-                os.killpg(self._process.pid, signal.SIGKILL)  # with the processes that it started
-            else:
-                self._process.kill()
-            self._process.wait()
+        self._pipe.close()
+        self._process.join(10 if kind is None else 0.5)
+        if self._process.exitcode is None:  # end it, with the processes that it started
+            with suppress(AttributeError, ProcessLookupError):  # on Windows; before it has a group of its own
+                os.killpg(self._process.pid, signal.SIGKILL)  # type: ignore[arg-type]  # it has one: it was started
+            self._process.kill()
+            self._process.join()
         if kind is None or not issubclass(kind, Exception):  # Ctrl-C is no failure
             self._log.unlink(missing_ok=True)
 
     def start(self) -> None:
         """Start the work, once all is imported."""
         self.receive("loaded")
-        self.send(begin=True)
+        self.send(None)
 
-    def send(self, **message: Any) -> None:
-        try:
-            print(json.dumps(message), file=self._process.stdin, flush=True)
-        except OSError:  # it has died: raise the reason
-            self.receive("")
+    def send(self, message: Any) -> None:
+        with suppress(OSError):  # it has died: `receive` says why
+            self._pipe.send(message)
 
     def receive(self, key: str) -> Any:
         """Wait for the next message, which must be of this kind, and return its content."""
+        if not self._pipe.poll(TIMEOUT):
+            raise ContenderError(f"{self._name}: no message for {TIMEOUT:.0f} s")
         try:
-            text = self._lines.get(timeout=TIMEOUT)
-        except queue.Empty:
-            raise ContenderError(f"{self._contender.name}: no message for {TIMEOUT:.0f} s") from None
-        message: dict[str, Any] = json.loads(text) if text else {"died": self._process.wait()}
-        if key in message:
-            return message[key]
-        if message.get("kind") is not None and self._warm_up is None:
-            raise getattr(errors, message["kind"])(message["error"])
-        raise ContenderError(f"{self._contender.name}: {self._explain(message)}")
+            kind, content = self._pipe.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            printed = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
+            last = f" ({printed[-1][:200]})" if printed else ""
+            raise ContenderError(f"{self._name}: died with exit code {self._process.exitcode}{last}") from None
+        if kind == key:
+            return content
+        if isinstance(content, UserError) and self._warm_up is None:
+            raise content
+        raise ContenderError(f"{self._name}: {content if kind == 'error' else 'ended before the windows did'}")
 
-    def _explain(self, message: dict[str, Any]) -> str:
-        if "error" in message:
-            return str(message["error"])
-        if "done" in message:
-            return "ended before the windows did"
-        printed = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
-        return f"died with exit code {message.get('died')}" + (f" ({printed[-1][:200]})" if printed else "")
 
-    def _read(self, stdout: IO[str]) -> None:
-        for text in stdout:
-            self._lines.put(text)
-        self._lines.put("")  # it has ended
+def _work(contender: Contender, warm_up: float | None, pipe: Connection[Any, Any], log: Path) -> None:
+    """Do a contender's work in this process, with all that it prints in a file."""
+    if hasattr(os, "setsid"):
+        os.setsid()  # Ctrl-C is for the parent, which then ends this process and its loaders
+    with log.open("a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+
+    def receive() -> Any:
+        try:
+            return pipe.recv()
+        except (EOFError, OSError):  # the parent has closed it
+            raise Finished from None
+
+    def next_window(figures: dict[str, Any] | None) -> float:
+        pipe.send(("window", figures))
+        return float(receive())
+
+    try:
+        work = locate(contender.work)
+        pipe.send(("loaded", None))
+        receive()  # both sides import at once, but only one at a time does anything else
+        clock = () if warm_up is None else (StepClock(next_window, warm_up),)
+        pipe.send(("done", work(*clock, **contender.arguments)))
+    except Finished:
+        pass
+    except Exception as error:
+        traceback.print_exc()
+        pipe.send(("error", error if isinstance(error, UserError) else f"{type(error).__name__}: {error}"))

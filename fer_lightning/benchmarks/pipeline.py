@@ -14,14 +14,20 @@ from fer_lightning.system.resources import available_cores
 
 ENOUGH = 10_000  # images, for goals in seconds: below that, fixed costs of a start dominate
 AUGMENTED_TOGETHER = 512
-CHANGES = ("flip", "rotate", "shift", "zoom", "brightness", "contrast", "erase")
 
 
 def pipeline(bench: Bench) -> Iterator[Row]:
     """Time decoding, opening, augmenting and loading."""
     settings = bench.settings()
     yield from _from_disk(bench, settings)
-    yield _augment(bench, settings)
+    threads = f"{bench.facts['machine']['threads']} threads of torch against one of Albumentations"
+    goal, augment = Goal("ratio", "least", 5), {"settings": settings, "batch_size": AUGMENTED_TOGETHER}
+    row = Row("pipeline", "augment whole batches", "Albumentations, one by one", goal=goal, notes=(threads,))
+    yield bench.measure(
+        replace(row, skipped=_nothing_to_augment(bench.cfg)),
+        contender("batched engine", "contenders.augment", engine="batched", **augment),
+        contender("Albumentations", "contenders.augment", engine="albumentations", **augment),
+    )
     goal = Goal("ours", "least", 3e6, unmet(("H200" in bench.facts["device"], "an NVIDIA H200")))
     yield bench.measure(
         Row("pipeline", "training batches on the device", "textbook loader", goal=goal, notes=left_out(bench)),
@@ -32,48 +38,28 @@ def pipeline(bench: Bench) -> Iterator[Row]:
 
 def _from_disk(bench: Bench, settings: str) -> Iterator[Row]:
     """Both sides count what they open; the figures are seconds of one pass over as many pictures as ours opens."""
-    data, images, train = bench.cfg.data, bench.pictures, bench.facts["train"]
-    sizes: dict[str, Any] = {"size": data.image_size, "channels": data.channels}
+    data, images, train = bench.cfg.data, bench.facts["pictures"], bench.facts["train"]
+    own, needs = {"settings": settings, "faces": bench.faces}, unmet((images >= ENOUGH, f"{ENOUGH:,} images"))
     passes: dict[str, Any] = {"unit": images, "inverse": True}
-    needs = unmet((images >= ENOUGH, f"{ENOUGH:,} images"))
     cores = f"ours decodes in {available_cores()} threads, Pillow in one process"
-    text = "ours reads the text of a CSV, Pillow the same pictures as PNG files"
-    scaled = f"the baseline goes over the {train:,} of the training split: scaled to {images:,}"
-    scaled_note = (scaled,) if images != train else ()
+    text = ("ours reads the text of a CSV, Pillow the same pictures as PNG files",)
+    more = f"the baseline goes over the {train:,} of the training split: scaled to {images:,}"
+    scaled = (more,) if images != train else ()
+    notes = (cores, *(text if bench.facts["source"] == "csv" else ()), *scaled)
+    goal, what = Goal("ours", "most", 3.0 * images / 32_284, needs), f"decode {images:,} pictures into a cache"
+    sizes = {"size": data.image_size, "channels": data.channels}
     yield bench.measure(
-        Row(
-            "pipeline",
-            f"decode {images:,} pictures into a cache",
-            "a pass with Pillow",
-            unit="s",
-            goal=Goal("ours", "most", 3.0 * images / 32_284, needs),
-            notes=(cores, *((text,) if bench.facts["source"] == "csv" else ()), *scaled_note),
-        ),
-        contender("cache build", "contenders.build_cache", settings=settings, faces=bench.faces),
+        Row("pipeline", what, "a pass with Pillow", unit="s", goal=goal, notes=notes),
+        contender("cache build", "contenders.build_cache", **own),
         contender("Pillow pass", "baselines.decode_folder", folder=bench.faces, **sizes),
         **passes,
     )
     goal, what = Goal("ours", "most", 0.15 * images / 32_284, needs), f"open {images:,} pictures, decoded before"
     yield bench.measure(
-        Row("pipeline", what, "ImageFolder", unit="s", goal=goal, notes=scaled_note),
-        contender("warm open", "contenders.open_warm", settings=settings, faces=bench.faces),
+        Row("pipeline", what, "ImageFolder", unit="s", goal=goal, notes=scaled),
+        contender("warm open", "contenders.open_warm", **own),
         contender("ImageFolder", "baselines.list_folder", folder=bench.faces),
         **passes,
-    )
-
-
-def _augment(bench: Bench, settings: str) -> Row:
-    threads = f"{bench.facts['machine']['threads']} threads of torch against one of Albumentations"
-    goal, against = Goal("ratio", "least", 5), "Albumentations, one by one"
-    row = Row("pipeline", "augment whole batches", against, goal=goal, notes=(threads,))
-    incomparable = _nothing_to_augment(bench.cfg)
-    if incomparable is not None:
-        return replace(row, skipped=incomparable)
-    options = {"settings": settings, "batch_size": AUGMENTED_TOGETHER}
-    return bench.measure(
-        row,
-        contender("batched engine", "contenders.augment", engine="batched", **options),
-        contender("Albumentations", "contenders.augment", engine="albumentations", **options),
     )
 
 
@@ -82,6 +68,6 @@ def _nothing_to_augment(cfg: DictConfig) -> str | None:
     spec = OmegaConf.select(cfg, "augmentation", default=OmegaConf.create())
     if spec.get("extra"):
         return "augmentation.extra is Albumentations' own, which changes image by image"
-    if not any(spec.get(name) for name in CHANGES):
-        return "the settings change no image: type augmentation=standard"
-    return None
+    changes = ("flip", "rotate", "shift", "zoom", "brightness", "contrast", "erase")
+    changed = any(spec.get(name) for name in changes)
+    return None if changed else "the settings change no image: type augmentation=standard"

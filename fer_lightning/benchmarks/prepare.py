@@ -25,14 +25,9 @@ from fer_lightning.training import build
 
 
 def prepare(settings: str, folder: str) -> dict[str, Any]:
-    """Decode the data where that has not been done, and write what the baselines need to a folder.
+    """Decode the data of a file of settings, write to `folder` what the baselines need, and return facts for the rows.
 
-    Args:
-        settings: file of a composed configuration.
-        folder: for class folders, unless the user's own can be used, and for the parts of the textbook loop.
-
-    Returns:
-        facts on data and machine for the rows, as JSON can hold them.
+    Written are class folders, unless the user's own can be used, and the parts of the textbook loop.
 
     Raises:
         UserError: settings or data cannot be used.
@@ -44,26 +39,24 @@ def prepare(settings: str, folder: str) -> dict[str, Any]:
     data.setup()
     for split in ("train", "validation"):
         data.require(split)
-    device = machine.device
     faces = own_class_folders(data)
     if faces is None:
         faces = Path(folder, "faces")
         write_class_folders(data, faces)
     textbook = Path(folder, "textbook.pt")
-    torch.save(textbook_of(cfg, data, machine, device), textbook)
-    readable = len(data.source.images) - len(data.source.skipped)
-    drawn = data.layout == "synthetic"
+    torch.save(textbook_of(cfg, data, machine), textbook)
+    train, readable = len(data.rows("train")), len(data.source.images) - len(data.source.skipped)
     return {
         "machine": machine.as_dict(),
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else machine.accelerator,
+        "device": torch.cuda.get_device_name() if machine.device.type == "cuda" else machine.accelerator,
         "fingerprint": data.source.fingerprint,
         "notes": list(data.notes),
         "source": data.table.source,
         "faces": str(faces),
         "textbook": str(textbook),
-        "resident": data.is_resident_on(device),
-        "pictures": len(data.rows("train")) if drawn else readable,  # of drawn faces, those that were written
-        "train": len(data.rows("train")),
+        "resident": data.is_resident_on(machine.device),
+        "pictures": train if data.layout == "synthetic" else readable,  # of drawn faces, those that were written
+        "train": train,
         "validation": len(data.rows("validation")),
     }
 
@@ -76,8 +69,7 @@ def own_class_folders(data: ExpressionDataModule) -> Path | None:
     files = _training_files(data)
     parents = {file.parent.parent for file in files}
     pairs = {(file.parent, label) for file, label in zip(files, table.labels[rows].tolist(), strict=True)}
-    one_to_one = len(pairs) == len({place for place, _ in pairs}) == len(table.classes)
-    if len(parents) != 1 or not one_to_one:
+    if len(parents) != 1 or not len(pairs) == len({place for place, _ in pairs}) == len(table.classes):
         return None
     (folder,) = parents
     try:
@@ -98,14 +90,18 @@ def write_class_folders(data: ExpressionDataModule, folder: Path) -> None:
     names = [table.classes[label] for label in table.labels[rows].tolist()]
     if table.source == "folders":
         for number, (name, original) in enumerate(zip(names, _training_files(data), strict=True)):
-            _link(folder / name / f"{number}{original.suffix.lower()}", original)
+            place = folder / name / f"{number}{original.suffix.lower()}"
+            try:
+                os.link(original, place)  # a symbolic link would cost a path look-up each time
+            except OSError:  # another disk
+                shutil.copyfile(original, place)
         return
     for number, name in enumerate(names):
         image = data.images(rows[number : number + 1])[0].transpose(1, 2, 0)
         cv2.imwrite(str(folder / name / f"{number}.png"), image[..., ::-1])  # OpenCV writes blue first
 
 
-def textbook_of(cfg: DictConfig, data: ExpressionDataModule, machine: Machine, device: torch.device) -> Textbook:
+def textbook_of(cfg: DictConfig, data: ExpressionDataModule, machine: Machine) -> Textbook:
     """Return what the textbook loop takes from a run: network, optimizer and sizes."""
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     maker, scheduler = build.build_optimizer(cfg)
@@ -115,10 +111,9 @@ def textbook_of(cfg: DictConfig, data: ExpressionDataModule, machine: Machine, d
     mean, std = data.statistics()
     return Textbook(
         network=model.backbone,
-        optimizer=functools.partial(
-            optimizer.func, *optimizer.args, **optimizer.keywords
-        ),  # Hydra 1.4's own cannot be pickled
-        device=device,
+        # Hydra 1.4's own partial cannot be pickled
+        optimizer=functools.partial(optimizer.func, *optimizer.args, **optimizer.keywords),
+        device=machine.device,
         augmentation=Augmentation() if engine is None else engine.spec,
         size=data.image_size if cfg.model.input_size is None else cfg.model.input_size,
         mean=mean,
@@ -130,10 +125,3 @@ def textbook_of(cfg: DictConfig, data: ExpressionDataModule, machine: Machine, d
 def _training_files(data: ExpressionDataModule) -> list[Path]:
     root = data.table.root.resolve()
     return [root / str(data.table.paths[row]) for row in np.asarray(data.rows("train")).tolist()]
-
-
-def _link(place: Path, original: Path) -> None:
-    try:
-        os.link(original, place)  # a symbolic link would cost a path look-up each time
-    except OSError:  # another disk
-        shutil.copyfile(original, place)

@@ -26,57 +26,36 @@ class Spread:
 
 @dataclass(frozen=True)
 class Goal:
-    """What the project promises of a row.
+    """What the project promises of a row: that a figure is at `least` or at `most` a value.
 
-    Attributes:
-        of: `ratio` of ours to the baseline, `ours`, its `difference` to the baseline in the unit of the row, or the
-            `fraction` of the hardware's peak.
-        bound: whether it must be at `least` or at `most` …
-        value: … this.
-        needs: what is missing here for the goal to apply; empty where nothing is.
+    The figure is the `ratio` of ours to the baseline, `ours`, its `difference` to the baseline in the unit of the row,
+    or the `fraction` of the hardware's peak.
     """
 
     of: Literal["ratio", "ours", "difference", "fraction"]
     bound: Literal["least", "most"]
     value: float
-    needs: str = ""
+    needs: str = ""  # what is missing here for the goal to apply
 
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison with a baseline, or why it was not measured.
-
-    Attributes:
-        suite: that it belongs to.
-        what: was measured.
-        against: name of the baseline.
-        unit: of `ours` and `baseline`: images/s, s, TFLOP/s, MB.
-        ours: over the windows; None where nothing was measured.
-        baseline: likewise.
-        ratio: ours / baseline, of windows that followed each other.
-        goal: of the project; None where it has none.
-        fraction: of the hardware's listed peak, 0…1, where that was asked for.
-        memory: largest resident set of both sides, MB; with the private part of loader processes.
-        device_memory: largest allocation on the GPU of both sides, MB; None without one.
-        notes: what the reader should know.
-        skipped: why it could not be measured here.
-        failed: the error.
-    """
+    """One comparison with a baseline, or why it was not measured; None where there is no figure."""
 
     suite: str
     what: str
-    against: str = ""
-    unit: str = "images/s"
-    ours: Spread | None = None
+    against: str = ""  # name of the baseline
+    unit: str = "images/s"  # of `ours` and `baseline`; or s, TFLOP/s, MB
+    ours: Spread | None = None  # over the windows
     baseline: Spread | None = None
-    ratio: Spread | None = None
+    ratio: Spread | None = None  # ours / baseline, of windows that followed each other
     goal: Goal | None = None
-    fraction: float | None = None
-    memory: tuple[float, float] | None = None
-    device_memory: tuple[float, float] | None = None
+    fraction: float | None = None  # of the hardware's listed peak, 0…1
+    memory: tuple[float, float] | None = None  # largest resident set of both sides and of their loaders, MB
+    device_memory: tuple[float, float] | None = None  # largest allocation of both sides on the GPU, MB
     notes: tuple[str, ...] = ()
-    skipped: str | None = None
-    failed: str | None = None
+    skipped: str | None = None  # why it could not be measured here
+    failed: str | None = None  # the error
 
     def filled(self, ours: list[float], baseline: list[float], **facts: Any) -> Row:
         """Return the row with its figures; those at one place in both lists were measured one after the other."""

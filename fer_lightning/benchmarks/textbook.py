@@ -16,25 +16,14 @@ from fer_lightning.data.augmentation.spec import Augmentation
 
 @dataclass(frozen=True)
 class Textbook:
-    """What `prepare` writes to a file: those of the user's settings that a tutorial's script would contain.
+    """What `prepare` writes to a file: those of the user's settings that a tutorial's script would contain."""
 
-    Attributes:
-        network: fp32 and NCHW, on the CPU.
-        optimizer: makes the optimizer of its parameters.
-        device: to train on.
-        augmentation: as nearly as torchvision does it.
-        size: pixels a side that the network sees.
-        mean: of each channel, 0…1.
-        std: likewise.
-        batch_size: images a batch.
-    """
-
-    network: nn.Module
-    optimizer: Callable[..., torch.optim.Optimizer]
+    network: nn.Module  # fp32 and NCHW, on the CPU
+    optimizer: Callable[..., torch.optim.Optimizer]  # of parameters
     device: torch.device
     augmentation: Augmentation
-    size: int
-    mean: Sequence[float]
+    size: int  # pixels a side that the network sees
+    mean: Sequence[float]  # of each channel, 0…1
     std: Sequence[float]
     batch_size: int
 

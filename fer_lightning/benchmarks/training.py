@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,11 +11,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from fer_lightning.benchmarks.bench import Bench, attempt, contender, left_out, textbook
-from fer_lightning.benchmarks.flops import listed_peak
+from fer_lightning.benchmarks.paired_timing import Contender
 from fer_lightning.benchmarks.rows import Goal, Row, number, unmet
 from fer_lightning.config.compose import conf_dir
 
-NO_GPU = "needs a GPU, and none is used here"
 # as the notebooks train it: Adam 1e-4, batches of 128, flip, 10°, 10 % shift, 10 % zoom
 KERAS = (
     *("model=keras_cnn", "optimizer=adam", "optimizer.lr=1e-4", "scheduler=none", "data.batch_size=128"),
@@ -24,7 +23,8 @@ KERAS = (
 )
 VGG = ("model=vgg16", "data.batch_size=1024", "data.image_size=48", "trainer.precision=bf16-mixed")
 KERAS_ROW = Row("train", "keras_cnn, batch 128", "Keras fit", goal=Goal("ratio", "least", 1.6))
-MATRIX_SIDE = 8192
+# dense bf16 of a whole card as its maker lists it, TFLOP/s; the first name that occurs in the card's own counts
+PEAKS = {"B200": 2250.0, "H200": 989.5, "H100 PCIe": 756.0, "H100": 989.5, "A100": 312.0, "L40S": 362.0, "L4": 121.0}
 EQUAL = "the same settings on both sides"
 # values that the expert loop supports, or that make no difference; with any others, ours does more than the expert loop
 PLAIN: dict[str, tuple[Any, ...]] = {
@@ -49,16 +49,18 @@ GPU_ROWS = (
 
 def train(bench: Bench) -> Iterator[Row]:
     """Time training steps."""
-    cfg = bench.cfg
+    cfg, expert = bench.cfg, partial(_against_expert, bench)
     small = (cfg.model.backbone == "small_cnn", "small_cnn")
-    large_batch = (cfg.data.batch_size >= 128, "batches of 128 or more")
     yield _against_textbook(bench, small)
-    yield _against_expert(bench, (), Goal("ratio", "least", 0.97, unmet(small, large_batch)))
-    yield attempt(KERAS_ROW, partial(_against_keras, bench))
+    yield expert((), Goal("ratio", "least", 0.97, unmet(small, (cfg.data.batch_size >= 128, "batches of 128 or more"))))
+    installed = importlib.util.find_spec("tensorflow") is not None
+    missing = None if installed else 'needs TensorFlow: pip install "fer_lightning[keras]"'
+    yield attempt(KERAS_ROW, missing, partial(_against_keras, bench))
+    no_gpu = None if bench.on_gpu else "needs a GPU, and none is used here"
     for fixed, ratio in GPU_ROWS:
         row, goal = Row("train", " ".join(fixed), "expert loop"), Goal("ratio", "least", ratio)
-        yield _on_gpu(bench, row, partial(_against_expert, bench, fixed, goal))
-    yield _on_gpu(bench, Row("train", " ".join(VGG), "bf16 matmul"), partial(utilisation, bench))
+        yield attempt(row, no_gpu, partial(expert, fixed, goal))
+    yield attempt(Row("train", " ".join(VGG), "bf16 matmul"), no_gpu, partial(utilisation, bench))
 
 
 def inference(bench: Bench) -> Iterator[Row]:
@@ -75,21 +77,12 @@ def inference(bench: Bench) -> Iterator[Row]:
 
 
 def differences(cfg: DictConfig, resident: bool = True) -> list[str]:
-    """Return what our run does and the expert loop does not.
-
-    Args:
-        cfg: composed.
-        resident: whether our images lie in the memory of the device, as the expert's do.
-    """
+    """Return what our run does and the expert loop does not; `resident` if our images lie in the device's memory."""
     found = {key: OmegaConf.select(cfg, key, default=plain[0]) for key, plain in PLAIN.items()}
     odd = [f"{key}={str(value).lower()}" for key, value in found.items() if value not in PLAIN[key]]
     usual = OmegaConf.load(conf_dir() / "callbacks" / "default.yaml")
     odd += [f"callbacks.{name}" for name in cfg.callbacks if name not in usual]
     return odd if resident or not found["data.resident"] else [*odd, "reading images from disk"]
-
-
-def _on_gpu(bench: Bench, row: Row, measure: Callable[[], Row]) -> Row:
-    return attempt(row, measure) if bench.on_gpu else replace(row, skipped=NO_GPU)
 
 
 def _against_textbook(bench: Bench, small: tuple[bool, str]) -> Row:
@@ -101,12 +94,9 @@ def _against_textbook(bench: Bench, small: tuple[bool, str]) -> Row:
         (64 <= cfg.data.batch_size <= 128, "batches of 64 to 128"),
         (not odd, EQUAL),
     )
-    what, notes = _batches(cfg), (*left_out(bench), *_describe("textbook", odd))
-    return bench.measure(
-        Row("train", what, "textbook loop", goal=Goal("ratio", "least", 3, needs), notes=notes),
-        contender("ours", "contenders.train", settings=bench.settings()),
-        textbook(bench, "train"),
-    )
+    goal, notes = Goal("ratio", "least", 3, needs), (*left_out(bench), *_describe("textbook", odd))
+    row = Row("train", _batches(cfg), "textbook loop", goal=goal, notes=notes)
+    return bench.measure(row, _ours(bench.settings()), textbook(bench, "train"))
 
 
 def _against_expert(bench: Bench, fixed: tuple[str, ...], goal: Goal) -> Row:
@@ -116,9 +106,46 @@ def _against_expert(bench: Bench, fixed: tuple[str, ...], goal: Goal) -> Row:
     goal = replace(goal, needs=unmet((not goal.needs, goal.needs), (not odd, EQUAL)))
     row = Row("train", _batches(cfg), "expert loop", goal=goal, notes=_describe("expert loop", odd))
     if bench.on_gpu and (cfg.data.engine == "albumentations" or OmegaConf.select(cfg, "augmentation.extra")):
-        return replace(row, skipped="Albumentations cannot change images where the expert keeps them, on the GPU")
-    ours = contender("ours", "contenders.train", settings=settings)
-    return bench.measure(row, ours, contender("expert loop", "contenders.train_expert", settings=settings))
+        reason = "Albumentations cannot change images where the expert keeps them, on the GPU"
+        row = replace(row, skipped=reason)
+    expert = contender("expert loop", "contenders.train_expert", settings=settings)
+    return bench.measure(row, _ours(settings), expert)
+
+
+def _against_keras(bench: Bench) -> Row:
+    options = {"size": bench.cfg.data.image_size, "batch_size": 128, "learning_rate": 1e-4}
+    keras = contender("Keras", "keras_baseline.keras_fit", folder=bench.faces, **options)
+    return bench.measure(KERAS_ROW, _ours(bench.settings(*KERAS)), keras)
+
+
+def utilisation(bench: Bench, fixed: tuple[str, ...] = VGG, side: int = 8192) -> Row:
+    """Compare the arithmetic of our training steps with a product of matrices of `side`, and with the listed peak."""
+    settings = bench.settings(*fixed)
+    cfg: Any = OmegaConf.load(settings)
+    what = f"{cfg.model.backbone} at {cfg.data.image_size} px, bf16, batch {cfg.data.batch_size}: arithmetic"
+    goal = Goal("fraction", "least", 0.35)
+    row = Row("train", what, f"bf16 matmul of side {side}", unit="TFLOP/s", goal=goal)
+    matmul = contender("matmul", "baselines.matmul", size=side, device="cuda" if bench.on_gpu else "cpu")
+    row = bench.measure(row, _ours(settings, count_flops=True), matmul, unit=1e12)
+    if row.ours is None or row.ratio is None:
+        return row
+    peak = listed_peak(bench.facts["device"])
+    if peak is None:  # the matmul is the best estimate
+        return replace(row, fraction=row.ratio.median, notes=(*row.notes, "peak: the matmul's, none is listed"))
+    return replace(row, fraction=row.ours.median / peak, notes=(*row.notes, f"listed peak: {number(peak)} TFLOP/s"))
+
+
+def listed_peak(device: str) -> float | None:
+    """Return the TFLOP/s of bf16 that a GPU of this name is sold with, if we know.
+
+    >>> listed_peak("NVIDIA H200"), listed_peak("CPU with 2 cores")
+    (989.5, None)
+    """
+    return next((peak for name, peak in PEAKS.items() if name in device), None)
+
+
+def _ours(settings: str, **options: Any) -> Contender:
+    return contender("ours", "contenders.train", settings=settings, **options)
 
 
 def _batches(cfg: DictConfig) -> str:
@@ -128,34 +155,3 @@ def _batches(cfg: DictConfig) -> str:
 
 def _describe(whose: str, odd: list[str]) -> tuple[str, ...]:
     return (f"the {whose} does without {', '.join(odd)}",) if odd else ()
-
-
-def _against_keras(bench: Bench) -> Row:
-    if importlib.util.find_spec("tensorflow") is None:
-        return replace(KERAS_ROW, skipped='needs TensorFlow: pip install "fer_lightning[keras]"')
-    options = {"size": bench.cfg.data.image_size, "batch_size": 128, "learning_rate": 1e-4}
-    return bench.measure(
-        KERAS_ROW,
-        contender("ours", "contenders.train", settings=bench.settings(*KERAS)),
-        contender("Keras", "keras_baseline.keras_fit", folder=bench.faces, **options),
-    )
-
-
-def utilisation(bench: Bench, fixed: tuple[str, ...] = VGG, side: int = MATRIX_SIDE) -> Row:
-    """Compare the arithmetic of our training steps with a product of matrices of `side`, and with the listed peak."""
-    settings = bench.settings(*fixed)
-    cfg: Any = OmegaConf.load(settings)
-    what = f"{cfg.model.backbone} at {cfg.data.image_size} px, bf16, batch {cfg.data.batch_size}: arithmetic"
-    goal = Goal("fraction", "least", 0.35)
-    row = bench.measure(
-        Row("train", what, f"bf16 matmul of side {side}", unit="TFLOP/s", goal=goal),
-        contender("ours", "contenders.train", settings=settings, count_flops=True),
-        contender("matmul", "baselines.matmul", size=side, device="cuda" if bench.on_gpu else "cpu"),
-        unit=1e12,
-    )
-    peak = listed_peak(bench.facts["device"])
-    if row.ours is None or row.ratio is None:
-        return row
-    if peak is None:  # the matmul is the best estimate
-        return replace(row, fraction=row.ratio.median, notes=(*row.notes, "peak: the matmul's, none is listed"))
-    return replace(row, fraction=row.ours.median / peak, notes=(*row.notes, f"listed peak: {number(peak)} TFLOP/s"))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 WARM_UP_STEPS = 5
 LEAD_IN = 0.1  # fraction of a window that is not counted
@@ -50,9 +53,9 @@ class StepClock:
             return
         self._count += count
         elapsed = now - self._start - self._paused
-        if self._leading_in and elapsed < LEAD_IN * self._window:
-            return
         if self._leading_in:
+            if elapsed < LEAD_IN * self._window:
+                return
             self._leading_in = False
             if self._steps > 1:
                 self._start_clock()
@@ -108,32 +111,27 @@ def memory() -> dict[str, Any]:
 
     The private memory of loader processes is added; the rest they share with this one.
     """
-    private = sum(_private_bytes(worker.pid) for worker in multiprocessing.active_children())
     cuda = _cuda_in_use()
     device = None if cuda is None else cuda.max_memory_allocated() / 1e6
+    private = sum(_private_bytes(worker.pid) for worker in multiprocessing.active_children())
     return {"memory": (_peak_bytes() + private) / 1e6, "device_memory": device}
 
 
 def _peak_bytes() -> int:
-    kilobytes = _proc_field("self/status", "VmHWM")
+    status = Path("/proc/self/status")
+    kilobytes = re.search(r"VmHWM:\s*(\d+)", status.read_text()) if status.exists() else None
     if kilobytes is not None:
-        return 1024 * kilobytes
-    import resource  # where there is no /proc; on Linux, this would include the process that started this one
+        return 1024 * int(kilobytes[1])
+    import resource  # on Linux, this would include the process that started this one
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _private_bytes(process: int | None) -> int:
-    fields = (_proc_field(f"{process}/smaps_rollup", name) for name in ("Private_Clean", "Private_Dirty"))
-    return 1024 * sum(field for field in fields if field is not None)
-
-
-def _proc_field(file: str, name: str) -> int | None:
     try:
-        lines = Path("/proc", file).read_text().splitlines()
-    except OSError:  # another system, or a process that has just ended
-        return None
-    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), None)
+        return int(psutil.Process(process).memory_full_info().uss)
+    except psutil.Error:  # it has just ended, or is not ours
+        return 0
 
 
 def _wait_for_device() -> None:

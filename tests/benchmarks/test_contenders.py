@@ -17,9 +17,9 @@ from PIL import Image
 
 from fer_lightning.benchmarks import contenders, textbook
 from fer_lightning.benchmarks.bench import Bench
-from fer_lightning.benchmarks.flops import flops_per_image, listed_peak
+from fer_lightning.benchmarks.contenders import flops_per_image
 from fer_lightning.benchmarks.prepare import prepare, textbook_of
-from fer_lightning.benchmarks.training import utilisation
+from fer_lightning.benchmarks.training import listed_peak, utilisation
 from fer_lightning.benchmarks.windows import Finished
 from fer_lightning.core.errors import DataError
 from fer_lightning.data.augmentation.spec import Augmentation
@@ -159,7 +159,7 @@ def test_the_textbook_leaves_extra_transforms_out(bench: Callable[..., Bench], t
 def test_baselines_do_without_augmentation(bench: Callable[..., Bench]) -> None:
     settings = bench("~augmentation").settings()
     made = contenders.Parts.of(settings)
-    assert textbook_of(made.cfg, made.data, made.machine, made.device).augmentation == Augmentation()
+    assert textbook_of(made.cfg, made.data, made.machine).augmentation == Augmentation()
     assert run(contenders.train_expert, 1, settings=settings).counts == [16]
 
 
@@ -168,7 +168,7 @@ def test_the_textbooks_process_holds_little_of_ours(parts: dict[str, str]) -> No
     program = """
 import sys
 from fer_lightning.benchmarks import textbook
-from fer_lightning.benchmarks import worker
+from fer_lightning.benchmarks import paired_timing
 from fer_lightning.benchmarks.windows import Finished
 class Clock:
     pause = resume = lambda self: None
