@@ -17,7 +17,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from fer_lightning.benchmarks.windows import memory
-from fer_lightning.data.cache.build import DecodedImages, ImageFile
+from fer_lightning.data.cache.build import DecodedImages, write_images
 from fer_lightning.data.cache.file_snapshot import take_snapshot
 from fer_lightning.data.cache.image_cache import open_cache
 from fer_lightning.data.cache.table_index import TableIndex
@@ -84,8 +84,8 @@ def _list_images(root: Path, counts: Mapping[str, int]) -> ImageTable:
 def _draw_images(table: ImageTable, shape: tuple[int, int, int, int], dest: Path, **_: Any) -> DecodedImages:
     """Write noise in the place of decoded images; the digests are random, too, so there are no duplicates."""
     rng, step = np.random.default_rng(0), max(1, BLOCK // math.prod(shape[1:]))
-    with ImageFile(dest, shape) as file:
+    with write_images(dest, shape) as write:
         for first in range(0, len(table), step):
             block = (min(step, len(table) - first), *shape[1:])
-            file.write(first, rng.integers(0, 256, block, dtype=np.uint8))
+            write(first, rng.integers(0, 256, block, dtype=np.uint8))
     return DecodedImages(rng.integers(0, 2**64, len(table), dtype=np.uint64), failures={}, unopened=set())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +20,6 @@ from fer_lightning.data.cache.decode import DecodeError, decode_image, fit_image
 from fer_lightning.data.layouts.csv import read_csv_pixels
 from fer_lightning.data.table.image_table import ImageTable
 from fer_lightning.system.resources import available_cores
-
-_CHUNK_BYTES = 1 << 20  # of decoded images that a thread collects before it writes
 
 Reader = Callable[[int], np.ndarray]
 """Row of the table -> image (C, H, W), uint8; raises DecodeError with the reason."""
@@ -40,21 +39,13 @@ class DecodedImages(NamedTuple):
     unopened: set[int]
 
 
-class _UnopenedError(DecodeError):
-    """The file could not be read."""
+class _UnopenedError(DecodeError): ...
 
 
-def decode_table(
-    table: ImageTable, shape: tuple[int, int, int, int], dest: Path, *, progress: bool, workers: int | None
-) -> DecodedImages:
-    """Decode the images of a table into a file.
+def decode_table(table: ImageTable, shape: tuple[int, int, int, int], dest: Path, *, progress: bool) -> DecodedImages:
+    """Decode the images of a table into a .npy file of this shape, with a bar on stderr if `progress`.
 
-    Args:
-        table: of N images.
-        shape: (N, C, H, W) of the result.
-        dest: the .npy file, uint8.
-        progress: show a bar on stderr.
-        workers: threads; None for one per core. Most of the work is done in OpenCV, without Python's lock.
+    A thread per core decodes; most of the work is done in OpenCV, without Python's lock.
 
     Raises:
         OSError: `dest` cannot be written.
@@ -62,65 +53,54 @@ def decode_table(
     """
     count, image_shape = shape[0], shape[1:]
     read = _csv_reader(table, image_shape) if table.source == "csv" else _file_reader(table, image_shape)
-    step = max(1, min(256, _CHUNK_BYTES // math.prod(image_shape)))
+    step = max(1, min(256, 2**20 // math.prod(image_shape)))  # images that a thread collects before it writes: 1 MB
     digests, failures, unopened = np.zeros(count, dtype=np.uint64), dict[int, str](), set[int]()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with ImageFile(dest, shape) as file, Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
+    bar = Progress(*columns, console=Console(stderr=True), disable=not progress)
+    with write_images(dest, shape) as write, bar:
         task = bar.add_task("decoding images", total=count)
-
-        def decode_row(row: int, image: np.ndarray) -> None:
-            try:
-                image[:] = read(row)
-                digests[row] = _digest(image)
-            except DecodeError as error:
-                failures[row] = str(error)
-                if isinstance(error, _UnopenedError):
-                    unopened.add(row)
-                digests[row] = _digest(str(table.paths[row]).encode("utf-8", "surrogateescape"))
 
         def decode_block(first: int) -> None:
             block = np.zeros((min(step, count - first), *image_shape), dtype=np.uint8)
             for row, image in enumerate(block, start=first):
-                decode_row(row, image)
-            file.write(first, block)
+                try:
+                    image[:] = read(row)
+                    digests[row] = _digest(image.data)
+                except DecodeError as error:
+                    failures[row] = str(error)
+                    if isinstance(error, _UnopenedError):
+                        unopened.add(row)
+                    digests[row] = _digest(table.paths[row].encode("utf-8", "surrogateescape"))
+            write(first, block)
             bar.advance(task, len(block))
 
-        pool = ThreadPoolExecutor(available_cores() if workers is None else workers, thread_name_prefix="decode")
-        try:
+        with ThreadPoolExecutor(available_cores(), thread_name_prefix="decode") as pool:
             for _ in pool.map(decode_block, range(0, count, step)):
-                pass  # raises the first error of a thread
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+                pass  # raises the first error of a thread, and cancels what has not begun
     return DecodedImages(digests, dict(sorted(failures.items())), unopened)
 
 
-class ImageFile:
-    """A .npy file (N, C, H, W), uint8, that threads write in pieces.
+@contextlib.contextmanager
+def write_images(path: Path, shape: tuple[int, int, int, int]) -> Iterator[Callable[[int, np.ndarray], None]]:
+    """Yield a function that writes images, uint8 (M, C, H, W), at a row of a .npy file (N, C, H, W); for many threads.
 
     Written rather than mapped, so that a full disk raises an error and unwritten pages do not count as memory.
     """
+    lock = threading.Lock()
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        begin = file.tell()
 
-    def __init__(self, path: Path, shape: tuple[int, int, int, int]) -> None:
-        self._file, self._lock, self._image_bytes = path.open("wb"), threading.Lock(), math.prod(shape[1:])
-        np.lib.format.write_array_header_1_0(self._file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        self._begin = self._file.tell()
+        def write(row: int, images: np.ndarray) -> None:
+            with lock:
+                file.seek(begin + row * math.prod(shape[1:]))
+                file.write(images.data)
 
-    def __enter__(self) -> ImageFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def write(self, first: int, images: np.ndarray) -> None:
-        """Write images (M, C, H, W) at row `first`."""
-        with self._lock:
-            self._file.seek(self._begin + first * self._image_bytes)
-            self._file.write(images.data)
+        yield write
 
 
-def _digest(content: np.ndarray | bytes) -> int:
-    data = content if isinstance(content, bytes) else content.data
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+def _digest(content: memoryview | bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 
 def _file_reader(table: ImageTable, image_shape: tuple[int, int, int]) -> Reader:

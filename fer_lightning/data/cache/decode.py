@@ -7,7 +7,6 @@ decodes the rest, and its errors say what is wrong with a damaged file.
 
 from __future__ import annotations
 
-import functools
 import io
 import zlib
 
@@ -19,7 +18,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 _PNG_EXTRAS = (b"tRNS", b"acTL", b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 _PNG_WITH_ALPHA = (4, 6)
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 without tables and reserved markers
-_SIXTEEN_BIT = 65535
+
+# The messages here say what is wrong with a file, so OpenCV need not; it moved this function in 4.12.
+(cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging).setLogLevel(0)
 
 
 class DecodeError(ValueError):
@@ -27,15 +28,9 @@ class DecodeError(ValueError):
 
 
 def decode_image(data: bytes, image_size: int, channels: int) -> np.ndarray:
-    """Decode, turn upright and resize one image.
+    """Decode, turn upright and resize the content of one file to (C, H, W), uint8.
 
-    Args:
-        data: a file's content, which determines the format. Of an animation, the first frame is used.
-        image_size: height and width of the result, pixels; the sides are scaled independently.
-        channels: 1 for grey, 3 for red, green, blue. Transparent parts become white.
-
-    Returns:
-        (C, H, W), uint8.
+    The content determines the format. Of an animation, the first frame is used. Transparent parts become white.
 
     Raises:
         DecodeError: the data is empty, cut short, or no image.
@@ -47,23 +42,17 @@ def decode_image(data: bytes, image_size: int, channels: int) -> np.ndarray:
 
 
 def fit_image(picture: np.ndarray, image_size: int, channels: int) -> np.ndarray:
-    """Resize a picture and convert its channels.
-
-    Args:
-        picture: (H, W) grey or (H, W, 3) red, green, blue, uint8.
-        image_size: height and width of the result, pixels.
-        channels: 1 or 3.
+    """Resize a picture, (H, W) grey or (H, W, 3) red, green, blue, uint8, and convert its channels.
 
     Returns:
-        (C, H, W), uint8.
+        (C, `image_size`, `image_size`), uint8, with `channels` 1 or 3; the sides are scaled independently.
     """
     if picture.ndim == 3 and (picture[..., :1] == picture[..., 1:]).all():
         picture = picture[..., 0]  # grey stored as colour: resized as grey, to round the same way
     if picture.ndim == 3 and channels == 1:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     if picture.shape[:2] != (image_size, image_size):
-        shrinks = min(picture.shape[:2]) > image_size
-        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        method = cv2.INTER_AREA if min(picture.shape[:2]) > image_size else cv2.INTER_LINEAR
         picture = cv2.resize(np.ascontiguousarray(picture), (image_size, image_size), interpolation=method)
     if picture.ndim == 2:
         return np.repeat(picture[None], channels, axis=0)
@@ -71,7 +60,6 @@ def fit_image(picture: np.ndarray, image_size: int, channels: int) -> np.ndarray
 
 
 def _decode_by_opencv(data: bytes) -> np.ndarray | None:
-    _silence_opencv()
     try:
         picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_ANYCOLOR)  # rotates by the EXIF tag
     except cv2.error:  # such as a picture larger than OpenCV allows
@@ -120,11 +108,7 @@ def _is_plain_png(data: bytes) -> bool:
 
 
 def _decode_any(data: bytes) -> np.ndarray:
-    """Return (H, W) or (H, W, 3) red, green, blue of any file that Pillow knows.
-
-    Raises:
-        DecodeError: see `decode_image`.
-    """
+    """Return (H, W) or (H, W, 3) red, green, blue of any file that Pillow knows, else raise DecodeError."""
     try:
         with Image.open(io.BytesIO(data)) as opened:
             opened.load()
@@ -146,7 +130,7 @@ def _flatten(image: Image.Image) -> np.ndarray:
         raise DecodeError("its pixels are floating-point numbers without a known range; save it with 8 or 16 bits")
     if image.mode.startswith("I"):  # 16 bits, which some versions of Pillow store in 32
         wide = np.asarray(image)
-        if wide.min() < 0 or wide.max() > _SIXTEEN_BIT:
+        if wide.min() < 0 or wide.max() > 65535:
             raise DecodeError("its pixels have 32 bits; save it with 8 or 16 bits")
         return (wide >> 8).astype(np.uint8)
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
@@ -154,10 +138,3 @@ def _flatten(image: Image.Image) -> np.ndarray:
         colour, alpha = rgba[..., :3], rgba[..., 3:]
         return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
     return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-
-
-@functools.cache
-def _silence_opencv() -> None:
-    """Keep OpenCV from printing about broken files: we report them."""
-    module = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # before and after OpenCV 4.12
-    module.setLogLevel(0)

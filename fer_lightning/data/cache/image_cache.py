@@ -18,10 +18,10 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from fer_lightning.data.cache.build import DecodedImages
 
 _FORMAT = 1  # raise it when the same file decodes to other pixels than before
-_PATIENCE = 1.0  # seconds that a process waits for another before it logs so
 
 Decode = Callable[..., "DecodedImages"]
 
@@ -50,8 +49,7 @@ class ImageCache:
 
     Attributes:
         path: the cache's folder.
-        images: (N, C, H, W), uint8, a read-only memory map in the order of the table; `read_rows` reads many without
-            mapping them.
+        images: (N, C, H, W), uint8, a read-only memory map in the order of the table.
         digests: (N,), uint64, of the decoded pixels: equal for pixel-identical images; unique for a failed row.
         failures: row -> reason, of images that could not be decoded; their pixels are 0.
         fingerprint: hex, of pixels, relative paths, size and channels; independent of the files' location and age.
@@ -73,7 +71,6 @@ def open_cache(
     channels: int,
     cache_dir: Path,
     progress: bool = True,
-    workers: int | None = None,
     state: str | None = None,
     decode: Decode | None = None,
 ) -> ImageCache:
@@ -87,7 +84,6 @@ def open_cache(
         channels: 1 for grey, 3 for red, green, blue.
         cache_dir: folder of all caches, created if missing; may be deleted at any time.
         progress: show a bar on stderr.
-        workers: threads that decode; None for one per core.
         state: key of the table's `Snapshot` if known.
         decode: writes the pixels, called as `build.decode_table`, which is the default.
 
@@ -100,8 +96,9 @@ def open_cache(
     shape = (len(table), channels, image_size, image_size)
     cache_dir = cache_dir.expanduser().absolute()
     state = take_snapshot(table).key if state is None else state
-    key = hashlib.blake2b(json.dumps([_FORMAT, state, *shape]).encode(), digest_size=16).hexdigest()
-    cache = _find(cache_dir, key, table, shape)
+    name = hashlib.blake2b(json.dumps([_FORMAT, state, *shape]).encode(), digest_size=16).hexdigest()
+    key = cache_dir / "keys" / name
+    cache = _find(key, table, shape)
     if cache is not None:
         return cache
     if decode is None:
@@ -109,11 +106,10 @@ def open_cache(
 
         decode = build.decode_table
     try:
-        with _locked(cache_dir):
-            cache = _find(cache_dir, key, table, shape)  # built by the process that held the lock
-            if cache is None:
-                cache = _build(cache_dir, key, table, shape, decode, progress=progress, workers=workers)
-            return cache
+        key.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(cache_dir):
+            built_meanwhile = _find(key, table, shape)  # by the process that held the lock
+            return built_meanwhile or _build(key, table, shape, decode, progress)
     except OSError as error:
         raise DataError(
             f"cannot keep decoded images in {cache_dir} ({error.strerror or error}); "
@@ -121,16 +117,15 @@ def open_cache(
         ) from error
 
 
-def _find(cache_dir: Path, key: str, table: ImageTable, shape: tuple[int, ...]) -> ImageCache | None:
+def _find(key: Path, table: ImageTable, shape: tuple[int, ...]) -> ImageCache | None:
     try:
-        fingerprint = (cache_dir / "keys" / key).read_text()
+        cache = _open(key.parent.parent / key.read_text(), shape, built=False)
     except OSError:
         return None
-    cache = _open(cache_dir / fingerprint, shape, built=False)
     if cache is None or not cache.failures:
         return cache
     # The user was asked to repair these files, so each is checked, whether or not it is among the watched ones.
-    _, decoded = state_of(cache_dir / "keys" / key)
+    _, decoded = state_of(key)
     states = (state_of(table.root / file_of(table, table.paths[row])) for row in cache.failures)
     return None if any(changed > decoded for _, changed in states) else cache
 
@@ -148,50 +143,44 @@ def _open(path: Path, shape: tuple[int, ...], *, built: bool) -> ImageCache | No
     return ImageCache(path, images, digests, failures, facts["fingerprint"], built)
 
 
-@contextlib.contextmanager
-def _locked(cache_dir: Path) -> Iterator[None]:
-    """Hold the lock of a cache folder; the system releases it if the process is killed."""
-    (cache_dir / "keys").mkdir(parents=True, exist_ok=True)
+def _lock(cache_dir: Path) -> contextlib.AbstractContextManager[object]:
+    """Take the lock of a cache folder for a `with` block; the system releases it if the process is killed."""
     lock = FileLock(cache_dir / ".lock")
     try:
-        lock.acquire(timeout=_PATIENCE)
+        return lock.acquire(timeout=1)
     except Timeout:
         log.info("waiting for another process that decodes images into %s", cache_dir)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return lock.acquire()
 
 
-def _build(
-    cache_dir: Path,
-    key: str,
-    table: ImageTable,
-    shape: tuple[int, ...],
-    decode: Decode,
-    **options: Any,
-) -> ImageCache:
+def _build(key: Path, table: ImageTable, shape: tuple[int, ...], decode: Decode, progress: bool) -> ImageCache:
     """Decode into a temporary folder, then rename it. The caller holds the lock."""
+    cache_dir = key.parent.parent
     for left_over in cache_dir.glob("building-*"):
         shutil.rmtree(left_over, ignore_errors=True)
-    building = cache_dir / f"building-{key}"
+    building = cache_dir / f"building-{key.name}"
     building.mkdir()
     start = time.perf_counter()
     try:
-        decoded = decode(table, shape, building / FILE_NAME, **options)
+        decoded = decode(table, shape, building / FILE_NAME, progress=progress)
         fingerprint = _fingerprint(table, shape, decoded)
         np.save(building / "digests.npy", decoded.digests)
         facts = {"fingerprint": fingerprint, "shape": shape, "failures": decoded.failures, "data": table.explanation}
         (building / "cache.json").write_text(json.dumps(facts, indent=1))
-        cache = _publish(building, cache_dir / fingerprint, shape)
+        path = cache_dir / fingerprint
+        if _open(path, shape, built=True) is None:  # else these images were decoded before, from a copy of the files
+            shutil.rmtree(path, ignore_errors=True)  # damaged
+            os.replace(building, path)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+    cache = _open(path, shape, built=True)
+    if cache is None:
+        raise OSError(f"{path} cannot be read back")
     # A file that could not be opened may open next time, its size and time unchanged: do not record this state.
     if not decoded.unopened:
-        with atomic_write(cache_dir / "keys" / key) as new:
+        with atomic_write(key) as new:
             new.write_text(fingerprint)
-    log.info("decoded %s images in %.1f s into %s", f"{len(table):,}", time.perf_counter() - start, cache.path)
+    log.info("decoded %s images in %.1f s into %s", f"{len(table):,}", time.perf_counter() - start, path)
     return cache
 
 
@@ -201,15 +190,3 @@ def _fingerprint(table: ImageTable, shape: tuple[int, ...], decoded: DecodedImag
         digest.update(piece)
     digest.update(decoded.digests.astype("<u8", copy=False).data)
     return digest.hexdigest()
-
-
-def _publish(building: Path, path: Path, shape: tuple[int, ...]) -> ImageCache:
-    """Rename a finished build, unless a folder with the same content exists, decoded from a copy of the files."""
-    cache = _open(path, shape, built=True)
-    if cache is None:
-        shutil.rmtree(path, ignore_errors=True)  # damaged
-        os.replace(building, path)
-        cache = _open(path, shape, built=True)
-    if cache is None:
-        raise OSError(f"{path} cannot be read back")
-    return cache

@@ -49,10 +49,6 @@ def read_rows(images: np.ndarray, rows: np.ndarray | Sequence[int]) -> np.ndarra
     Equal to `images[rows]`, but memory does not grow with the data: every touched page of a map, and the fifteen around
     it, counts as memory of the process, so a shuffled epoch of a 7 GB file would take 7 GB.
 
-    Args:
-        images: an array, or what `map_images` returns, here or in a worker process.
-        rows: int (n,), from 0.
-
     Raises:
         IndexError: a row is out of range.
         OSError: the file has been cut short.
@@ -66,7 +62,13 @@ def read_rows(images: np.ndarray, rows: np.ndarray | Sequence[int]) -> np.ndarra
     size, buffer = int(np.prod(images.shape[1:])), result.reshape(-1).data
     breaks = np.flatnonzero(np.diff(rows) != 1) + 1  # adjacent rows are read together
     for first, stop in pairwise([0, *breaks.tolist(), len(rows)] if len(rows) else []):
-        _read_into(buffer[first * size : stop * size], images.descriptor, images.begin + int(rows[first]) * size)
+        piece, position = buffer[first * size : stop * size], images.begin + int(rows[first]) * size
+        while piece:  # a read may return fewer bytes than requested
+            count = os.preadv(images.descriptor, [piece], position)
+            if count == 0:
+                what = "their file has been cut short; delete the cache"
+                raise OSError(f"the cached images end at byte {position}: {what}")
+            piece, position = piece[count:], position + count
     return result
 
 
@@ -82,12 +84,3 @@ def pixel_statistics(images: np.ndarray, rows: np.ndarray, most: int = 4096) -> 
     mean = np.asarray(total / count)
     deviation = np.sqrt(squares / count - mean**2)
     return (mean / 255).tolist(), np.maximum(deviation / 255, 1e-3).tolist()
-
-
-def _read_into(buffer: memoryview, descriptor: int, position: int) -> None:
-    """Fill a buffer from one position of a file; a read may return fewer bytes than requested."""
-    while len(buffer):
-        count = os.preadv(descriptor, [buffer], position)
-        if count == 0:
-            raise OSError(f"the cached images end at byte {position}: their file has been cut short; delete the cache")
-        buffer, position = buffer[count:], position + count

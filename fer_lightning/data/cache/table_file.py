@@ -15,7 +15,7 @@ import mmap
 import struct
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -28,12 +28,7 @@ _FACTS = ("source", "classes", "explanation", "notes", "empty")
 
 
 def write_table(path: Path, table: ImageTable, record: dict[str, Any]) -> None:
-    """Write a table of one or more rows, before classes are selected.
-
-    Args:
-        path: the file.
-        table: what to write.
-        record: stored with it, as JSON.
+    """Write a table of one or more rows, before classes are selected, and a record, stored as JSON with it.
 
     Raises:
         OSError: `path` cannot be written.
@@ -47,9 +42,13 @@ def write_table(path: Path, table: ImageTable, record: dict[str, Any]) -> None:
         file.write(content)
 
     with path.open("wb") as file:
-        starts = _write_paths(file, table.paths)
+        starts = []
+        for piece in table.paths.joined(b"\0"):
+            piece = piece.removeprefix(b"\0") + b"\0"
+            starts.append(starts_in(piece, file.tell()))
+            file.write(piece)
         begin = file.tell()
-        known = {"starts": starts, "labels": table.labels, "splits": table.splits.codes}
+        known = {"starts": np.concatenate(starts), "labels": table.labels, "splits": table.splits.codes}
         for name, column in known.items():
             write(b"\0" * (-file.tell() % 64))  # aligned to cache lines
             columns[name] = (column.dtype.str, file.tell(), column.size)
@@ -77,9 +76,8 @@ def read_table(path: Path) -> tuple[ImageTable, dict[str, Any]]:
         if (zlib.crc32(checked),) != _CHECKSUM.unpack_from(content, stop):
             raise ValueError(f"{path} is damaged")
     header = json.loads(content[start : stop - _PLACES.size])
-    columns = {
-        name: np.frombuffer(content, dtype, count, offset) for name, (dtype, offset, count) in header["columns"].items()
-    }
+    places = header["columns"].items()
+    columns = {name: np.frombuffer(content, dtype, count, offset) for name, (dtype, offset, count) in places}
     facts = {name: _as_tuples(value) for name, value in header["table"].items()}
     table = ImageTable(
         **facts | {"root": Path(facts["root"])},
@@ -89,16 +87,6 @@ def read_table(path: Path) -> tuple[ImageTable, dict[str, Any]]:
         rows=np.arange(len(columns["starts"])),
     )
     return table, header["record"]
-
-
-def _write_paths(file: BinaryIO, paths: PathColumn) -> np.ndarray:
-    """Write the paths, each followed by a zero byte, and return where they begin."""
-    starts = []
-    for piece in paths.joined(b"\0"):
-        piece = piece.removeprefix(b"\0") + b"\0"
-        starts.append(starts_in(piece, file.tell()))
-        file.write(piece)
-    return np.concatenate(starts)
 
 
 def _as_tuples(value: Any) -> Any:

@@ -33,20 +33,10 @@ _FRESH = 2_000_000_000  # ns; the coarsest time of change that a file system kee
 
 
 class TableIndex:
-    """The kept table of one root. A file that cannot be read or written raises nothing: the folders are read again.
-
-    Args:
-        cache_dir: folder of all caches.
-        root, layout, aliases, code_order: as for `layouts.read_layout`.
-    """
+    """The kept table of one root. A file that cannot be read or written raises nothing: the folders are read again."""
 
     def __init__(
-        self,
-        cache_dir: Path,
-        root: Path,
-        layout: str,
-        aliases: Mapping[str, str] | None,
-        code_order: str | None,
+        self, cache_dir: Path, root: Path, layout: str, aliases: Mapping[str, str] | None, code_order: str | None
     ) -> None:
         spellings = sorted((str(name), str(meaning)) for name, meaning in ({} if aliases is None else aliases).items())
         settings = [_FORMAT, __version__, str(absolute(root)), layout, spellings, code_order]
@@ -60,18 +50,14 @@ class TableIndex:
             seen, key = {path: tuple(state) for path, state in record["seen"].items()}, str(record["key"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        if any(state_of(path) != state for path, state in seen.items()):
-            return None
-        return (table, key) if _digest(watched_states(table)) == record.get("states") else None
+        unchanged = all(state_of(path) == state for path, state in seen.items())
+        return (table, key) if unchanged and _digest(watched_states(table)) == record.get("states") else None
 
     def save(self, table: ImageTable, snapshot: Snapshot, seen: Mapping[str, State], started: int) -> None:
         """Keep a table for the next start.
 
-        Args:
-            table: as it was read.
-            snapshot: of its files.
-            seen: folders and CSV files that were read for it, each with its state before that.
-            started: when the reading did, ns since 1970.
+        `seen` are the folders and CSV files that were read for it, each with its state before that, and `started` is
+        when this began, ns since 1970.
         """
         times = [changed for _, changed in seen.values()]
         latest = max(*times, snapshot.states[:, 1].max(initial=0))
