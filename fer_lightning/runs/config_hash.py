@@ -10,24 +10,21 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-# where a run is written and how its sweep drives it, but not what it computes
-ELSEWHERE = ("output_dir", "sweep", "logger")
-RESOURCES = ("threads", "jobs")  # keys of `machine`
+ELSEWHERE = ("output_dir", "sweep", "logger")  # where a run is written and what drives it, not what it computes
 
 
 def identify(cfg: DictConfig) -> str:
-    """Return 16 hexadecimal digits of the resolved settings of a run.
-
-    Args:
-        cfg: composed for a run, with or without Hydra's own settings.
-    """
-    text = json.dumps(settings_of(cfg), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """Return 16 hexadecimal digits of the resolved settings of a run, composed with or without Hydra's own."""
+    return _digits(json.dumps(settings_of(cfg), sort_keys=True, default=str))
 
 
 def identify_overrides(overrides: list[str]) -> str:
     """Return 16 hexadecimal digits of overrides that cannot be composed."""
-    return hashlib.sha256("\n".join(overrides).encode()).hexdigest()[:16]
+    return _digits("\n".join(overrides))
+
+
+def _digits(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def settings_of(cfg: DictConfig) -> dict[str, Any]:
@@ -45,7 +42,7 @@ def settings_of(cfg: DictConfig) -> dict[str, Any]:
         plain = OmegaConf.to_container(own, resolve=False)
     assert isinstance(plain, dict)
     settings = {str(key): value for key, value in plain.items() if key not in ELSEWHERE}
-    for name in RESOURCES:
+    for name in ("threads", "jobs"):
         settings.get("machine", {}).pop(name, None)
     root = settings.get("data", {}).get("root")
     if isinstance(root, str):

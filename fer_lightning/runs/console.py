@@ -13,12 +13,7 @@ from fer_lightning.runs.files import BEST_CHECKPOINT, LAST_CHECKPOINT, METRICS, 
 
 
 def print_results(metrics: dict[str, Any], folder: Path) -> None:
-    """Print the results as a table, what was scored, and where the files are.
-
-    Args:
-        metrics: as in `metrics.json`.
-        folder: of the run.
-    """
+    """Print the results as a table, what was scored, and where the files are."""
     console = Console(highlight=False)
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("class")
@@ -41,10 +36,8 @@ def headline(metrics: dict[str, Any]) -> str:
     """Return two lines: which split, accuracy in percent with its interval; macro-F1 and others."""
     low, high = (f"{100 * bound:.1f}" for bound in metrics["accuracy_interval"])
     accuracy = f"{100 * metrics['accuracy']:.2f} % (95 % interval {low}–{high})"
-    others = ", ".join(
-        f"{name} {_number(metrics[key])}"
-        for name, key in (("macro-F1", "f1_macro"), ("balanced accuracy", "balanced_accuracy"), ("ECE", "ece"))
-    )
+    shown = {"macro-F1": "f1_macro", "balanced accuracy": "balanced_accuracy", "ECE": "ece"}
+    others = ", ".join(f"{name} {_number(metrics[key])}" for name, key in shown.items())
     return f"{name_score(metrics)[0]}: accuracy {accuracy}\n{others}, {metrics['count']:,} {metrics['split']} images"
 
 

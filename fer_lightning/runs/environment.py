@@ -22,9 +22,11 @@ PACKAGES = (
 
 def describe_environment(**facts: Any) -> dict[str, Any]:
     """Return a JSON-ready record: versions, git commit, command, machine, and the `facts` given."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    program = [sys.argv[0]] if spec is None else ["-m", spec.name.removesuffix(".__main__")]
     return {
         "time": now(),
-        "command": shlex.join([Path(sys.executable).name, *_program(), *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.executable).name, *program, *sys.argv[1:]]),
         "git": _git_state(),
         "platform": platform.platform(),
         "python": platform.python_version(),
@@ -41,11 +43,6 @@ def write_environment(folder: Path, **facts: Any) -> None:
         record["before"] = json.loads(file.read_text())
     folder.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(record, indent=2) + "\n")
-
-
-def _program() -> list[str]:
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    return [sys.argv[0]] if spec is None else ["-m", spec.name.removesuffix(".__main__")]
 
 
 def installed_version(package: str) -> str | None:

@@ -25,11 +25,7 @@ T = TypeVar("T")
 
 
 class RunFiles:
-    """Reads the files of one run folder; each that is missing or damaged becomes a note.
-
-    Attributes:
-        notes: such as `history.csv is missing`.
-    """
+    """Reads the files of one run folder; each that is missing or damaged becomes one of the `notes`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.notes = folder, list[str]()
@@ -46,11 +42,7 @@ class RunFiles:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file.
-
-    Raises:
-        OSError, ValueError: it cannot be read, or holds something else.
-    """
+    """Return the JSON object in a file, or raise OSError or ValueError."""
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise ValueError("it holds no JSON object")

@@ -10,7 +10,6 @@ from pathlib import Path
 from fer_lightning.core.errors import ConfigError, DataError
 from fer_lightning.runs.files import HYDRA, METRICS, STATUS
 
-MARKERS = (STATUS, METRICS)
 INSIDE = {"checkpoints", "tensorboard", "csv", HYDRA}  # folders of a run that hold no other run
 
 
@@ -29,14 +28,14 @@ def find_runs(places: Sequence[str | Path]) -> list[Path]:
         if not place.is_dir():
             where = f"{place} is a file" if place.exists() else f"there is no folder {place}"
             raise DataError(f"{where}; type the folder of a run or a sweep, or one above them, e.g. outputs/multirun")
-        inside = [folder for folder in _walk(place) if any((folder / name).is_file() for name in MARKERS)]
-        found |= {folder.resolve(): folder for folder in inside if folder.resolve() not in found}
+        inside = [folder for folder in _walk(place) if any((folder / name).is_file() for name in (STATUS, METRICS))]
+        found = {folder.resolve(): folder for folder in inside} | found
         if not inside:
             raise DataError(
-                f"no run in or below {place}: a run's folder holds {' or '.join(MARKERS)}, as python -m"
+                f"no run in or below {place}: a run's folder holds {STATUS} or {METRICS}, as python -m"
                 " fer_lightning.train writes them; type the folder of a run or a sweep, or one above them"
             )
-    return sorted(found.values(), key=lambda folder: _natural(folder.as_posix()))
+    return sorted(found.values(), key=_natural)
 
 
 def _walk(place: Path) -> Iterator[Path]:
@@ -52,6 +51,7 @@ def _walk(place: Path) -> Iterator[Path]:
         seen.add(real)
 
 
-def _natural(text: str) -> list[tuple[bool, int, str]]:
+def _natural(folder: Path) -> list[tuple[bool, int, str]]:
     """Return a sort key by which 2 comes before 10."""
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", text)]
+    parts = re.split(r"(\d+)", folder.as_posix())
+    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]

@@ -22,50 +22,29 @@ from fer_lightning.runs.lock import is_locked
 from fer_lightning.runs.settings import Settings, read_settings
 from fer_lightning.runs.status import FINISHED, INTERRUPTED, RUNNING, Status, read_status
 
-NUMBERS = ("accuracy", "f1_macro", "epoch", "parameters", "count")  # of metrics.json
-DRAWN = re.compile(r"(drawn-.*)-\d+px-\d+ch(-seed\d+)")
-
 
 @dataclass(frozen=True)
 class ScoredImages:
-    """Which images were scored, and for which the prediction was right.
+    """Which images were scored, and for which the prediction was right."""
 
-    Attributes:
-        digest: hex; the same for the same images with the same labels, at any image size.
-        correct: bool `(n,)`, sorted by split and path, so that two runs on the same images compare one by one.
-    """
-
-    digest: str
-    correct: np.ndarray
+    digest: str  # hex; the same for the same images with the same labels, at any image size
+    correct: np.ndarray  # bool (n,), sorted by split and path, so that two runs on the same images compare one by one
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """A run as its folder records it.
-
-    Attributes:
-        folder: of the run.
-        name: of the folder, with as much of its path as makes it unique.
-        status: how it ended.
-        metrics: as in `metrics.json`; empty without.
-        environment: as in `environment.json`; empty without.
-        settings: as composed.
-        overrides: the settings that were typed.
-        history: one row an epoch.
-        scored: from its predictions.
-        notes: what is missing or damaged.
-    """
+    """A run as its folder records it; metrics and environment are empty where their files are missing."""
 
     folder: Path
-    name: str
-    status: Status = field(default_factory=lambda: Status(status=FINISHED))
+    name: str  # of the folder, with as much of its path as makes it unique
+    status: Status = field(default_factory=lambda: Status(FINISHED))
     metrics: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
-    overrides: tuple[str, ...] = ()
-    history: pd.DataFrame | None = None
+    overrides: tuple[str, ...] = ()  # the settings that were typed
+    history: pd.DataFrame | None = None  # one row an epoch
     scored: ScoredImages | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what is missing or damaged
 
     @property
     def monitor(self) -> str | None:
@@ -118,11 +97,7 @@ class RecordedRun:
 
 
 def read_runs(folders: Sequence[Path]) -> tuple[list[RecordedRun], list[Path]]:
-    """Read run folders.
-
-    Returns:
-        the runs, and the folders that hold scores of something else: of `evaluate` or `ensemble`.
-    """
+    """Return the runs in some folders, and those folders that hold scores of something else: `evaluate`, `ensemble`."""
     found = [read_run(folder, name) for folder, name in zip(folders, _unique_names(folders), strict=True)]
     return [run for run in found if _is_training(run)], [run.folder for run in found if not _is_training(run)]
 
@@ -134,8 +109,8 @@ def read_run(folder: Path, name: str) -> RecordedRun:
     if status is None and (folder / files.STATUS).is_file():
         reader.notes.append(f"{files.STATUS} cannot be read")
     overrides = tuple(status.overrides) if status is not None and status.overrides else _read_overrides(folder)
-    run = RecordedRun(folder, name, overrides=overrides)
-    if status is None or (folder / files.SETTINGS).parent.is_dir():  # else its settings could not even be composed
+    run = RecordedRun(folder, name, status or Status(FINISHED), overrides=overrides)
+    if status is None or (folder / files.HYDRA).is_dir():  # else its settings could not even be composed
         run = replace(
             run,
             metrics=reader.read(files.METRICS, _read_metrics, {}),
@@ -143,28 +118,19 @@ def read_run(folder: Path, name: str) -> RecordedRun:
             settings=reader.read(files.SETTINGS, read_settings, Settings()),
             history=reader.read(files.HISTORY, pd.read_csv, None),
         )
-        fingerprint = run.fingerprint if status is None or status.fingerprint is None else status.fingerprint
-        scored = reader.read(files.PREDICTIONS, lambda path: read_scored(path, fingerprint), None)
-        run = replace(run, scored=scored)
+        fingerprint = run.fingerprint or ""
+        run = replace(run, scored=reader.read(files.PREDICTIONS, lambda path: _read_scored(path, fingerprint), None))
     run = replace(run, status=_settle(folder, status, run.metrics))
     # a run that did not get to its end lacks files for a reason
     complete = run.status.status == FINISHED or run.metrics
     return replace(run, notes=tuple(note for note in reader.notes if complete or "cannot be read" in note))
 
 
-def read_scored(path: Path, fingerprint: str | None) -> ScoredImages:
-    """Read which images a predictions table is about, and which are right.
-
-    Args:
-        path: of `predictions.csv`.
-        fingerprint: of the data; drawn faces of other seeds have the same paths, and only this differs.
-
-    Raises:
-        OSError, ValueError: it is no predictions table.
-    """
+def _read_scored(path: Path, fingerprint: str) -> ScoredImages:
+    """Read predictions. Drawn faces of other seeds have the same paths, and only the data's fingerprint differs."""
     table = pd.read_csv(path, usecols=["path", "split", "label", "predicted"], dtype=str)
     table = table.sort_values(["split", "path"], kind="stable")
-    drawn = DRAWN.fullmatch(fingerprint) if fingerprint is not None else None
+    drawn = re.fullmatch(r"(drawn-.*)-\d+px-\d+ch(-seed\d+)", fingerprint)
     digest = sha256(("".join(drawn.groups()) if drawn else "").encode())
     digest.update("\n".join(table["split"] + "\t" + table["path"] + "\t" + table["label"]).encode())
     return ScoredImages(digest.hexdigest()[:16], (table["label"] == table["predicted"]).to_numpy(dtype=bool))
@@ -172,10 +138,8 @@ def read_scored(path: Path, fingerprint: str | None) -> ScoredImages:
 
 def _is_training(run: RecordedRun) -> bool:
     """Whether a folder is that of a training; a job of an `evaluate` sweep, which has a status too, is not."""
-    settings = run.settings.values
-    trained = (
-        any(key.startswith("optimizer.") for key in settings) if settings else (run.folder / files.STATUS).is_file()
-    )
+    settings, has_status = run.settings.values, (run.folder / files.STATUS).is_file()
+    trained = any(key.startswith("optimizer.") for key in settings) if settings else has_status
     return trained or "monitored" in run.metrics
 
 
@@ -202,7 +166,7 @@ def _read_metrics(path: Path) -> dict[str, Any]:
     ends = content.get("accuracy_interval", [0, 1])
     if not (isinstance(ends, list) and len(ends) == 2 and all(isinstance(end, (int, float)) for end in ends)):
         raise ValueError("accuracy_interval is not two numbers")
-    for key in NUMBERS:
+    for key in ("accuracy", "f1_macro", "epoch", "parameters", "count"):
         if not isinstance(content.get(key), (int, float, type(None))):
             raise ValueError(f"{key} is no number")
     return content
@@ -211,7 +175,8 @@ def _read_metrics(path: Path) -> dict[str, Any]:
 def _unique_names(folders: Sequence[Path]) -> list[str]:
     """Return the names of folders; where two are the same, their paths below the deepest folder that holds all."""
     whole = [folder.absolute() for folder in folders]
-    if len({folder.name for folder in whole}) == len(whole):
-        return [folder.name for folder in whole]
+    names = [folder.name for folder in whole]
+    if len(set(names)) == len(names):
+        return names
     top = os.path.commonpath([folder.parent for folder in whole])
     return [folder.relative_to(top).as_posix() for folder in whole]

@@ -17,20 +17,15 @@ from fer_lightning.evaluation.report import ScoredRun, render_report
 from fer_lightning.runs import files
 from fer_lightning.runs.files import RunFiles, read_object
 
-PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-
 
 def write_results(table: pd.DataFrame, images: Images | None, folder: Path, **facts: Any) -> dict[str, Any]:
-    """Write the predictions, metrics, figures and report of a table.
+    """Write the predictions, metrics, figures and report of a table, and return what `metrics.json` holds.
 
     Args:
         table: predictions table of n rows.
         images: uint8 `(n, C, H, W)`, or what indexes like it; None leaves out the galleries of faces.
         folder: of the run; `history.csv` in it becomes curves.
         facts: what the numbers are about, stored with them; `name_score` says which it reads.
-
-    Returns:
-        what `metrics.json` holds.
     """
     metrics = {**facts, **compute_metrics(table)}
     table.to_csv(folder / files.PREDICTIONS, index=False, float_format="%.9g")
@@ -74,18 +69,9 @@ def write_report(folder: Path | str) -> Path:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"report: no run folder {folder}; give the folder that holds {files.METRICS}")
-    page = render_report(read_scored_run(folder))
-    with atomic_write(folder / files.REPORT) as new:
-        new.write_text(page, encoding="utf-8")
-    return folder / files.REPORT
-
-
-def read_scored_run(folder: Path) -> ScoredRun:
-    """Read everything in a run folder that a report shows; its notes name what is missing or damaged."""
     reader = RunFiles(folder)
-    no_figure = b""
-    pictures = [(path.stem, reader.read(path.name, _read_png, no_figure)) for path in sorted(folder.glob("*.png"))]
-    return ScoredRun(
+    pictures = [(path.stem, reader.read(path.name, _read_png, b"")) for path in sorted(folder.glob("*.png"))]
+    run = ScoredRun(
         folder.resolve().name,
         metrics=reader.read(files.METRICS, read_object, {}),
         environment=reader.read(files.ENVIRONMENT, read_object, {}),
@@ -95,10 +81,13 @@ def read_scored_run(folder: Path) -> ScoredRun:
         figures=tuple(picture for picture in pictures if picture[1]),
         notes=tuple(reader.notes),
     )
+    with atomic_write(folder / files.REPORT) as new:
+        new.write_text(render_report(run), encoding="utf-8")
+    return folder / files.REPORT
 
 
 def _read_png(path: Path) -> bytes:
     data = path.read_bytes()
-    if not (data.startswith(PNG_START) and data.endswith(PNG_END)):
+    if not (data.startswith(b"\x89PNG\r\n\x1a\n") and data.endswith(b"IEND\xaeB`\x82")):
         raise ValueError("it is no complete PNG")
     return data

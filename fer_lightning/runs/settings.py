@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,36 +15,22 @@ from fer_lightning.core.former_names import SETTINGS, TARGETS
 from fer_lightning.runs.config_hash import ELSEWHERE
 
 SEEDS = ("seed", "data.seed", "data.draw_seed")
-NAMES = {"model.backbone": "model"}  # whose last part says less than the first
 WATCHING = ("progress_bar", "lr_monitor", "history", "batch_preview", "validation_pictures", "stop_on_interrupt")
 # where files are and how a run is watched: no score depends on these
 IRRELEVANT = (
-    "hydra",
-    "split",
-    "ckpt_path",
-    "data.cache_dir",
-    "trainer.enable_progress_bar",
-    "trainer.profiler",
+    *("hydra", "split", "ckpt_path", "data.cache_dir", "trainer.enable_progress_bar", "trainer.profiler", "machine"),
     *(f"callbacks.{name}" for name in WATCHING),
     *ELSEWHERE,
-    "machine",
 )
-PATH = re.compile(r"^[~./]|/.*/")
-LINK = re.compile(r"\$\{([a-z][\w.]*)\}")
 TARGET = "_target_"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a run.
+    """The settings of a run."""
 
-    Attributes:
-        values: dotted key → number, text, truth value or None; lists are text.
-        links: keys that only repeat the value of another.
-    """
-
-    values: Mapping[str, Any] = field(default_factory=dict)
-    links: frozenset[str] = frozenset()
+    values: Mapping[str, Any] = field(default_factory=dict)  # dotted key → number, text, bool or None; lists are text
+    links: frozenset[str] = frozenset()  # keys that only repeat the value of another
 
 
 def read_settings(path: Path) -> Settings:
@@ -62,10 +48,11 @@ def read_settings(path: Path) -> Settings:
         raise ValueError("it holds no settings")
     flat = {key: str(value) if isinstance(value, list) else value for key, value in flatten(tree).items()}
     unused = {key for key in SETTINGS if not flat.get(key)}  # a setting of an earlier version, switched off
-    raw = {key: value for key, value in flat.items() if key not in unused and not _is_irrelevant(key)}
+    left_out = tuple(f"{key}." for key in (*IRRELEVANT, *unused))
+    raw = {key: value for key, value in flat.items() if not f"{key}.".startswith(left_out)}
     raw |= {key: TARGETS.get(str(raw[key]), raw[key]) for key in raw if key.endswith(TARGET)}
-    sources = {key: match[1] for key, value in raw.items() if (match := LINK.fullmatch(str(value)))}
-    links = {key: source for key, source in sources.items() if source in raw}
+    interpolations = {f"${{{key}}}": key for key in raw}
+    links = {key: interpolations[value] for key, value in raw.items() if value in interpolations}
     return Settings({key: raw[links.get(key, key)] for key in raw}, frozenset(links))
 
 
@@ -80,8 +67,7 @@ def differing_keys(runs: Sequence[Settings], typed: Collection[str] = ()) -> lis
         runs: to compare.
         typed: keys and groups on the runs' command lines.
     """
-    keys = list(dict.fromkeys(key for run in runs for key in run.values))
-    vary = [key for key in keys if len({_comparable(run.values.get(key)) for run in runs}) > 1]
+    vary = varying(dict.fromkeys(key for run in runs for key in run.values), runs)
     free = [key for key in vary if not all(key in run.links or key not in run.values for run in runs)]
     kept = [key for key in free if not _follows(key, free, runs)]
 
@@ -90,6 +76,11 @@ def differing_keys(runs: Sequence[Settings], typed: Collection[str] = ()) -> lis
         return key in SEEDS, key not in typed, _without_target(key) not in typed, group not in typed
 
     return sorted(kept, key=order)
+
+
+def varying(keys: Iterable[str], runs: Sequence[Settings]) -> list[str]:
+    """Return those of the keys whose values differ between runs."""
+    return [key for key in keys if len({identity(run, [key]) for run in runs}) > 1]
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
@@ -106,16 +97,12 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 def format_value(key: str, value: Any) -> str:
     """Return a value as people write it; a path or a class by its last part."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    text = str(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
     if key.endswith(TARGET):
         return text.rpartition(".")[2]
-    return text.rstrip("/").rpartition("/")[2] if PATH.search(text) else text
+    return text.rstrip("/").rpartition("/")[2] if re.search(r"^[~./]|/.*/", text) else text
 
 
 def identity(settings: Settings, keys: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -129,11 +116,7 @@ def values_as_text(settings: Settings, keys: Sequence[str]) -> list[str]:
 
 
 def _without_target(key: str) -> str:
-    return NAMES.get(key, key.removesuffix(f".{TARGET}"))
-
-
-def _is_irrelevant(key: str) -> bool:
-    return any(key == name or key.startswith(f"{name}.") for name in IRRELEVANT)
+    return "model" if key == "model.backbone" else key.removesuffix(f".{TARGET}")
 
 
 def _comparable(value: Any) -> tuple[str, str]:

@@ -19,7 +19,6 @@ from fer_lightning.core.former_names import renamed
 from fer_lightning.runs.files import STATUS
 
 RUNNING, FINISHED, PRUNED, FAILED, INTERRUPTED = "running", "finished", "pruned", "failed", "interrupted"
-STATES = (RUNNING, FINISHED, PRUNED, FAILED, INTERRUPTED)
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed", "cannot allocate memory")
 _NO_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
@@ -30,35 +29,20 @@ class Pruned(Exception):
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a run.
+    """The state of a run; times are those of its last attempt, in ISO 8601."""
 
-    Attributes:
-        status: `running`, `finished`, `pruned`, `failed` or `interrupted`; a run that was killed stays `running`.
-        reason: of a failure: `out of memory`, `diverged`, `data`, `configuration`, `killed`, `storage` or `error`.
-        message: the error's message.
-        identity: hash of its settings; see `runs.config_hash`.
-        fingerprint: of the images it was trained on, once they are known.
-        overrides: what was typed for it.
-        values: the objectives of a sweep, name → value.
-        attempts: how often it was started.
-        started: when the last attempt was, in ISO 8601.
-        ended: when that ended.
-        seconds: that the attempt took.
-        version: of fer_lightning that ran the last attempt; None before 0.2.
-    """
-
-    status: str = RUNNING
-    reason: str | None = None
+    status: str = RUNNING  # or another of the five above; a run that was killed stays `running`
+    reason: str | None = None  # out of memory, diverged, data, configuration, killed, storage or error
     message: str | None = None
-    identity: str | None = None
-    fingerprint: str | None = None
-    overrides: list[str] = field(default_factory=list)
-    values: dict[str, float] = field(default_factory=dict)
+    identity: str | None = None  # hash of its settings, see `runs.config_hash`
+    fingerprint: str | None = None  # of the images it was trained on, once they are known
+    overrides: list[str] = field(default_factory=list)  # what was typed for it
+    values: dict[str, float] = field(default_factory=dict)  # the objectives of a sweep
     attempts: int = 1
     started: str | None = None
     ended: str | None = None
     seconds: float | None = None
-    version: str | None = None
+    version: str | None = None  # of fer_lightning; None before 0.2
 
     @property
     def over(self) -> bool:
@@ -76,26 +60,18 @@ def read_status(folder: Path) -> Status | None:
         return None
     kinds: dict[str, Any] = {"values": dict, "overrides": list, "attempts": int, "seconds": (int, float, type(None))}
     sound = all(isinstance(getattr(status, name), kind) for name, kind in kinds.items())
-    return status if sound and status.status in STATES else None
+    return status if sound and status.status in (RUNNING, FINISHED, PRUNED, FAILED, INTERRUPTED) else None
 
 
 def write_status(folder: Path, status: Status) -> None:
-    """Write a status; a reader finds the old one or the new one, never half of it.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write a status, or raise OSError; a reader finds the old one or the new one, never half of it."""
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / STATUS) as new:
         new.write_text(json.dumps(asdict(status), indent=2) + "\n", encoding="utf-8")
 
 
 def write_failure(folder: Path, identity: str, overrides: Sequence[str], reason: str, message: str) -> None:
-    """Write the status of a run that could not start.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write the status of a run that could not start, or raise OSError."""
     status = Status(FAILED, reason, message, identity=identity, overrides=[*overrides], version=__version__)
     write_status(folder, replace(status, started=now(), ended=now()))
 
@@ -109,11 +85,7 @@ def update_status(folder: Path, **facts: Any) -> None:
 
 @contextmanager
 def recorded(folder: Path, identity: str, overrides: Sequence[str]) -> Iterator[None]:
-    """Record in a run folder that a run is running, and at the end how it ended.
-
-    Raises:
-        OSError: the status cannot be written.
-    """
+    """Record in a run folder that a run is running, and at the end how it ended, or raise OSError."""
     before, clock = read_status(folder), time.monotonic()
     attempts = 1 if before is None else before.attempts + 1
     status = Status(identity=identity, overrides=[*overrides], version=__version__, attempts=attempts, started=now())
@@ -140,14 +112,12 @@ def reason_of(error: BaseException) -> str:
     """Return the kind of a failure: that of the first among the error and its causes that has one."""
     chain = [*_chain(error)]
     for one in chain:
-        text = str(one).lower()
+        no_memory = isinstance(one, (RuntimeError, OSError)) and any(text in str(one).lower() for text in _NO_MEMORY)
         if isinstance(one, DivergedError):
             return "diverged"
         if isinstance(one, StorageError) or (isinstance(one, OSError) and one.errno in _NO_STORAGE):
             return "storage"
-        if isinstance(one, MemoryError) or type(one).__name__ == "OutOfMemoryError":
-            return "out of memory"
-        if isinstance(one, (RuntimeError, OSError)) and any(words in text for words in _NO_MEMORY):
+        if no_memory or isinstance(one, MemoryError) or type(one).__name__ == "OutOfMemoryError":
             return "out of memory"
     for one in chain:
         if isinstance(one, DataError):
@@ -159,10 +129,8 @@ def reason_of(error: BaseException) -> str:
 
 def message_of(error: BaseException) -> str:
     """Return the message of a failure: all of a `UserError`, the beginning of others."""
-    for one in _chain(error):
-        if isinstance(one, UserError):
-            return str(one)
-    return f"{type(error).__name__}: {first_lines(error)}"
+    said = (str(one) for one in _chain(error) if isinstance(one, UserError))
+    return next(said, f"{type(error).__name__}: {first_lines(error)}")
 
 
 def now() -> str:
