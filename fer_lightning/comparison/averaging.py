@@ -10,24 +10,24 @@ import pandas as pd
 from fer_lightning.core.errors import DataError
 from fer_lightning.evaluation.metrics import class_names, read_predictions
 
-IMAGE = ["split", "path"]
-
 
 def average_predictions(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Average predictions tables of the same images and classes.
+    """Average predictions tables of the same images and classes; the order of both is that of the first table.
 
     Args:
         tables: name of the member → its predictions, in any order of rows and classes.
 
-    Returns:
-        a predictions table; rows and classes in the order of the first.
-
     Raises:
         DataError: classes, images or labels differ, or a table is not a predictions table.
     """
-    (first, reference), *others = tables.items()
-    classes = list(_classes_of(first, reference))
-    aligned = [reference, *(_align(name, table, first, reference) for name, table in others)]
+    for name, table in tables.items():
+        try:
+            read_predictions(table)
+        except DataError as error:
+            raise type(error)(f"{name}: {error}") from error
+    first, reference = next(iter(tables.items()))
+    classes = list(class_names(reference))
+    aligned = (_align(name, table, first, reference) for name, table in tables.items())
     mean = np.mean([table[classes].to_numpy(dtype=float) for table in aligned], axis=0)
     averaged = reference.copy()
     averaged[classes] = mean
@@ -35,21 +35,14 @@ def average_predictions(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return averaged
 
 
-def _classes_of(name: str, table: pd.DataFrame) -> tuple[str, ...]:
-    try:
-        return read_predictions(table).classes
-    except DataError as error:
-        raise type(error)(f"{name}: {error}") from error
-
-
 def _align(name: str, table: pd.DataFrame, first: str, reference: pd.DataFrame) -> pd.DataFrame:
     """Return a table with its rows in the order of the reference."""
-    own, known = _classes_of(name, table), class_names(reference)
+    own, known = class_names(table), class_names(reference)
     if set(own) != set(known):
         raise DataError(
             f"{name} knows {', '.join(own)}, and {first} {', '.join(known)}: average runs of the same classes"
         )
-    rows, wanted = (pd.MultiIndex.from_frame(some[IMAGE]) for some in (table, reference))
+    rows, wanted = (pd.MultiIndex.from_frame(some[["split", "path"]]) for some in (table, reference))
     if not rows.is_unique or not wanted.is_unique:
         raise DataError(f"{first if rows.is_unique else name}: an image is in its predictions twice")
     order = rows.get_indexer(wanted)

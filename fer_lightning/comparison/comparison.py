@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from fer_lightning.comparison.seeds import SeedGroup, average_seeds
 from fer_lightning.runs.find import find_runs
 from fer_lightning.runs.objectives import PARAMETERS
 from fer_lightning.runs.read import RecordedRun, read_runs
-from fer_lightning.runs.settings import differing_keys, format_value, identity, short_names
+from fer_lightning.runs.settings import differing_keys, format_value, short_names, varying
 from fer_lightning.runs.status import FINISHED
 
 COLUMNS = 8  # settings that a table or figure has room for
@@ -26,23 +25,14 @@ COLUMNS = 8  # settings that a table or figure has room for
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of comparing runs.
+    """The result of comparing runs."""
 
-    Attributes:
-        groups: of runs that may be ranked together, the largest first.
-        unranked: runs that failed, were pruned, interrupted or still run, or have no score.
-        keys: settings that differ between runs, with their short names.
-        seed_groups: ranked runs that differ in their seed only, best mean first.
-        importance: of settings, in the first group, or why there is none.
-        notes: what else a reader should know.
-    """
-
-    groups: tuple[Group, ...]
-    unranked: tuple[RecordedRun, ...]
-    keys: dict[str, str]
-    seed_groups: tuple[SeedGroup, ...]
-    importance: Importance | str
-    notes: tuple[str, ...]
+    groups: tuple[Group, ...]  # of runs that may be ranked together, the largest first
+    unranked: tuple[RecordedRun, ...]  # which failed, were pruned, interrupted or still run, or have no score
+    keys: dict[str, str]  # settings that differ between runs, with their short names
+    seed_groups: tuple[SeedGroup, ...]  # ranked runs that differ in their seed only, best mean first
+    importance: Importance | str  # of settings, in the first group, or why there is none
+    notes: tuple[str, ...]  # what else a reader should know
 
     @property
     def runs(self) -> list[RecordedRun]:
@@ -57,9 +47,7 @@ class Comparison:
 
     def columns(self, group: Group) -> dict[str, str]:
         """Return the settings that differ within a group, with their short names, as many as there is room for."""
-        settings = [run.settings for run in group.runs]
-        differ = (key for key in self.keys if len({identity(values, [key]) for values in settings}) > 1)
-        return {key: self.keys[key] for key in islice(differ, COLUMNS)}
+        return {key: self.keys[key] for key in varying(self.keys, [run.settings for run in group.runs])[:COLUMNS]}
 
 
 def compare(places: Sequence[str | Path]) -> Comparison:
@@ -72,12 +60,10 @@ def compare(places: Sequence[str | Path]) -> Comparison:
     groups, unranked = rank(runs)
     typed = {word.lstrip("+~").partition("=")[0] for run in runs for word in run.overrides}
     keys = differing_keys([run.settings for run in runs if run.settings.values], typed)
-    importance: Importance | str = "Importance of settings: no run has a score."
-    if groups:
-        importance = weigh_settings(groups[0].runs, keys)
+    importance = weigh_settings(groups[0].runs, keys) if groups else "Importance of settings: no run has a score."
     seed_groups = average_seeds(groups, keys)
-    notes = [*_warnings(groups, seed_groups, keys), *_missing(runs, others)]
-    return Comparison(tuple(groups), tuple(unranked), short_names(keys), tuple(seed_groups), importance, tuple(notes))
+    notes = tuple(_notes(runs, others, groups, seed_groups, len(keys)))
+    return Comparison(tuple(groups), tuple(unranked), short_names(keys), tuple(seed_groups), importance, notes)
 
 
 def describe(comparison: Comparison) -> str:
@@ -132,29 +118,22 @@ def _row(run: RecordedRun) -> dict[str, Any]:
     return {**facts, **costs, "command": rerun_command(run)}
 
 
-def _warnings(groups: Sequence[Group], seed_groups: Sequence[SeedGroup], keys: Sequence[str]) -> list[str]:
-    """Return what keeps runs from being compared."""
-    found = []
+def _notes(
+    runs: Sequence[RecordedRun], others: Sequence[Path], groups: Sequence[Group], seeds: Sequence[SeedGroup], keys: int
+) -> Iterator[str]:
+    """Yield what keeps runs from being compared, which folders hold no training run, and which files runs lack."""
     if len(groups) > 1:
         letters = ", ".join(group.letter for group in groups)
-        found.append(
+        yield (
             f"These runs are {len(groups)} groups ({letters}) that are not ranked with each other: what chose their"
             " checkpoints, or the images they were scored on, are not the same."
         )
-    if any(group.image_sets > 1 for group in seed_groups):
-        found.append(
-            "Another data.seed drew or split the images of some runs; data.seed=42 would keep those the same for all."
-        )
-    if len(keys) > COLUMNS:
-        found.append(f"{len(keys) - COLUMNS} more settings differ; compare.csv has them all.")
-    return found
-
-
-def _missing(runs: Sequence[RecordedRun], others: Sequence[Path]) -> list[str]:
-    """Return which folders hold no training run, and which files runs lack."""
-    found = [f"{run.name}: {', '.join(run.notes)}." for run in runs if run.notes]
+    if any(group.image_sets > 1 for group in seeds):
+        yield "Another data.seed drew or split the images of some runs; data.seed=42 would keep those the same for all."
+    if keys > COLUMNS:
+        yield f"{keys - COLUMNS} more settings differ; compare.csv has them all."
     if others:
-        named = shorten([folder.name for folder in others], 5)
         hold = "folders hold" if len(others) > 1 else "folder holds"
-        found.insert(0, f"{len(others)} {hold} scores of evaluate or ensemble, and no training run: {named}.")
-    return found
+        named = shorten([folder.name for folder in others], 5)
+        yield f"{len(others)} {hold} scores of evaluate or ensemble, and no training run: {named}."
+    yield from (f"{run.name}: {', '.join(run.notes)}." for run in runs if run.notes)

@@ -31,14 +31,8 @@ SPLITS = {"val": "validation", "train": "train"}  # prefix of a monitored score 
 def ensemble_runs(cfg: DictConfig) -> Difference:
     """Average the best `cfg.top` of the runs in or below `cfg.runs` on `cfg.split`, and write the results.
 
-    Args:
-        cfg: composed from `conf/ensemble.yaml`.
-
-    Returns:
-        the gain in accuracy over the best single run.
-
-    Raises:
-        UserError: runs, checkpoints or data cannot be used.
+    Returns the gain in accuracy over the best single run; raises a UserError where runs, checkpoints or data cannot be
+    used. `cfg` is composed from `conf/ensemble.yaml`.
     """
     if len(listed_devices(cfg.trainer.devices)) > 1 or cfg.trainer.num_nodes != 1:
         raise ConfigError(
@@ -47,7 +41,8 @@ def ensemble_runs(cfg: DictConfig) -> Difference:
     runs, _ = read_runs(find_runs(cfg.runs))
     members = Members(choose_members(runs, cfg.top), cfg)
     table = average_predictions(members.tables)
-    gain = paired_difference(_right(table), _right(members.tables[members.runs[0].name]))
+    best, *_ = members.tables.values()
+    gain = paired_difference(_right(table), _right(best))
     folder = Path(cfg.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     write_environment(folder, data={"fingerprint": members.runs[0].fingerprint})

@@ -11,26 +11,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from fer_lightning.comparison.importance import Importance
-from fer_lightning.evaluation.figures import (
-    BLUE,
-    BODY,
-    FAINT,
-    FONT,
-    INK,
-    MUTED,
-    ORANGE,
-    SMALL,
-    TITLE,
-    VERMILLION,
-    leave_empty,
-    new_figure,
-    style_panel,
-)
+from fer_lightning.evaluation import figures
+from fer_lightning.evaluation.figures import BLUE, BODY, FAINT, FONT, INK, MUTED, ORANGE, SMALL, TITLE, VERMILLION
 from fer_lightning.runs.read import RecordedRun
 
 # colours of Okabe and Ito, and dashes: nothing is marked by colour alone
 STYLES = ((VERMILLION, "-"), (BLUE, "--"), ("#009E73", "-."), (ORANGE, ":"), ("#CC79A7", (0, (6, 1, 1, 1, 1, 1))))
-PANELS = (("val/acc", "Validation accuracy"), ("train/loss", "Training loss"))
 WIDTH = 10.0  # inches of every figure, so that type has the same size on a page
 MAX_FAINT = 150  # curves
 
@@ -39,11 +25,8 @@ def plot_overlaid(runs: Sequence[RecordedRun], labels: Sequence[str]) -> Figure 
     """Draw validation accuracy and training loss over epochs, the first few runs in colour and the others faint.
 
     Args:
-        runs: best first.
+        runs: best first; where none has curves, None is returned.
         labels: one per run, for the legend.
-
-    Returns:
-        the figure, or None where no run has curves.
     """
     with_curves = [at for at, run in enumerate(runs) if run.history is not None and "epoch" in run.history]
     if not with_curves:
@@ -52,36 +35,31 @@ def plot_overlaid(runs: Sequence[RecordedRun], labels: Sequence[str]) -> Figure 
     faint = [others[at] for at in np.unique(np.linspace(0, len(others) - 1, min(MAX_FAINT, len(others))).astype(int))]
     below = 0.2 * (len(shown) + bool(faint)) + 0.1
     height = 4.2 + below
-    figure = new_figure(WIDTH, height)
-    panels = figure.subplots(1, 2)
+    figure = figures.new_figure(WIDTH, height)
     figure.subplots_adjust(left=0.07, right=0.975, top=1 - 0.45 / height, bottom=(0.62 + below) / height, wspace=0.18)
-    for axes, (column, title) in zip(panels, PANELS, strict=True):
-        style_panel(axes, title)
-        drawn = [_draw_curve(axes, runs[at], column) for at in reversed(faint)]
-        drawn += [
-            _draw_curve(axes, runs[at], column, style) for at, style in reversed([*zip(shown, STYLES, strict=False)])
-        ]
+    styles = dict(zip(shown, STYLES, strict=False))
+    titles = {"val/acc": "Validation accuracy", "train/loss": "Training loss"}
+    for axes, column in zip(figure.subplots(1, 2), titles, strict=True):
+        figures.style_panel(axes, titles[column])
+        drawn = [_draw_curve(axes, runs[at], column, styles.get(at)) for at in reversed([*shown, *faint])]
         if not any(drawn):
-            leave_empty(axes)
+            figures.leave_empty(axes)
         elif column.endswith("acc"):
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None, symbol=" %"))
-    _name_curves(figure, [f"{at + 1}. {labels[at]}" for at in shown], len(others), len(faint))
+    names = [cut(f"{at + 1}. {labels[at]}") for at in shown]
+    handles = [Line2D([], [], color=colour, ls=dashes, lw=2) for colour, dashes in styles.values()]
+    if others:
+        drawn_only = f", of which {len(faint)} are drawn" if len(faint) < len(others) else ""
+        names.append(f"the other {len(others)}{drawn_only}")
+        handles.append(Line2D([], [], color=MUTED, lw=0.8))
+    font = {"family": FONT, "size": SMALL}
+    legend = figure.legend(handles, names, loc="lower left", bbox_to_anchor=(0.055, 0.0), frameon=False, prop=font)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return figure
 
 
-def _name_curves(figure: Figure, names: list[str], others: int, faint: int) -> None:
-    handles = [Line2D([], [], color=colour, ls=dashes, lw=2) for colour, dashes in STYLES[: len(names)]]
-    if others:
-        handles.append(Line2D([], [], color=MUTED, lw=0.8))
-        names = [*names, f"the other {others}" + (f", of which {faint} are drawn" if faint < others else "")]
-    font = {"family": FONT, "size": SMALL}
-    shown = [_cut(name) for name in names]
-    legend = figure.legend(handles, shown, loc="lower left", bbox_to_anchor=(0.055, 0.0), frameon=False, prop=font)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-
-
-def _draw_curve(axes: Axes, run: RecordedRun, column: str, style: tuple[str, object] | None = None) -> bool:
+def _draw_curve(axes: Axes, run: RecordedRun, column: str, style: tuple[str, object] | None) -> bool:
     """Draw one curve, faint without a style; return whether there was anything to draw."""
     if run.history is None or column not in run.history:
         return False
@@ -95,19 +73,14 @@ def _draw_curve(axes: Axes, run: RecordedRun, column: str, style: tuple[str, obj
 
 
 def plot_importance(importance: Importance, names: dict[str, str]) -> Figure:
-    """Draw one bar per setting, the most important on top, with the deviation over shuffles.
-
-    Args:
-        importance: of at most as many settings as a page holds.
-        names: setting → its short name.
-    """
+    """Draw one bar per setting, by its short name, the most important on top, with the deviation over shuffles."""
     count = len(importance.keys)
     height = 1.35 + 0.36 * count
-    figure = new_figure(WIDTH, height)
+    figure = figures.new_figure(WIDTH, height)
     axes = figure.add_axes((0.2, 0.62 / height, 0.7, 0.36 * count / height))
     places = np.arange(count)
     axes.barh(places, importance.loss, height=0.62, color=BLUE, xerr=importance.deviation, ecolor=INK, capsize=3)
-    axes.set_yticks(places, [_cut(names[key], 24) for key in importance.keys], fontsize=BODY, fontfamily=FONT)
+    axes.set_yticks(places, [cut(names[key], 24) for key in importance.keys], fontsize=BODY, fontfamily=FONT)
     axes.invert_yaxis()
     axes.set_xlim(0, max(float((importance.loss + importance.deviation).max()) * 1.05, 0.01))
     axes.spines[:].set_visible(False)
@@ -115,11 +88,11 @@ def plot_importance(importance: Importance, names: dict[str, str]) -> Figure:
     axes.tick_params(length=0, labelcolor=INK, labelsize=BODY, labelfontfamily=FONT)
     axes.grid(axis="x", color=FAINT, lw=1)
     axes.set_axisbelow(True)
-    axes.set_xlabel("loss in R² when the setting is shuffled", fontsize=BODY, fontfamily=FONT, color=MUTED)
+    axes.set_xlabel("loss in R² when the setting is shuffled", **figures.SECONDARY)
     where = 1 - 0.4 / height
     figure.text(0.03, where, "Importance of settings", fontsize=TITLE, fontfamily=FONT, fontweight="bold", color=INK)
     return figure
 
 
-def _cut(text: str, longest: int = 110) -> str:
+def cut(text: str, longest: int = 110) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

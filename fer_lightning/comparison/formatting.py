@@ -10,8 +10,6 @@ from fer_lightning.runs.objectives import LATENCY
 from fer_lightning.runs.read import RecordedRun
 
 NONE = "–"
-MINUS = "−"
-JOB = re.compile(r"(^|/)(\d+)_[^/]*=[^/]*$")
 
 
 def score(monitor: str | None, value: float | None) -> str:
@@ -39,15 +37,13 @@ def percent(fraction: float | None, ends: Sequence[float] | None = None) -> str:
 
 def difference(found: Difference | None) -> str:
     """Return percentage points with their interval: `−1.2 (−2.0 to −0.4)`."""
-    if found is None:
-        return NONE
-    return f"{signed(found.value)} ({signed(found.low)} to {signed(found.high)})"
+    return NONE if found is None else f"{signed(found.value)} ({signed(found.low)} to {signed(found.high)})"
 
 
 def signed(fraction: float) -> str:
     """Return percentage points with their sign."""
     text = f"{100 * fraction:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", MINUS)
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
 
 
 def p_value(found: Difference | None) -> str:
@@ -91,7 +87,7 @@ def outcome(run: RecordedRun) -> str:
 
 def job_name(run: RecordedRun, columns: Mapping[str, str]) -> str:
     """Return a job's name where columns show its settings: `12` for `12_model=vgg16,seed=2`."""
-    return JOB.sub(r"\1\2", run.name) if columns and run.settings.values else run.name
+    return re.sub(r"(^|/)(\d+)_[^/]*=[^/]*$", r"\1\2", run.name) if columns and run.settings.values else run.name
 
 
 def shorten(names: Sequence[str], count: int) -> str:

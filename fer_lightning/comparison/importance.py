@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fer_lightning.runs.read import RecordedRun
-from fer_lightning.runs.settings import SEEDS
+from fer_lightning.runs.settings import SEEDS, varying
 
 MIN_RUNS = 8  # runs; with fewer, a forest finds patterns in noise
 TREES, SHUFFLES = 100, 10
@@ -16,19 +16,12 @@ TREES, SHUFFLES = 100, 10
 
 @dataclass(frozen=True)
 class Importance:
-    """How much a random forest loses when a setting is shuffled between the runs.
+    """How much a random forest loses when a setting is shuffled between the runs."""
 
-    Attributes:
-        keys: of the settings, the most important first.
-        loss: `(k,)`, mean loss in R² of each, 0 or more.
-        deviation: `(k,)`, of that over the shuffles.
-        explained: R² on runs that each tree had not seen, above 0.
-    """
-
-    keys: tuple[str, ...]
-    loss: np.ndarray
-    deviation: np.ndarray
-    explained: float
+    keys: tuple[str, ...]  # of the settings, the most important first
+    loss: np.ndarray  # (k,) mean loss in R² of each, 0 or more
+    deviation: np.ndarray  # (k,) of that over the shuffles
+    explained: float  # R² on runs that each tree had not seen, above 0
 
     def first(self, count: int) -> Importance:
         """Return the most important ones only."""
@@ -36,18 +29,15 @@ class Importance:
 
 
 def weigh_settings(runs: Sequence[RecordedRun], keys: Sequence[str]) -> Importance | str:
-    """Fit a random forest from settings to the monitored value, and shuffle one setting after the other.
+    """Return the importance of settings for the monitored value of runs, or a sentence that says why there is none.
 
     Args:
         runs: ranked together.
         keys: of the settings that differ. The seed is one of them; its importance is noise.
-
-    Returns:
-        the importance, or a sentence that says why there is none.
     """
     if len(runs) < MIN_RUNS:
         return f"Importance of settings: needs {MIN_RUNS} finished runs on the same images, and there are {len(runs)}."
-    keys = [key for key in keys if len({repr(run.settings.values.get(key)) for run in runs}) > 1]
+    keys = varying(keys, [run.settings for run in runs])
     if not set(keys) - set(SEEDS):
         return "Importance of settings: these runs differ in their seed only."
     values = np.array([run.value for run in runs], dtype=float)
@@ -73,8 +63,7 @@ def encode(values: Sequence[object]) -> np.ndarray:
     """Return settings as float64 `(n,)`: numbers as they are, anything else as its position in the alphabet."""
     if is_numeric(values):
         return np.array(values, dtype=float)
-    names = sorted({str(value) for value in values})
-    return np.array([names.index(str(value)) for value in values], dtype=float)
+    return np.unique([str(value) for value in values], return_inverse=True)[1].astype(float)
 
 
 def is_numeric(values: Sequence[object]) -> bool:

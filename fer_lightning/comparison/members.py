@@ -19,7 +19,6 @@ from fer_lightning.runs.results import read_predictions_of
 from fer_lightning.training import build
 from fer_lightning.training.evaluate_checkpoint import Evaluation
 
-DATA_SETTINGS = ("root", "layout", "limit", "on_error")  # of a run, which its checkpoint does not hold
 log = logging.getLogger(__name__)
 
 
@@ -54,17 +53,10 @@ def choose_members(runs: Sequence[RecordedRun], top: int) -> list[RecordedRun]:
 
 
 class Members:
-    """The runs of an ensemble and their predictions of one split.
-
-    Args:
-        runs: best first.
-        cfg: composed from `conf/ensemble.yaml`.
-
-    Raises:
-        UserError: a run has no predictions of the split, and its checkpoint cannot make them.
-    """
+    """The runs of an ensemble, best first, and their predictions of one split."""
 
     def __init__(self, runs: Sequence[RecordedRun], cfg: DictConfig) -> None:
+        """Read the predictions or make them; raise a UserError where a checkpoint cannot."""
         self.runs, self.cfg = tuple(runs), cfg
         scored = (run.metrics["split"] for run in runs if run.metrics.get("split"))
         self.split = next(scored, "auto") if cfg.split == "auto" else cfg.split
@@ -78,7 +70,7 @@ class Members:
     def _predict(self, run: RecordedRun) -> pd.DataFrame:
         log.info(f"{run.name} predicts the {self.split} images")
         try:
-            done = self.evaluation_of(run, self.split).predict(announce=run is self.runs[0])
+            done = self._evaluation_of(run).predict(announce=run is self.runs[0])
         except UserError as error:
             raise type(error)(f"{run.name} has no predictions of the {self.split} split: {error}") from error
         if run is self.runs[0]:
@@ -92,7 +84,7 @@ class Members:
             return self._images
         table = self.tables[self.runs[0].name]
         try:
-            cfg = self.evaluation_of(self.runs[0], self.split).cfg
+            cfg = self._evaluation_of(self.runs[0]).cfg
             cfg.trainer.precision = "32-true"  # nothing is computed, so no trial has to find the fastest
             data = build.build_data(cfg, build.resolve_machine(cfg))
         except UserError as error:
@@ -105,20 +97,16 @@ class Members:
             return None
         return data.image_rows(order)
 
-    def evaluation_of(self, run: RecordedRun, split: str) -> Evaluation:
-        """Return the evaluation of a run's best checkpoint on the run's data.
-
-        Raises:
-            UserError: there is no checkpoint, or it does not hold the facts of its data.
-        """
-        known, typed = run.settings.values, self.cfg.data
-        defaults = {"layout": "auto", "on_error": "raise"} | {
-            key: known[f"data.{key}"] for key in DATA_SETTINGS if f"data.{key}" in known
-        }
-        data = {key: value for key, value in defaults.items() if typed[key] is None}
+    def _evaluation_of(self, run: RecordedRun) -> Evaluation:
+        """Return the evaluation of a run's best checkpoint on the data of that run."""
+        data, typed = {"layout": "auto", "on_error": "raise"}, self.cfg.data
+        for key in ("root", "layout", "limit", "on_error"):  # which a checkpoint does not hold
+            if f"data.{key}" in run.settings.values:
+                data[key] = run.settings.values[f"data.{key}"]
+        data = {key: value for key, value in data.items() if typed[key] is None}
         if data.get("layout") == "synthetic" and typed.root is not None:
             data["layout"] = "auto"
         without_struct = OmegaConf.create(OmegaConf.to_container(self.cfg, resolve=False))
-        changes = {"ckpt_path": str(run.folder / BEST_CHECKPOINT), "split": split, "data": data}
+        changes = {"ckpt_path": str(run.folder / BEST_CHECKPOINT), "split": self.split, "data": data}
         cfg = OmegaConf.merge(without_struct, changes)
         return Evaluation.prepare(cfg)  # type: ignore[arg-type]  # a mapping merged into a mapping is one

@@ -9,19 +9,12 @@ from scipy.stats import binomtest, norm
 
 
 class Difference(NamedTuple):
-    """Accuracy of the one minus that of the other.
+    """Accuracy of the one minus that of the other."""
 
-    Attributes:
-        value: in [-1, 1].
-        low: of its 95 % interval.
-        high: of its 95 % interval.
-        p: of McNemar's exact test, two-sided: how likely chance alone splits the disputed images as unevenly.
-    """
-
-    value: float
-    low: float
+    value: float  # in [-1, 1]
+    low: float  # of its 95 % interval
     high: float
-    p: float
+    p: float  # of McNemar's exact test, two-sided: how likely chance alone splits the disputed images as unevenly
 
 
 def paired_difference(one: np.ndarray, other: np.ndarray) -> Difference:
@@ -30,12 +23,7 @@ def paired_difference(one: np.ndarray, other: np.ndarray) -> Difference:
     Images that both have right, or both wrong, do not count. The interval is that of Agresti and Min (2005), which adds
     half an image to each kind, so that it has a width for two runs that always agree, too.
 
-    Args:
-        one: bool `(n,)`, the image is right.
-        other: bool `(n,)`, of the same images in the same order.
-
-    Raises:
-        ValueError: the shapes differ, or there is no image.
+    Both are bool `(n,)`, whether an image is right, in the same order; a ValueError says if not, or without images.
     """
     if one.shape != other.shape or one.size == 0:
         raise ValueError(f"two runs on the same images are compared, got {one.shape} and {other.shape}")

@@ -12,17 +12,13 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from fer_lightning.comparison import formatting
-from fer_lightning.comparison.figures import WIDTH
+from fer_lightning.comparison.figures import WIDTH, cut
 from fer_lightning.comparison.importance import is_numeric
 from fer_lightning.evaluation.figures import BODY, FONT, INK, MUTED, SHADES, SMALL, TITLE, VERMILLION, new_figure
 from fer_lightning.runs.read import RecordedRun
 from fer_lightning.runs.settings import format_value
 
-DECADES = 10  # the axis is logarithmic if the largest value is so many times the smallest
 TICKS = 6  # at most, for every value to have one
-DIGITS = 3
-ROOM = 0.045  # fraction of an axis that a line of text takes
-PALEST = 0.25  # of the colour map; paler lines would not show on white
 
 
 def plot_parallel(runs: Sequence[RecordedRun], names: dict[str, str], title: str) -> Figure:
@@ -57,13 +53,13 @@ class _Column:
         if is_numeric(values):
             numbers = np.array(values, dtype=float)
             low, high = numbers.min(), numbers.max()
-            self.log = bool(key and low > 0 and high / low >= DECADES)
+            self.log = bool(key and low > 0 and high / low >= 10)
             scaled, every = np.log(numbers) if self.log else numbers, np.unique(numbers)
             ticks = every if key and len(every) <= TICKS else self._spread_ticks(low, high)
             span = np.ptp(scaled)
             place = (lambda x: (x - scaled.min()) / span) if span else (lambda x: np.full(np.shape(x), 0.5))
             self.heights = place(scaled)
-            write = f"{{:.{DIGITS}g}}".format if key else partial(formatting.score, name)
+            write = "{:.3g}".format if key else partial(formatting.score, name)
             self.ticks = [(float(place(np.log(tick) if self.log else tick)), write(tick)) for tick in ticks]
         else:
             texts = [format_value(key, value) for value in values]
@@ -85,23 +81,17 @@ class _Column:
         axes.plot([place, place], [0, 1], color=MUTED, lw=1.2, zorder=3, clip_on=False)
         small = FontProperties(family=FONT, size=SMALL)
         box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
-        for height, text in _without_overlap(self.ticks):
+        free = -np.inf
+        for height, text in sorted(self.ticks):
+            if height < free:
+                continue  # it would overlap the label below
+            free = height + 0.045  # a line of text
             axes.plot([place - 0.012, place + 0.012], [height, height], color=MUTED, lw=1.2, zorder=4, clip_on=False)
-            short = text if len(text) <= 18 else f"{text[:17]}…"
-            written = axes.text(place + 0.03, height, short, va="center", color=INK, fontproperties=small, zorder=6)
-            written.set(bbox=box, parse_math=False)
+            written = axes.text(place + 0.03, height, cut(text, 18), va="center", color=INK, fontproperties=small)
+            written.set(bbox=box, parse_math=False, zorder=6)
         name = f"{self.name} (log)" if self.log else self.name
         bold = FontProperties(family=FONT, size=BODY, weight="bold")
         axes.text(place, -0.07, name, ha="center", va="top", color=INK, parse_math=False, fontproperties=bold)
-
-
-def _without_overlap(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:
-    """Leave out labels that would overlap the label below."""
-    kept: list[tuple[float, str]] = []
-    for height, text in sorted(ticks):
-        if not kept or height - kept[-1][0] >= ROOM:
-            kept.append((height, text))
-    return kept
 
 
 def _draw_lines(axes: Axes, heights: np.ndarray, scores: np.ndarray, mode: str) -> None:
@@ -111,6 +101,6 @@ def _draw_lines(axes: Axes, heights: np.ndarray, scores: np.ndarray, mode: str) 
     alpha = float(np.clip(12 / len(scores), 0.25, 0.9))
     places = np.arange(heights.shape[1])
     for at in range(len(scores) - 1, 0, -1):
-        colour = SHADES(PALEST + (1 - PALEST) * better[at])
+        colour = SHADES(0.25 + 0.75 * better[at])  # paler lines would not show on white
         axes.plot(places, heights[at], color=colour, lw=1.5, alpha=alpha, zorder=2)
     axes.plot(places, heights[0], color=VERMILLION, lw=2.4, ls=(0, (5, 2)), marker="o", ms=5, zorder=5, clip_on=False)

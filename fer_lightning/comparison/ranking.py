@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
@@ -17,23 +18,16 @@ from fer_lightning.evaluation.score_name import name_score
 from fer_lightning.runs.files import BEST_CHECKPOINT
 from fer_lightning.runs.objectives import MODES
 from fer_lightning.runs.read import RecordedRun
-
-OPTIMISTIC = "The best of {count} runs on the images that chose it is optimistic: do not report its {monitor}"
+from fer_lightning.runs.settings import identity
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs whose checkpoints were selected by the same score and which were scored on the same images, best first.
+    """Runs whose checkpoints were selected by the same score and which were scored on the same images, best first."""
 
-    Attributes:
-        letter: A for the largest group.
-        runs: at least one.
-        differences: in accuracy of each run to the first, on the same images; None where it is not known.
-    """
-
-    letter: str
-    runs: tuple[RecordedRun, ...]
-    differences: tuple[Difference | None, ...]
+    letter: str  # A for the largest group
+    runs: tuple[RecordedRun, ...]  # at least one
+    differences: tuple[Difference | None, ...]  # in accuracy to the first, on the same images; None: not known
 
     @property
     def best(self) -> RecordedRun:
@@ -67,11 +61,18 @@ class Group:
         """What a reader must know to believe neither too much nor too little."""
         found = []
         if len(self.runs) > 1:
-            optimistic = OPTIMISTIC.format(count=len(self.runs), monitor=self.best.monitor)
             end = "; the test images had no part in it." if self.split == "test" else self._how_to_test()
-            found.append(f"{optimistic}{end}")
+            found.append(
+                f"The best of {len(self.runs)} runs on the images that chose it is optimistic: do not report its"
+                f" {self.best.monitor}{end}"
+            )
         if self.objectives:
-            found.append(self._trade_off())
+            front = {run.folder for run in self.pareto_front}
+            places = [str(place) for place, run in enumerate(self.runs, 1) if run.folder in front]
+            found.append(
+                f"The sweep optimised {' and '.join(self.objectives)} too; the order is by {self.best.monitor} alone."
+                f" No other run beats these in all of them (Pareto front), by place: {shorten(places, 20)}."
+            )
         if self.split == "test":
             found.append("The accuracy is of the test split: it is shown beside, and ranks nothing.")
         found += [name_score(run.metrics)[1] for run in self.runs if run.metrics.get("partial")][:1]
@@ -87,44 +88,33 @@ class Group:
         return found
 
     def _how_to_test(self) -> str:
-        root = self.best.settings.values.get("data.root")
-        words = [_typed("ckpt_path", self.best.folder / BEST_CHECKPOINT)]
-        words += [] if root is None else [_typed("data.root", root)]
-        command = f"python -m fer_lightning.evaluate {' '.join(words)} split=test"
-        return f", but score it once on images that chose nothing: {command}"
-
-    def _trade_off(self) -> str:
-        front = {run.folder for run in self.pareto_front}
-        places = [str(place) for place, run in enumerate(self.runs, 1) if run.folder in front]
-        return (
-            f"The sweep optimised {' and '.join(self.objectives)} too; the order is by {self.best.monitor} alone. No"
-            f" other run beats these in all of them (Pareto front), by place: {shorten(places, 20)}."
-        )
+        paths = {
+            "ckpt_path": self.best.folder / BEST_CHECKPOINT,
+            "data.root": self.best.settings.values.get("data.root"),
+        }
+        words = " ".join(_typed(key, path) for key, path in paths.items() if path is not None)
+        return f", but score it once on images that chose nothing: python -m fer_lightning.evaluate {words} split=test"
 
 
 def rank(runs: Sequence[RecordedRun]) -> tuple[list[Group], list[RecordedRun]]:
-    """Sort runs into groups that may be ranked, largest first.
+    """Return groups of runs that may be ranked, largest first, and the runs without a value to be ranked by.
 
     Two runs are in one group if the same score selected their checkpoints and the same images were scored. A run
     without predictions joins the one group that nothing known of it contradicts; if there are several, it stays alone.
-
-    Returns:
-        groups, and the runs without a value to be ranked by.
     """
-    members: dict[tuple[str, ...], list[RecordedRun]] = {}
-    ranked = [run for run in runs if run.ranked]
-    for run in ranked:
-        if run.scored is not None:
-            # where others were scored, the validation images still matter: a seed may have drawn them from train
-            held_out = "" if run.metrics.get("split") == "validation" else run.splits or ""
-            members.setdefault((*selection_of(run), run.scored.digest, held_out), []).append(run)
-    for run in ranked:
+    members = defaultdict[tuple[str, ...], list[RecordedRun]](list)
+    for run in sorted((run for run in runs if run.ranked), key=lambda run: run.scored is None):
         if run.scored is None:
             fitting = [key for key, others in members.items() if _may_join(run, others[0])]
             key = fitting[0] if len(fitting) == 1 else (*selection_of(run), str(run.folder))
-            members.setdefault(key, []).append(run)
+        else:
+            # where others were scored, the validation images still matter: a seed may have drawn them from train
+            held_out = "" if run.metrics.get("split") == "validation" else run.splits or ""
+            key = (*selection_of(run), run.scored.digest, held_out)
+        members[key].append(run)
     ordered = sorted(map(best_first, members.values()), key=lambda group: (-len(group), group[0].name))
-    groups = [Group(_letter(number), tuple(group), _differences(group)) for number, group in enumerate(ordered)]
+    letters = [*ascii_uppercase, *(f"A{number}" for number in range(26, len(ordered)))]
+    groups = [Group(letter, tuple(group), _differences(group)) for letter, group in zip(letters, ordered, strict=False)]
     return groups, [run for run in runs if not run.ranked]
 
 
@@ -143,9 +133,7 @@ def best_first(runs: Sequence[RecordedRun]) -> list[RecordedRun]:
 def pareto_front(runs: Sequence[RecordedRun], objectives: Sequence[str]) -> list[RecordedRun]:
     """Return the runs for which no other run is as good in every objective and better in one.
 
-    Args:
-        runs: ranked together, so that one score selected their checkpoints.
-        objectives: names of the objectives beside that score; a run that lacks one is left out.
+    The monitored score is an objective too; a run that lacks an objective is left out.
     """
     known = [run for run in runs if all(name in run.objectives for name in objectives)]
     signs = [1 if mode == "max" else -1 for mode in (runs[0].mode, *(MODES.get(name, "max") for name in objectives))]
@@ -163,21 +151,17 @@ def _may_join(run: RecordedRun, other: RecordedRun) -> bool:
 
 
 def _differences(runs: Sequence[RecordedRun]) -> tuple[Difference | None, ...]:
-    best = runs[0].scored
+    best, *others = (run.scored for run in runs)
     if best is None:
         return (None,) * len(runs)
-    others = (None if run.scored is None else paired_difference(run.scored.correct, best.correct) for run in runs[1:])
-    return None, *others
+    return None, *(None if one is None else paired_difference(one.correct, best.correct) for one in others)
 
 
 def _other_pixels(runs: Sequence[RecordedRun]) -> bool:
     """Whether runs with the same image size and channels have data of several fingerprints."""
-    seen: dict[tuple[object, ...], set[str]] = {}
-    for run in runs:
-        if run.fingerprint is not None and run.scored is not None:
-            size = tuple(run.settings.values.get(key) for key in ("data.image_size", "data.channels"))
-            seen.setdefault(size, set()).add(run.fingerprint)
-    return any(len(fingerprints) > 1 for fingerprints in seen.values())
+    known = [run for run in runs if run.fingerprint is not None and run.scored is not None]
+    sizes = [identity(run.settings, ("data.image_size", "data.channels")) for run in known]
+    return len({(size, run.fingerprint) for size, run in zip(sizes, known, strict=True)}) > len(set(sizes))
 
 
 def _typed(key: str, path: object) -> str:
@@ -186,7 +170,3 @@ def _typed(key: str, path: object) -> str:
         return f"{key}={path}"
     word = f"{key}={quoted(path)}"
     return shlex.quote(word) if re.search(r'["$`\\!]', word) else f'"{word}"'  # the second is easier to read
-
-
-def _letter(number: int) -> str:
-    return ascii_uppercase[number] if number < len(ascii_uppercase) else f"A{number}"

@@ -19,26 +19,19 @@ from fer_lightning.core.errors import UserError
 from fer_lightning.evaluation.figures import save
 from fer_lightning.evaluation.html import render_page
 
-BARS = 16  # settings in the figure of importance
-NAMED = 3  # folders in the heading of the page; a pattern of the shell may have become hundreds
 EXPLAINED = (
     "How much a random forest, fitted to these runs, loses when one setting is shuffled between them. On runs that"
     " a tree had not seen, it explains {:.0f} % of the variance. The importance of the seed is noise."
 )
-CAPTIONS = {  # stem of the figure: title, what to look for
-    "parallel": ("Settings against the score", "Lines that meet high on the right show what good runs have in common."),
-    "importance": ("Importance of settings", EXPLAINED),
-    "curves": ("Learning curves", "The best runs in colour, the others faint."),
-}
-COMMANDS = 5  # groups whose best run is shown with its command
-DPI = 130  # a page of several figures stays small enough to be mailed
+CAPTIONS = (  # stem of the figure, title, what to look for
+    ("parallel", "Settings against the score", "Lines that meet high on the right show what good runs have in common."),
+    ("importance", "Importance of settings", EXPLAINED),
+    ("curves", "Learning curves", "The best runs in colour, the others faint."),
+)
 
 
 def compare_runs(cfg: DictConfig) -> Comparison:
     """Compare the runs in or below `cfg.runs`, print the table and write `compare.html`, `compare.csv` and figures.
-
-    Args:
-        cfg: composed from `conf/compare.yaml`, checked.
 
     Raises:
         DataError: a folder is not there or holds no run.
@@ -48,7 +41,8 @@ def compare_runs(cfg: DictConfig) -> Comparison:
     comparison = compare(cfg.runs)
     folder.mkdir(parents=True, exist_ok=True)
     figures = draw(comparison, folder)
-    name = shorten([Path(place).expanduser().resolve().name for place in cfg.runs], NAMED)
+    # a pattern of the shell may have become hundreds of folders
+    name = shorten([Path(place).expanduser().resolve().name for place in cfg.runs], 3)
     with atomic_write(folder / "compare.html") as new:
         new.write_text(render(comparison, name, figures, cfg.rows), encoding="utf-8")
     tabulate(comparison).to_csv(folder / "compare.csv", index=False)
@@ -67,22 +61,15 @@ def draw(comparison: Comparison, folder: Path) -> dict[str, bytes]:
     if axes and len(runs) > 1:
         found["parallel"] = plot_parallel(runs, axes, "Settings against the score")
     if isinstance(comparison.importance, Importance):
-        found["importance"] = plot_importance(comparison.importance.first(BARS), comparison.keys)
+        found["importance"] = plot_importance(comparison.importance.first(16), comparison.keys)
     curves = plot_overlaid(runs, [label(run, axes) for run in runs])
     if curves is not None:
         found["curves"] = curves
-    return {stem: save(figure, folder / f"{stem}.png", dpi=DPI).read_bytes() for stem, figure in found.items()}
+    return {stem: save(figure, folder / f"{stem}.png", dpi=130).read_bytes() for stem, figure in found.items()}
 
 
 def render(comparison: Comparison, name: str, figures: Mapping[str, bytes], rows: int) -> str:
-    """Return the page as HTML.
-
-    Args:
-        comparison: what was found.
-        name: what was compared.
-        figures: stem of `CAPTIONS` → PNG.
-        rows: of each table that are shown; the others unfold.
-    """
+    """Return the page as HTML, with a heading, the figures of `draw` and the first rows of each table unfolded."""
     importance, groups = comparison.importance, comparison.groups
     explained = 100 * importance.explained if isinstance(importance, Importance) else 0
     best = groups[0].best if groups else None
@@ -100,13 +87,9 @@ def render(comparison: Comparison, name: str, figures: Mapping[str, bytes], rows
         best_accuracy=scored,
         rankings=[(group, ranking_table(comparison, group)) for group in groups],
         paired=any(len(group.runs) > 1 for group in groups),
-        commands=comparison.commands[:COMMANDS],
+        commands=comparison.commands[:5],
         seeds=seeds_table(comparison),
-        figures=[
-            (figures[stem], title, caption.format(explained))
-            for stem, (title, caption) in CAPTIONS.items()
-            if stem in figures
-        ],
+        figures=[(figures[key], title, text.format(explained)) for key, title, text in CAPTIONS if key in figures],
         no_importance=importance if groups and isinstance(importance, str) else None,
         outcomes=outcomes_table(comparison),
         notes=comparison.notes,

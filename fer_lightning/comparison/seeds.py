@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,25 +16,24 @@ from fer_lightning.runs.settings import SEEDS, identity
 
 @dataclass(frozen=True)
 class SeedGroup:
-    """Runs of the same settings but for the seed.
+    """Runs of the same settings but for the seed."""
 
-    Attributes:
-        runs: at least one.
-        image_sets: how many sets of images they were scored on; more than one where the seed also chose the images.
-    """
+    runs: tuple[RecordedRun, ...]  # at least one
+    image_sets: int  # how many they were scored on; more than one where the seed also chose the images
 
-    runs: tuple[RecordedRun, ...]
-    image_sets: int
+    @property
+    def values(self) -> np.ndarray:
+        """The monitored values."""
+        return np.array([run.value for run in self.runs], dtype=float)
 
     @property
     def mean(self) -> float:
-        """Of the monitored values."""
-        return float(self._values.mean())
+        return float(self.values.mean())
 
     @property
     def deviation(self) -> float | None:
         """Standard deviation of the sample; None for one run."""
-        return float(self._values.std(ddof=1)) if len(self.runs) > 1 else None
+        return float(self.values.std(ddof=1)) if len(self.runs) > 1 else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -47,10 +47,6 @@ class SeedGroup:
         margin = float(stats.t.ppf(0.975, len(self.runs) - 1) * self.deviation / np.sqrt(len(self.runs)))
         return self.mean - margin, self.mean + margin
 
-    @property
-    def _values(self) -> np.ndarray:
-        return np.array([run.value for run in self.runs], dtype=float)
-
 
 def average_seeds(groups: Sequence[Group], keys: Sequence[str]) -> list[SeedGroup]:
     """Group ranked runs whose settings differ in seeds only; best mean first.
@@ -60,14 +56,12 @@ def average_seeds(groups: Sequence[Group], keys: Sequence[str]) -> list[SeedGrou
         keys: of the settings that differ between the runs.
     """
     others = [key for key in keys if key not in SEEDS]
-    alike: dict[tuple[object, ...], list[tuple[str, RecordedRun]]] = {}
+    alike = defaultdict[tuple[object, ...], list[tuple[RecordedRun, str]]](list)
     for group in groups:
         for run in group.runs:
             key = (*selection_of(run), run.metrics.get("split"), identity(run.settings, others))
-            alike.setdefault(key, []).append((group.letter, run))
-    found = [
-        SeedGroup(tuple(run for _, run in members), len({letter for letter, _ in members}))
-        for members in alike.values()
-    ]
+            alike[key].append((run, group.letter))
+    members = (zip(*pairs, strict=True) for pairs in alike.values())
+    found = [SeedGroup(runs, len(set(letters))) for runs, letters in members]
     sign = {"max": -1, "min": 1}
     return sorted(found, key=lambda group: (str(group.runs[0].monitor), sign.get(group.runs[0].mode, 1) * group.mean))

@@ -12,7 +12,7 @@ from fer_lightning.comparison.ranking import Group
 from fer_lightning.comparison.rerun_command import belongs_to_sweep
 from fer_lightning.comparison.seeds import SeedGroup
 from fer_lightning.runs.objectives import PARAMETERS
-from fer_lightning.runs.settings import SEEDS, identity, values_as_text
+from fer_lightning.runs.settings import SEEDS, values_as_text, varying
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,7 @@ def ranking_table(comparison: Comparison, group: Group) -> Table:
     objectives = [name for name in group.objectives if name != PARAMETERS]  # parameters have a column anyway
     split = f" ({group.split})" if group.split else ""
     headings = ["", "run", str(group.best.monitor), *objectives, f"accuracy{split}", "to the best", "p"]
-    headings += [*columns.values(), "macro-F1", "epochs", "parameters", "time"]
-    rows = []
+    table = Table([*headings, *columns.values(), "macro-F1", "epochs", "parameters", "time"], [])
     for place, (run, gap) in enumerate(zip(group.runs, group.differences, strict=True), 1):
         metrics, f1 = run.metrics, run.metrics.get("f1_macro")
         mark = "" if run.status.status == "finished" else f" ({run.status.status})"
@@ -48,13 +47,14 @@ def ranking_table(comparison: Comparison, group: Group) -> Table:
             formatting.count(metrics.get("parameters")),
             formatting.duration(run.status.seconds),
         ]
-        rows.append(cells)
-    return Table(headings, rows)
+        table.rows.append(cells)
+    return table
 
 
 def seeds_table(comparison: Comparison) -> Table:
     """Return one row for runs that differ in their seed only; no row where no settings were run with several seeds."""
-    keys = _apart_from_seeds(comparison)
+    ranked = [run.settings for group in comparison.groups for run in group.runs]
+    keys = [key for key in varying(comparison.keys, ranked) if key not in SEEDS][:COLUMNS]
     headings = [comparison.keys[key] for key in keys] or ["settings"]
     headings += ["chosen by", "runs", "mean", "deviation", "95 % interval of the mean", "range"]
     groups = comparison.seed_groups if any(len(group.runs) > 1 for group in comparison.seed_groups) else ()
@@ -72,15 +72,8 @@ def outcomes_table(comparison: Comparison) -> Table:
     return Table(["run", "outcome", "message", "epochs", "time", "attempts", "typed"], rows)
 
 
-def _apart_from_seeds(comparison: Comparison) -> list[str]:
-    """Return the settings that differ between ranked runs, of any group."""
-    ranked = [run.settings for group in comparison.groups for run in group.runs]
-    differ = (key for key in comparison.keys if len({identity(settings, [key]) for settings in ranked}) > 1)
-    return [key for key in differ if key not in SEEDS][:COLUMNS]
-
-
 def _seed_row(group: SeedGroup, keys: Sequence[str]) -> list[str]:
-    monitor, values = group.runs[0].monitor, [float(run.value) for run in group.runs if run.value is not None]
+    monitor, values = group.runs[0].monitor, group.values
     settings = values_as_text(group.runs[0].settings, keys) or ["all the same"]
     runs = f"{len(group.runs)}" + (f" on {group.image_sets} sets of images" if group.image_sets > 1 else "")
     interval = NONE

@@ -13,16 +13,15 @@ from fer_lightning.comparison.comparison import Comparison, describe
 from fer_lightning.comparison.tables import Table, outcomes_table, ranking_table, seeds_table
 
 OPTIONAL = ("p", "time", "parameters", "macro-F1", "epochs")  # columns that a narrow terminal leaves out, in this order
-OUTCOMES = 3  # columns of the table of runs without a rank that have room here
 
 
 def print_comparison(comparison: Comparison, folder: Path, rows: int, console: Console | None = None) -> None:
-    """Print the ranking, seeds, failures and notes, the command that repeats the best, and where the files are.
+    """Print at most so many rows of each table, the notes, the command that repeats the best, and where the files are.
 
     Args:
         comparison: what was found.
         folder: that the files were written to.
-        rows: printed of each table at the most.
+        rows: of each table, at most.
         console: where to; the terminal by default.
     """
     console = Console(highlight=False) if console is None else console
@@ -38,8 +37,8 @@ def print_comparison(comparison: Comparison, folder: Path, rows: int, console: C
         _print_table(console, seeds, rows)
     if outcomes.rows:
         _print(console, "[bold]Not ranked[/bold]\n")
-        headings = outcomes.headings[:OUTCOMES]
-        _print_table(console, Table(headings, [cells[:OUTCOMES] for cells in outcomes.rows]), rows, left=headings)
+        headings = outcomes.headings[:3]  # there is room for no more
+        _print_table(console, Table(headings, [cells[:3] for cells in outcomes.rows]), rows, left=headings)
     _print_lines(console, [*comparison.notes[:rows], *_rest(len(comparison.notes) - rows)])
     for _, command in comparison.commands[:1]:
         _print(console, "[bold]Repeat the best[/bold]")
