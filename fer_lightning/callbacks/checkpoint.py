@@ -9,10 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Lightning's ModelCheckpoint, which forgets the best score when the folder has been moved; this one looks there.
-
-    Arguments are those of ModelCheckpoint.
-    """
+    """Lightning's ModelCheckpoint, which forgets the best score when the folder was moved; this one looks there."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         here = Path(str(self.dirpath))

@@ -1,4 +1,4 @@
-"""The curves of a run."""
+"""The scores of each epoch of a run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,9 @@ log = logging.getLogger(__name__)
 
 
 class History(pl.Callback):
-    """One row of scalars an epoch, counted from 1, in `history.csv`.
+    """Writes one row of scalars an epoch, counted from 1, to `history.csv` in `folder`.
 
     The rows travel in the checkpoint, so a resumed run has whole curves. Epochs without validation lack `val/` scores.
-
-    Args:
-        folder: where the file goes.
     """
 
     def __init__(self, folder: str) -> None:
@@ -43,8 +40,8 @@ class History(pl.Callback):
         self.rows.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **scores, "lr": rate})
         if trainer.is_global_zero:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            columns = dict.fromkeys(name for row in self.rows for name in row)
             with self.file.open("w", newline="") as file:
+                columns = dict.fromkeys(name for row in self.rows for name in row)
                 writer = csv.DictWriter(file, columns, lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(self.rows)

@@ -19,9 +19,8 @@ class Interrupted(Exception):
 class StopOnInterrupt(pl.Callback):
     """Turns the first Ctrl-C into `Interrupted` after a batch; a second one ends the program at once.
 
-    A single process leaves after the current batch. Ranks of a distributed run get the signal at different batches, so
-    they agree before they leave; that makes them wait for one another, so it happens every `BATCHES_BETWEEN` batches,
-    and at the end of an epoch of training.
+    A single process leaves after the current batch. Ranks of a distributed run get the signal at different batches and
+    must agree, which makes them wait: so only every `BATCHES_BETWEEN` batches and at the end of an epoch of training.
     """
 
     def __init__(self) -> None:
@@ -52,9 +51,7 @@ class StopOnInterrupt(pl.Callback):
     def _leave_if_asked(self, trainer: pl.Trainer, *, due: bool) -> None:
         stop = self._asked
         if trainer.world_size > 1:
-            if not due:
-                return
-            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+            stop = due and trainer.strategy.reduce_boolean_decision(stop, all=False)
         if stop:
             raise Interrupted
 

@@ -21,50 +21,43 @@ if TYPE_CHECKING:
 
 
 class BatchPreview(pl.Callback):
-    """Draws the first training batch, augmented but not yet mixed, to `batch.png` and TensorBoard.
-
-    Args:
-        folder: where the file goes.
-        count: images in the picture.
-    """
+    """Draws `count` images of the first training batch, augmented, not yet mixed, to `batch.png` and TensorBoard."""
 
     def __init__(self, folder: str, count: int = 32) -> None:
         self.file = Path(folder) / "batch.png"
         self.count = count
 
     @rank_zero_only
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.current_epoch > 0 or batch_idx > 0:
             return
         from fer_lightning.evaluation.figures import save
         from fer_lightning.evaluation.galleries import plot_batch
 
         images, labels = batch.images.cpu().numpy(), batch.labels.cpu().numpy()
-        figure = plot_batch(images, labels, class_names(module), limit=self.count)
+        figure = plot_batch(images, labels, list(module.classes), limit=self.count)
         save(figure, self.file)
-        add_figure(trainer, "training batch", figure)
+        _add_figure(trainer, "training batch", figure)
 
 
 class ValidationPictures(pl.Callback):
     """Shows how the confusion matrix and example predictions change over epochs, in TensorBoard.
 
-    Drawing can take longer than an epoch of a small network, so an epoch is left out while drawing has taken more than
-    `share` of the time; the first that is due and epoch `trainer.max_epochs` are always shown.
+    Drawing can take longer than an epoch of a small network, so epochs are left out while it has taken more than
+    `fraction` of the time, 0…1; the first that is due and epoch `trainer.max_epochs` are always shown.
 
     Args:
         every_n_epochs: how often at the most.
         per_class: example images of each class, the same ones each time.
-        share: largest fraction of the training time spent on drawing, 0…1; 1 leaves no epoch out.
+        fraction: largest fraction of the training time spent on drawing; 1 leaves no epoch out.
     """
 
-    def __init__(self, every_n_epochs: int = 1, per_class: int = 4, share: float = 0.02) -> None:
+    def __init__(self, every_n_epochs: int = 1, per_class: int = 4, fraction: float = 0.02) -> None:
         if every_n_epochs < 1 or per_class < 1:
             raise ValueError(f"both must be 1 or more, got every_n_epochs={every_n_epochs}, per_class={per_class}")
-        if not 0 <= share <= 1:
-            raise ValueError(f"share={share} must lie between 0 and 1")
-        self.every_n_epochs, self.per_class, self.share = every_n_epochs, per_class, share
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"fraction={fraction} must lie between 0 and 1")
+        self.every_n_epochs, self.per_class, self.fraction = every_n_epochs, per_class, fraction
         self._outputs: list[dict[str, torch.Tensor]] = []
         self._started, self._spent, self._wanted = time.monotonic(), 0.0, False
 
@@ -73,15 +66,15 @@ class ValidationPictures(pl.Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        affordable = self._spent <= self.share * (time.monotonic() - self._started)
+        affordable = self._spent <= self.fraction * (time.monotonic() - self._started)
         due = epoch == trainer.max_epochs or (epoch % self.every_n_epochs == 0 and affordable)
         self._wanted = trainer.strategy.broadcast(due and not trainer.sanity_checking and _writer(trainer) is not None)
 
-    def on_validation_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any) -> None:
+    def on_validation_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, *_: Any) -> None:
         if self._wanted:
             self._outputs.append({name: value.detach() for name, value in outputs.items()})
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
         if not self._wanted:
             return
         started = time.monotonic()
@@ -93,16 +86,11 @@ class ValidationPictures(pl.Callback):
             from fer_lightning.evaluation.predictions import predictions_table
 
             data: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning's, unannotated
-            table = predictions_table(data.table, index, probabilities, class_names(pl_module))
-            add_figure(trainer, "validation/confusion", plot_confusion(table))
+            table = predictions_table(data.table, index, probabilities, list(module.classes))
+            _add_figure(trainer, "validation/confusion", plot_confusion(table))
             examples = plot_gallery(table, data.image_rows(index), columns=self.per_class)
-            add_figure(trainer, "validation/examples", examples)
+            _add_figure(trainer, "validation/examples", examples)
         self._spent += time.monotonic() - started
-
-
-def class_names(module: pl.LightningModule) -> list[str]:
-    names: Any = module.classes  # of an ExpressionClassifier
-    return list(names)
 
 
 def _writer(trainer: pl.Trainer) -> Any:
@@ -110,9 +98,7 @@ def _writer(trainer: pl.Trainer) -> Any:
     return loggers[0].experiment if loggers else None
 
 
-def add_figure(trainer: pl.Trainer, name: str, figure: Figure) -> None:
-    """Send a figure to TensorBoard, if the run has it."""
-    writer = _writer(trainer)
-    if writer is not None:
+def _add_figure(trainer: pl.Trainer, name: str, figure: Figure) -> None:
+    if (writer := _writer(trainer)) is not None:
         step = max(0, trainer.global_step - 1)  # as Lightning numbers scalars, so that a resumed run keeps both or none
         writer.add_figure(name, figure, global_step=step, close=False)

@@ -37,7 +37,9 @@ class ProgressBar(TQDMProgressBar):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._due(batch_idx + 1 >= self.total_train_batches):
+        last = batch_idx + 1 >= self.total_train_batches
+        if self.is_enabled and (last or time.monotonic() - self._drawn >= _PAUSE):
+            self._drawn = time.monotonic()
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
@@ -45,8 +47,3 @@ class ProgressBar(TQDMProgressBar):
         metrics.pop("v_num", None)  # a run folder of its own makes version numbers meaningless
         loss = trainer.callback_metrics.get("train/loss_step")
         return metrics if loss is None else {**metrics, "train/loss_step": loss.item()}
-
-    def _due(self, last: bool) -> bool:
-        due = self.is_enabled and (last or time.monotonic() - self._drawn >= _PAUSE)
-        self._drawn = time.monotonic() if due else self._drawn
-        return due

@@ -10,11 +10,7 @@ import torch
 
 
 class ReseedSteps(pl.Callback):
-    """Seeds dropout and mixup by (seed, epoch, batch, rank): a resumed run draws what an unbroken one would.
-
-    Args:
-        seed: of the run.
-    """
+    """Seeds dropout and mixup by (seed, epoch, batch, rank): a resumed run draws what an unbroken one would."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed

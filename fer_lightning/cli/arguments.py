@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from fer_lightning.cli.resume import MULTIRUN, continue_run, continue_sweep
@@ -48,14 +49,17 @@ def complete(verb: str, typed: Sequence[str], positional: str | None, *, swept: 
         from fer_lightning.sweeps.hydra_plugins import register
 
         register()
-    return _flags_first(follow_first_rank(arguments))
+    # Hydra 1.3 wants the overrides in one row: flags and their values go first
+    words = pairwise(["", *follow_first_rank(arguments)])
+    flags_first = sorted(words, key=lambda pair: not (pair[1].startswith("-") or pair[0] in VALUED))
+    return [item for _, item in flags_first]
 
 
 def follow_first_rank(arguments: Sequence[str]) -> list[str]:
     """Return the command line of a rank that torchrun or srun started, so that only the first has a run folder.
 
-    The first names the folder by its clock. The others need no folder of their own: where Lightning needs it on all
-    ranks, for checkpoints, the first sends its name. Ranks that Lightning starts itself get the folder from it.
+    The first names the folder by its clock, and sends its name where Lightning needs it on all ranks, for checkpoints.
+    Ranks that Lightning starts itself get the folder from it.
     """
     if launched_rank() in (None, 0):
         return list(arguments)
@@ -65,28 +69,16 @@ def follow_first_rank(arguments: Sequence[str]) -> list[str]:
 
 def _is_unlisted(item: str) -> bool:
     """Return whether a setting is valid but in no YAML file, so that Hydra asks for `++`, add or override."""
-    group, _, name = override_key(item).partition(".")
-    name = name.partition(".")[0]
+    group, name = [*override_key(item).split("."), ""][:2]
     unlisted = f"{group}.{name}" in FREE_MAPPINGS or (group == "trainer" and name in unlisted_arguments())
     return unlisted and item[:1] not in "+~"
 
 
-def _flags_first(arguments: Sequence[str]) -> list[str]:
-    """Return the flags, with their values, before the overrides, which Hydra 1.3 wants in one row."""
-    flags = [item for before, item in _pairs(arguments) if item.startswith("-") or before in VALUED]
-    return [*flags, *(item for before, item in _pairs(arguments) if not (item.startswith("-") or before in VALUED))]
-
-
 def _name_words(arguments: Sequence[str], setting: str) -> list[str]:
     """Return the command line with its bare words, such as paths, as the list of a setting."""
-    words = [item for before, item in _pairs(arguments) if before not in VALUED and _is_bare(item)]
+    words = [item for before, item in pairwise(["", *arguments]) if before not in VALUED and _is_bare(item)]
     named = [f"{setting}=[{','.join(map(quoted, words))}]"] if words else []
     return [*named, *(item for item in arguments if item not in words)]
-
-
-def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each argument after the one before it."""
-    return zip(("", *arguments), arguments, strict=False)
 
 
 def _is_bare(item: str) -> bool:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import logging
 import os
+import pkgutil
 import re
 import shutil
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from fer_lightning.cli.arguments import complete
-from fer_lightning.cli.process_state import attribute, environment
 from fer_lightning.cli.usage import usage
 from fer_lightning.config.check import check_config
 from fer_lightning.config.compose import conf_dir, hydra_options
 from fer_lightning.config.hydra_errors import explain
-from fer_lightning.config.overrides import unquoted
+from fer_lightning.config.overrides import last_value
 from fer_lightning.core.errors import UserError
 from fer_lightning.core.fast_imports import fast_imports
 from fer_lightning.core.quiet_libraries import silence_libraries
@@ -73,11 +72,12 @@ def run_verb(name: str, task: str | Task, argv: Sequence[str] | None = None, *, 
         arguments = complete(name, arguments, positional, swept=name in RECORDED)
         verb.remember_settings(arguments)
         with ExitStack() as changed:
-            changed.enter_context(environment(HYDRA_FULL_ERROR="1"))  # or Hydra would print errors in its own way
+            # or Hydra would print errors in its own way
+            changed.enter_context(_changed(os.environ, HYDRA_FULL_ERROR="1"))
             # Hydra reads the command line here, and Lightning starts other ranks with it
-            changed.enter_context(attribute(sys, "argv", [sys.argv[0], *arguments]))
+            changed.enter_context(_changed(vars(sys), argv=[sys.argv[0], *arguments]))
             # on a full disk, logging would print a traceback for each line that it cannot write
-            changed.enter_context(attribute(logging, "raiseExceptions", False))
+            changed.enter_context(_changed(vars(logging), raiseExceptions=False))
             hydra.main(config_path=str(conf_dir()), config_name=name, **hydra_options(hydra.main))(verb.job())()
     except BrokenPipeError:  # the reader, such as `head`, has closed its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -105,11 +105,7 @@ def run_task(task: str | Task, cfg: DictConfig) -> Any:
     silence_libraries()
     with fast_imports():
         check_config(cfg)  # first, because a mistyped key should not wait for torch and Lightning
-        if isinstance(task, str):
-            module, _, name = task.partition(":")
-            function: Task = getattr(importlib.import_module(f"fer_lightning.{module}"), name)
-        else:
-            function = task
+        function: Task = pkgutil.resolve_name(f"fer_lightning.{task}") if isinstance(task, str) else task
     return function(cfg)
 
 
@@ -125,15 +121,15 @@ class _Verb:
 
     def remember_settings(self, arguments: Sequence[str]) -> None:
         """Keep the settings of an earlier run in the same folder: Hydra overwrites them before anything is checked."""
-        folders = [unquoted(item.partition("=")[2]) for item in arguments if item.startswith("hydra.run.dir=")]
-        if folders and is_first_process():
-            self.settings = {path: path.read_bytes() for path in Path(folders[-1], HYDRA).glob("*.yaml")}
+        folder = last_value(arguments, "hydra.run.dir")
+        if folder is not None and is_first_process():
+            self.settings = {path: path.read_bytes() for path in Path(folder, HYDRA).glob("*.yaml")}
 
     def job(self) -> Task:
         """Return the function that Hydra calls, for a run or for each job of a sweep."""
 
         def job(cfg: DictConfig) -> Any:
-            with environment(HYDRA_FULL_ERROR="1" if self.full_error else None):
+            with _changed(os.environ, HYDRA_FULL_ERROR="1" if self.full_error else None):
                 if HydraConfig.get().mode != RunMode.MULTIRUN:
                     return self._run(cfg)
                 from fer_lightning.sweeps.run_job import run_job
@@ -163,9 +159,9 @@ class _Verb:
             traceback.print_exception(error)
         user_error = _user_error(error)
         if user_error is None:
-            place = _write_to_log_file("".join(traceback.format_exception(error)))
-            where = f"the full traceback is in {place}; " if place else ""
-            print(f"error: {_summary(error)}\n{where}set HYDRA_FULL_ERROR=1 to see it here", file=sys.stderr)
+            file = _write_to_log_file("".join(traceback.format_exception(error)))
+            where = f"the full traceback is in {file}; set" if file else "set"
+            print(f"error: {type(error).__name__}: {error}\n{where} HYDRA_FULL_ERROR=1 to see it here", file=sys.stderr)
             return FAILED
         if not is_job():  # its sweep prints the message beside the results of the others
             print(f"error: {user_error}", file=sys.stderr)
@@ -177,10 +173,9 @@ class _Verb:
 
     def _remove_untouched(self, folder: Path) -> bool:
         """Remove an output folder that holds only what Hydra put there now, and the date above it if empty then."""
-        from_hydra = {HYDRA, STATUS, f"{self.name}.log"}
         older = any(path.stat().st_mtime < self.started for path in folder.rglob("*") if path.is_file())
-        in_use = Path.cwd().is_relative_to(folder.resolve())
-        if older or in_use or not folder.is_dir() or {path.name for path in folder.iterdir()} - from_hydra:
+        in_use = not folder.is_dir() or Path.cwd().is_relative_to(folder.resolve())
+        if older or in_use or {path.name for path in folder.iterdir()} - {HYDRA, STATUS, f"{self.name}.log"}:
             return False
         for handler in _file_handlers():
             if folder in Path(handler.baseFilename).parents:
@@ -197,8 +192,7 @@ class _Verb:
 
 def _explain_start(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     """Return the message and the exit code of an error that was raised before the task was reached."""
-    user_error = _user_error(error)
-    if user_error is not None:
+    if user_error := _user_error(error):
         return str(user_error), user_error.exit_code
     blocked = error if isinstance(error, OSError) else error.__cause__
     # Hydra raises ValueError for mistakes in overrides and flags, and names a launcher that is not installed a plugin
@@ -208,15 +202,11 @@ def _explain_start(error: Exception, arguments: Sequence[str]) -> tuple[str, int
         return f"cannot write to {where}: choose a folder with hydra.run.dir=FOLDER", FAILED
     if by_hydra or isinstance(error, ValueError) or "Unknown plugin class" in str(error):
         return explain(error, arguments), MISTYPED
-    return f"{_summary(error)}\nset HYDRA_FULL_ERROR=1 to see where", FAILED
-
-
-def _summary(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}\nset HYDRA_FULL_ERROR=1 to see where", FAILED
 
 
 def _user_error(error: BaseException | None) -> UserError | None:
-    """Return the message for the user among an error and its causes."""
+    """Return the error with a message for the user, among an error and its causes."""
     while error is not None and not isinstance(error, UserError):
         error = error.__cause__
     return error
@@ -229,6 +219,24 @@ def _write_to_log_file(text: str) -> Path | None:
         handler.handle(record)
         return Path(handler.baseFilename)
     return None
+
+
+@contextmanager
+def _changed(namespace: MutableMapping[str, Any], **values: Any) -> Iterator[None]:
+    """Set names of a module or variables of the environment for a while; None removes one."""
+    before = {name: namespace.get(name) for name in values}
+    try:
+        _set(namespace, values)
+        yield
+    finally:
+        _set(namespace, before)
+
+
+def _set(namespace: MutableMapping[str, Any], values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        namespace.pop(name, None)
+        if value is not None:
+            namespace[name] = value
 
 
 def _file_handlers() -> list[logging.FileHandler]:

@@ -9,7 +9,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from fer_lightning.config.rules import get, rules
-from fer_lightning.config.signatures import choices_of, describe, fits, locate, read_signature
+from fer_lightning.config.signatures import describe, fits, locate, read_signature
+from fer_lightning.core.choices import choices_of
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.core.suggestions import did_you_mean
 
@@ -51,12 +52,9 @@ def check_config(cfg: DictConfig) -> None:
 
 
 def _problems(node: DictConfig | ListConfig, path: str, optional: str) -> Iterator[str]:
-    """Check `node` and all below it without resolving, so that one bad value hides no other.
+    """Check what is at the dotted key `path` without resolving it, so that one bad value hides no other.
 
-    Args:
-        node: of the configuration.
-        path: its dotted key.
-        optional: dotted key of the node whose values may be null.
+    The values of the node at `optional` may be null.
     """
     if isinstance(node, DictConfig) and get(node, "_target_") is not None:
         yield from _target_problems(node, path, optional=path == optional)
@@ -116,10 +114,11 @@ def _raw(node: DictConfig | ListConfig, key: Any) -> Any:
 
 def _advice(here: str, value: Any, hint: Any) -> str:
     """Return what to type for a value that lacks quotes or brackets, or is misspelt."""
+    choices = list(map(str, choices_of(hint)))
     if isinstance(value, (int, float)) and fits(str(value), hint):
         return f"; type \"{here}='{value}'\""
     if isinstance(value, str) and fits([value], hint):
         return f"; type '{here}=[{value}]'"
     if isinstance(value, list):
-        return "".join(did_you_mean(str(item), choices_of(hint)) for item in value if not fits([item], hint))
-    return did_you_mean(str(value), choices_of(hint), prefix=f"{here}=")
+        return "".join(did_you_mean(str(item), choices) for item in value if not fits([item], hint))
+    return did_you_mean(str(value), choices, prefix=f"{here}=")

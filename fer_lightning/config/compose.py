@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,16 +27,11 @@ def conf_dir() -> Path:
 
 
 def hydra_options(start: Callable[..., Any]) -> dict[str, Any]:
-    """Return the arguments that `start` takes in the installed version of Hydra, beside the place of the configs.
+    """Return the arguments that `hydra.main` or `hydra.initialize_config_dir` takes in the installed version of Hydra.
 
     Hydra 1.3 warns without `version_base`; 1.4 warns with it, and `hydra.main` asks which targets may be called.
-
-    Args:
-        start: `hydra.main` or `hydra.initialize_config_dir`.
     """
-    if "execution_whitelist" not in inspect.signature(hydra.main).parameters:
+    any_target = vars(hydra.utils).get("UNSAFE_DISABLE_EXECUTION_CHECKS")
+    if any_target is None:
         return {"version_base": "1.3"}
-    if "execution_whitelist" not in inspect.signature(start).parameters:
-        return {}
-    # the settings belong to the user, as does the machine; Hydra 1.3 lacks the name
-    return {"execution_whitelist": vars(hydra.utils)["UNSAFE_DISABLE_EXECUTION_CHECKS"]}
+    return {"execution_whitelist": any_target} if start is hydra.main else {}  # the settings are the user's own

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 
 def override_key(override: str) -> str:
     """Return what an override sets, for `+model.x=1` `model.x`."""
     return re.split("[=@]", override.lstrip("+~"), maxsplit=1)[0]
+
+
+def last_value(overrides: Iterable[str], key: str) -> str | None:
+    """Return the text that the last `key=text` gives a setting; None where there is none."""
+    values = [item.removeprefix(f"{key}=") for item in overrides if item.startswith(f"{key}=")]
+    return unquoted(values[-1]) if values else None
 
 
 def quoted(value: object) -> str:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_lightning.config.signatures import locate, read_signature
@@ -112,12 +112,10 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
     clip = value("trainer.gradient_clip_val")
     if clip and value("optimizer.fused") is True and value("trainer.precision") in FP16:
         yield f"trainer.gradient_clip_val={clip} in fp16 needs another optimizer step: type optimizer.fused=false"
-    workers = value("data.num_workers")
-    some_workers = isinstance(workers, int) and workers > 0
-    for key, wanted in {"num_workers": some_workers, "pin_memory": value("data.pin_memory") is True}.items():
-        if wanted and value("data.resident") is True:
-            yield f"data.resident=true reads nothing from disk, so data.{key} has no effect: leave out one of the two"
-    if value("data.persistent_workers") is True and workers == 0:
+    for key in ("data.num_workers", "data.pin_memory"):
+        if value("data.resident") is True and isinstance(value(key), int) and value(key) > 0:
+            yield f"data.resident=true reads nothing from disk, so {key} has no effect: leave out one of the two"
+    if value("data.persistent_workers") is True and value("data.num_workers") == 0:
         yield "data.persistent_workers=true needs data.num_workers of 1 or more"
     for key in ("trainer.limit_test_batches", "trainer.limit_predict_batches"):
         if value(key) == 0 and value(key) is not False:
@@ -135,7 +133,7 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
 
 def _devices(cfg: DictConfig) -> Iterator[str]:
     accelerator = get(cfg, "trainer.accelerator")
-    wanted = max(listed_devices(_devices_asked(cfg)), default=-1) + 1
+    wanted = max(listed_devices(get(cfg, "trainer.devices")), default=-1) + 1
     if accelerator not in ("gpu", "cuda", "auto") or (accelerator == "auto" and wanted <= 1):
         return
     import torch  # only here: a configuration without a GPU is checked without it
@@ -170,20 +168,13 @@ def _ranks(cfg: DictConfig) -> Iterator[str]:
 
 def _processes(cfg: DictConfig) -> int:
     """Return how many processes a run would have, as far as this machine tells."""
-    nodes, devices = get(cfg, "trainer.num_nodes"), _devices_asked(cfg)
+    nodes, devices = get(cfg, "trainer.num_nodes"), get(cfg, "trainer.devices")
     count = len(listed_devices(devices))
     if devices in ("auto", -1, "-1") and get(cfg, "trainer.accelerator") in ("gpu", "cuda", "auto"):
         import torch  # only here, as above
 
         count = torch.cuda.device_count()
     return max(count, 1) * (nodes if isinstance(nodes, int) else 1)
-
-
-def _devices_asked(cfg: DictConfig) -> int | str | list[int | str] | None:
-    devices = get(cfg, "trainer.devices")
-    if isinstance(devices, ListConfig):
-        return list(devices)
-    return devices if isinstance(devices, (int, str)) and not isinstance(devices, bool) else None
 
 
 def _is_plateau(cfg: DictConfig) -> bool:

@@ -14,6 +14,7 @@ from pathlib import PurePath
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
+from fer_lightning.core.choices import choices_of
 from fer_lightning.core.suggestions import did_you_mean
 
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
@@ -75,8 +76,8 @@ def read_signature(target: Any) -> Signature:
 def fits(value: Any, hint: Any) -> bool:
     """Return whether `value`, of plain YAML types, can be passed as an argument annotated with `hint`.
 
-    A mapping with a `_target_` fits everywhere, because only calling it would show its type. So does any value where
-    the hint is no type that YAML can express.
+    A mapping with a `_target_` always fits, because only calling it would show its type; so does any value where the
+    hint is no type that YAML can express.
     """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     kind = origin or hint
@@ -91,9 +92,15 @@ def fits(value: Any, hint: Any) -> bool:
     if hint is Any or kind is object or not isinstance(kind, type) or (isinstance(value, dict) and "_target_" in value):
         return True
     if isinstance(value, dict):
-        return _mapping_fits(value, kind, arguments)
+        # YAML and Hydra read the key of `{1: surprise}` as a number
+        key_hint, item_hint = arguments if len(arguments) == 2 else (Any, Any)
+        keys = (key_hint is str or fits(key, key_hint) for key in value)
+        fitting = all(keys) and all(fits(item, item_hint) for item in value.values())
+        return is_dataclass(kind) or (issubclass(dict, kind) and fitting)
     if isinstance(value, list):
-        return _list_fits(value, kind, arguments)
+        if kind is tuple and arguments and ... not in arguments:
+            return len(value) == len(arguments) and all(map(fits, value, arguments))
+        return _takes_lists(kind) and all(fits(item, arguments[0] if arguments else Any) for item in value)
     return _scalar_fits(value, kind)
 
 
@@ -101,11 +108,11 @@ def describe(hint: Any) -> str:
     """Return what `hint` asks for in words."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, UnionType, Literal, Annotated):
-        choices = choices_of(hint)
-        others = {describe(argument) for argument in arguments if _is_plain(argument)}
-        ordered = sorted(others, key=lambda word: (word == "null", "_target_" in word, word))
-        named = [f"one of {', '.join(choices)}"] if len(choices) > 1 else choices
-        return " or ".join([*named, *ordered])
+        choices = list(dict.fromkeys(map(str, choices_of(hint))))
+        nested = (Union, UnionType, Literal)
+        parts = (item for item in arguments if typing.get_origin(item) not in nested and not isinstance(item, str))
+        others = sorted(set(map(describe, parts)), key=lambda word: (word == "null", "_target_" in word, word))
+        return " or ".join([*([f"one of {', '.join(choices)}"] if len(choices) > 1 else choices), *others])
     if hint in WORDS or hint is None:
         return WORDS[hint or NoneType]
     if origin is tuple and ... not in arguments:
@@ -117,25 +124,11 @@ def describe(hint: Any) -> str:
     if isinstance(kind, type) and (issubclass(dict, kind) or is_dataclass(kind)):
         plain = len(arguments) == 2 and {*arguments} <= {*PLURALS}
         return f"a mapping of {PLURALS[arguments[0]]} to {PLURALS[arguments[1]]}" if plain else "a mapping"
-    if isinstance(kind, type) and (issubclass(list, kind) or kind in (tuple, set, frozenset)):
-        return "a list" + (f" of {PLURALS.get(arguments[0], _describe_items(arguments[0]))}" if arguments else "")
+    if _takes_lists(kind):
+        if arguments and typing.get_origin(arguments[0]) is Literal:
+            return f"a list of some of {', '.join(map(str, choices_of(hint)))}"
+        return "a list" + (f" of {PLURALS.get(arguments[0], describe(arguments[0]))}" if arguments else "")
     return f"a {getattr(kind, '__name__', kind)} (a mapping with its `_target_`)"
-
-
-def choices_of(hint: Any) -> list[str]:
-    """Return the values that the `Literal`s in `hint` list, as they are typed."""
-    arguments = typing.get_args(hint)
-    if typing.get_origin(hint) is Literal:
-        return [str(item) for item in arguments]
-    return list(dict.fromkeys(choice for argument in arguments for choice in choices_of(argument)))
-
-
-def _is_plain(hint: Any) -> bool:
-    return typing.get_origin(hint) not in (Union, UnionType, Literal) and not isinstance(hint, str)
-
-
-def _describe_items(hint: Any) -> str:
-    return f"some of {', '.join(choices_of(hint))}" if typing.get_origin(hint) is Literal else describe(hint)
 
 
 def _evaluate(annotation: Any, namespace: dict[str, Any]) -> Any:
@@ -149,21 +142,8 @@ def _evaluate(annotation: Any, namespace: dict[str, Any]) -> Any:
         return Any
 
 
-def _mapping_fits(value: dict[str, Any], kind: type, arguments: tuple[Any, ...]) -> bool:
-    if is_dataclass(kind):
-        return True
-    key_hint, item_hint = arguments if len(arguments) == 2 else (Any, Any)
-    # YAML and Hydra read the key of `{1: surprise}` as a number
-    keys = map(str, value) if key_hint is str else value
-    items = all(fits(item, item_hint) for item in value.values())
-    return issubclass(dict, kind) and items and all(fits(key, key_hint) for key in keys)
-
-
-def _list_fits(value: list[Any], kind: type, arguments: tuple[Any, ...]) -> bool:
-    if kind is tuple and arguments and ... not in arguments:
-        return len(value) == len(arguments) and all(map(fits, value, arguments))
-    item_hint = arguments[0] if arguments else Any
-    return (issubclass(list, kind) or kind in (tuple, set, frozenset)) and all(fits(item, item_hint) for item in value)
+def _takes_lists(kind: Any) -> bool:
+    return isinstance(kind, type) and (issubclass(list, kind) or kind in (tuple, set, frozenset))
 
 
 def _scalar_fits(value: Any, kind: type) -> bool:

@@ -9,15 +9,10 @@ from typing import Any, Literal, Union
 
 
 def check_choices(function: Callable[..., object], values: Mapping[str, object], prefix: str = "") -> None:
-    """Check the arguments that `function` annotates as a `Literal`, or as one or None.
-
-    Args:
-        function: whose signature lists the choices.
-        values: its arguments by name, such as `locals()`.
-        prefix: of the names in the message.
+    """Check the arguments, such as `locals()`, that `function` annotates as a `Literal`, or as one or None.
 
     Raises:
-        ValueError: a value is none of its choices.
+        ValueError: a value is none of its choices; `prefix` comes before its name in the message.
 
     >>> def read(layout: Literal["auto", "csv"]) -> None: ...
     >>> check_choices(read, {"layout": "cvs"}, prefix="data.")
@@ -25,18 +20,16 @@ def check_choices(function: Callable[..., object], values: Mapping[str, object],
     ValueError: data.layout=cvs: choose one of auto, csv
     """
     for name, hint in typing.get_type_hints(function).items():
-        choices = _choices(hint)
-        if choices and name in values and values[name] not in choices:
+        parts = typing.get_args(hint) if typing.get_origin(hint) in (Union, UnionType) else (hint,)
+        choices = [*choices_of(hint), *([None] if NoneType in parts else [])]
+        others = [part for part in parts if part is not NoneType and typing.get_origin(part) is not Literal]
+        if name in values and not others and values[name] not in choices:
             raise ValueError(f"{prefix}{name}={values[name]}: choose one of {', '.join(map(str, choices))}")
 
 
-def _choices(hint: Any) -> tuple[object, ...]:
-    """Return the values that `hint` allows; nothing where it allows others than those listed."""
+def choices_of(hint: Any) -> list[Any]:
+    """Return the values that the `Literal`s anywhere in `hint` list."""
+    arguments = typing.get_args(hint)
     if typing.get_origin(hint) is Literal:
-        return typing.get_args(hint)
-    if hint is NoneType:
-        return (None,)
-    if typing.get_origin(hint) in (Union, UnionType):
-        parts = [_choices(part) for part in typing.get_args(hint)]
-        return sum(parts, ()) if all(parts) else ()
-    return ()
+        return list(arguments)
+    return [choice for argument in arguments for choice in choices_of(argument)]

@@ -17,10 +17,8 @@ class ConfigError(UserError):
     @classmethod
     def listing(cls, problems: list[str]) -> ConfigError:
         """Return one error for a list of problems, which is not empty; several are numbered."""
-        if len(problems) == 1:
-            return cls(problems[0])
-        lines = [f"  {number}. {problem}" for number, problem in enumerate(problems, 1)]
-        return cls("\n".join([f"{len(problems)} settings cannot work:", *lines]))
+        lines = [f"\n  {number}. {problem}" for number, problem in enumerate(problems, 1)]
+        return cls(f"{len(problems)} settings cannot work:{''.join(lines)}" if problems[1:] else problems[0])
 
 
 class DataError(UserError):

@@ -16,7 +16,10 @@ TARGETS = {
 # arguments of ExpressionClassifier in checkpoints before 0.2; None: no longer there
 HYPER_PARAMETERS = {"cuda_graph": None}
 # settings that a command line may still name, and what to type instead
-SETTINGS = {"model.cuda_graph": "model.compile=reduce-overhead"}
+SETTINGS = {
+    "model.cuda_graph": "model.compile=reduce-overhead",
+    "callbacks.validation_pictures.share": "callbacks.validation_pictures.fraction=0.02",
+}
 
 
 def renamed(content: Mapping[str, Any], names: Mapping[str, str | None] = KEYS) -> dict[str, Any]:
@@ -27,3 +30,8 @@ def renamed(content: Mapping[str, Any], names: Mapping[str, str | None] = KEYS) 
     """
     today = {names.get(key, key): value for key, value in content.items()}
     return {key: value for key, value in today.items() if key is not None}
+
+
+def current_override(override: str) -> str:
+    """Return a recorded override with today's name of its setting, where it was only renamed."""
+    return override.replace("callbacks.validation_pictures.share=", "callbacks.validation_pictures.fraction=")

@@ -6,20 +6,19 @@ import difflib
 from collections.abc import Iterable
 
 
-def close_matches(name: str, options: Iterable[str], most: int = 3, cutoff: float = 0.6) -> list[str]:
-    """Return the options that are similar to `name`, the nearest first; case does not matter.
+def close_matches(name: str, options: Iterable[str], cutoff: float = 0.6) -> list[str]:
+    """Return up to three options that are similar to `name`, the nearest first; case does not matter.
 
     Args:
         name: what was typed.
         options: the valid names.
-        most: largest number of options returned.
         cutoff: smallest similarity, in [0, 1]; see `difflib.get_close_matches`.
     """
     folded: dict[str, list[str]] = {}
     for option in options:
         folded.setdefault(option.casefold(), []).append(option)
-    matches = difflib.get_close_matches(name.casefold(), folded, n=most, cutoff=cutoff)
-    return [option for match in matches for option in folded[match]][:most]
+    matches = difflib.get_close_matches(name.casefold(), folded, cutoff=cutoff)
+    return [option for match in matches for option in folded[match]][:3]
 
 
 def did_you_mean(name: str, options: Iterable[str], prefix: str = "") -> str:

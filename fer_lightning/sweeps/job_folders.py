@@ -10,6 +10,7 @@ from typing import Any
 
 from fer_lightning import __version__
 from fer_lightning.config.overrides import override_key
+from fer_lightning.core.former_names import current_override
 from fer_lightning.runs.files import HYDRA, STATUS
 from fer_lightning.runs.lock import is_locked
 from fer_lightning.runs.status import RUNNING, Status, read_status
@@ -61,7 +62,7 @@ class Jobs:
         for place in sorted(folder.glob("[0-9]*"), key=_number):
             status = read_status(place)
             if status is not None and status.identity is not None and _number(place) >= 0:
-                self.known.append(Job(place, tuple(status.overrides), status.identity))
+                self.known.append(Job(place, tuple(map(current_override, status.overrides)), status.identity))
                 if status.version != __version__:
                     self._by_other_version.add(self.known[-1])
 

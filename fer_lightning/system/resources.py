@@ -90,19 +90,17 @@ def is_first_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "NODE_RANK", "LOCAL_RANK"))
 
 
-def listed_devices(devices: int | str | Sequence[int | str] | None) -> list[int]:
-    """Return the numbers of the devices that Lightning's Trainer would take, nothing for `auto` and -1.
+def listed_devices(devices: object) -> list[int]:
+    """Return the numbers of the devices that Lightning's Trainer would take, nothing for `auto`, -1 and other values.
 
     >>> listed_devices(2), listed_devices("1,"), listed_devices([0, 3]), listed_devices("auto")
     ([0, 1], [1], [0, 3], [])
     """
-    if devices is None:
-        return []
-    if isinstance(devices, str) and "," not in devices:
-        return list(range(int(devices))) if devices.strip().isdigit() else []
+    if isinstance(devices, str) and "," not in devices and devices.strip().isdigit():
+        devices = int(devices)
     if isinstance(devices, int):
         return list(range(devices))
-    parts = devices.split(",") if isinstance(devices, str) else devices
+    parts = devices.split(",") if isinstance(devices, str) else devices if isinstance(devices, Sequence) else ()
     return [int(part) for part in parts if str(part).strip().isdigit()]
 
 

@@ -1,4 +1,4 @@
-"""Pictures for TensorBoard take a small share of the time, and the first and the last are always there."""
+"""Pictures for TensorBoard take a small fraction of the time, and the first and the last are always there."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def epochs_shown(folder: Path, pictures: ValidationPictures, **options: object) 
 
 
 @pytest.mark.parametrize(
-    ("share", "every_n_epochs", "shown"),
+    ("fraction", "every_n_epochs", "shown"),
     [
         (1.0, 1, [1, 2, 3, 4, 5]),
         (0.0, 1, [1, 5]),  # any drawing at all is too slow
@@ -43,16 +43,16 @@ def epochs_shown(folder: Path, pictures: ValidationPictures, **options: object) 
         (1.0, 9, [5]),
     ],
 )
-def test_slow_drawings_are_left_out(tmp_path: Path, share: float, every_n_epochs: int, shown: list[int]) -> None:
-    pictures = ValidationPictures(every_n_epochs=every_n_epochs, per_class=1, share=share)
+def test_slow_drawings_are_left_out(tmp_path: Path, fraction: float, every_n_epochs: int, shown: list[int]) -> None:
+    pictures = ValidationPictures(every_n_epochs=every_n_epochs, per_class=1, fraction=fraction)
     assert epochs_shown(tmp_path, pictures) == shown
 
 
 def test_the_sanity_check_is_not_shown(tmp_path: Path) -> None:
-    assert epochs_shown(tmp_path, ValidationPictures(per_class=1, share=0.0), num_sanity_val_steps=1) == [1, 5]
+    assert epochs_shown(tmp_path, ValidationPictures(per_class=1, fraction=0.0), num_sanity_val_steps=1) == [1, 5]
 
 
-@pytest.mark.parametrize("wrong", [{"share": -0.1}, {"share": 1.5}, {"every_n_epochs": 0}, {"per_class": 0}])
+@pytest.mark.parametrize("wrong", [{"fraction": -0.1}, {"fraction": 1.5}, {"every_n_epochs": 0}, {"per_class": 0}])
 def test_values_out_of_range_are_named(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ValidationPictures(**wrong)

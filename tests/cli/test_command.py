@@ -67,6 +67,7 @@ def fail(capsys: pytest.CaptureFixture[str], *argv: str, task: Any = nothing) ->
         ("optimizer.differentiable=true", "If torch.optim.AdamW takes it, type +optimizer.differentiable=true"),
         ("experiment=null", "what follows experiment is not the name of an option"),
         ("model.cuda_graph=true", "'model.cuda_graph' any more; leave it out, or type model.compile=reduce-overhead"),
+        ("callbacks.validation_pictures.share=1", "or type callbacks.validation_pictures.fraction=0.02"),
         ("seed.x=1", "seed is a value: type seed=1"),
         ("qqq=1", "there are data, augmentation, model"),
         ("hydra.runn.dir=1", "did you mean hydra.run.dir=1"),
@@ -413,6 +414,7 @@ def run(elsewhere: Path) -> Path:
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints" / "last.ckpt").touch()
     saved = ["model=resnet50", "optimizer.lr=0.1", "+extra=1", "~callbacks.history", "ckpt_path=old.ckpt"]
+    saved += ["callbacks.validation_pictures.share=0.1"]  # as version 0.1 called it
     (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(saved))
     return folder
 
@@ -420,8 +422,8 @@ def run(elsewhere: Path) -> Path:
 def test_a_checkpoint_brings_its_settings_and_folder(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ckpt = f"ckpt_path={quoted(run / 'checkpoints' / 'last.ckpt')}"
     argv = continue_run(["optimizer.lr=0.2", ckpt, "--cfg", "job"])
-    own = ["model=resnet50", "+extra=1", "~callbacks.history"]
-    assert argv == ["optimizer.lr=0.2", *own, ckpt, f"hydra.run.dir={quoted(run)}", "--cfg", "job"]
+    own = ["model=resnet50", "+extra=1", "~callbacks.history", "callbacks.validation_pictures.fraction=0.1"]
+    assert argv == [*own, f"hydra.run.dir={quoted(run)}", "optimizer.lr=0.2", ckpt, "--cfg", "job"]
     assert capsys.readouterr().err == f"continuing {run} with its own settings: {' '.join(own)}\n"
 
 
