@@ -29,18 +29,11 @@ class Batch(NamedTuple):
 
 
 class IndexedBatch(NamedTuple):
-    """A batch, and what its augmentation depends on.
-
-    Attributes:
-        batch: not yet augmented on a device.
-        rows: int64 `(B,)`, in the image cache, hence independent of the selected classes and splits.
-        repeats: int64 `(B,)`; see `BatchIndices`.
-        epoch: 0 or more.
-    """
+    """A batch, not yet augmented on a device, and what its augmentation depends on."""
 
     batch: Batch
-    rows: Tensor
-    repeats: Tensor
+    rows: Tensor  # int64 (B,), in the image cache, hence independent of the selected classes and splits
+    repeats: Tensor  # int64 (B,); see BatchIndices
     epoch: int
 
 
@@ -56,12 +49,7 @@ class SplitImages(Dataset[IndexedBatch]):
     """
 
     def __init__(
-        self,
-        images: np.ndarray,
-        rows: np.ndarray,
-        labels: np.ndarray,
-        index: np.ndarray,
-        engine: Engine | None = None,
+        self, images: np.ndarray, rows: np.ndarray, labels: np.ndarray, index: np.ndarray, engine: Engine | None = None
     ) -> None:
         self.images, self.rows, self.labels, self.index, self.engine = images, rows, labels, index, engine
 

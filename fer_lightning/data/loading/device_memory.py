@@ -35,12 +35,7 @@ def _left_in_group(limit: str, use: str) -> float:
 
 
 def fits(resident: bool | Literal["auto"], need: int, device: torch.device) -> bool:
-    """Decide whether the images are kept in the memory of the device.
-
-    Args:
-        resident: the setting `data.resident`.
-        need: bytes of all images.
-        device: the one that trains.
+    """Decide whether `need` bytes of images are kept in the memory of the device, by the setting `data.resident`.
 
     Raises:
         ConfigError: `resident` is true, and they do not fit.

@@ -23,14 +23,7 @@ EngineName = Literal["auto", "albumentations", "batched"]
 def build_engine(
     spec: Augmentation | None, name: EngineName, seed: int, image_size: int, channels: int
 ) -> Engine | None:
-    """Return the augmentation engine: batched, unless only Albumentations can do what `spec` asks for.
-
-    Args:
-        spec: None for no augmentation.
-        name: `auto` prefers `batched`.
-        seed: of the random draws.
-        image_size: height and width, pixels.
-        channels: of the images.
+    """Return the augmentation engine; `auto` is `batched`, unless only Albumentations can do what `spec` asks for.
 
     Raises:
         ConfigError: `batched` cannot do what `spec` asks for, or a transform of Albumentations fails on such images.
@@ -40,23 +33,15 @@ def build_engine(
     if name == "albumentations" or (name == "auto" and spec.extra):
         from fer_lightning.data.augmentation.per_image import AlbumentationsEngine  # a quarter of a second to import
 
-        one_by_one = AlbumentationsEngine(spec, seed)
-        one_by_one.check(image_size, channels)
-        return one_by_one
+        engine = AlbumentationsEngine(spec, seed)
+        engine.check(image_size, channels)
+        return engine
     return BatchedEngine(spec, seed)
 
 
 @dataclass
 class LoaderFactory:
-    """Makes loaders according to `data.engine`, `data.resident` and the settings of the DataLoader.
-
-    Attributes:
-        engine: augments training images.
-        resident: whether to keep all images in the memory of the device.
-        num_workers: processes that read images from disk, where images are not resident.
-        pin_memory: whether these go through page-locked memory; `auto`: for a GPU.
-        persistent_workers: whether these processes outlive an epoch; `auto`: yes.
-    """
+    """Makes loaders according to the settings of ExpressionDataModule; `engine` augments training images."""
 
     engine: Engine | None
     resident: bool | Auto = "auto"
@@ -88,25 +73,18 @@ class LoaderFactory:
 
     def describe(self, need: int, device: torch.device) -> str:
         """Return one line on where the images are and how they are augmented."""
+        readers = f"{self.num_workers} loader process{'es' * (self.num_workers > 1)}"
+        where = f"read from disk batch by batch by {readers if self.num_workers else 'the training process'}"
+        if self.is_resident(need, device):
+            where = f"kept in the memory of the {device.type.upper()}"
         batched = "not augmented" if self.engine is None else "augmented in whole batches"
         how = "augmented one by one by Albumentations" if self._per_image else batched
-        if self.is_resident(need, device):
-            return f"{readable(need)} of images kept in the memory of the {device.type.upper()}, {how}"
-        readers = f"{self.num_workers} loader process{'es' * (self.num_workers > 1)}"
-        by = readers if self.num_workers else "the training process"
-        return f"{readable(need)} of images read from disk batch by batch by {by}, {how}"
+        return f"{readable(need)} of images {where}, {how}"
 
     def loader(
         self, images: SplitImages, sampler: BatchSampler, device: torch.device, *, need: int, train: bool
     ) -> Loader:
-        """Return a loader of a split.
-
-        Args:
-            images: of the split.
-            sampler: yields the indices of each batch.
-            device: where the batches go.
-            need: bytes of the images of all splits.
-            train: whether to augment.
+        """Return a loader of a split, augmenting to `train`; `need` are the bytes of the images of all splits.
 
         Raises:
             ConfigError: see `is_resident`.
@@ -116,15 +94,12 @@ class LoaderFactory:
             return ResidentLoader(images, sampler, device, engine)
         if self._per_image:
             images.engine, engine = engine, None
-        return StreamedLoader(
-            images,
-            sampler,
-            device,
-            engine,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0 and self.persistent_workers is not False,
-            pin_memory=device.type == "cuda" if self.pin_memory == "auto" else self.pin_memory,
-        )
+        options = {
+            "num_workers": self.num_workers,
+            "persistent_workers": self.num_workers > 0 and self.persistent_workers is not False,
+            "pin_memory": device.type == "cuda" if self.pin_memory == "auto" else self.pin_memory,
+        }
+        return StreamedLoader(images, sampler, device, engine, **options)
 
     @property
     def _per_image(self) -> bool:

@@ -38,22 +38,14 @@ class ResidentLoader:
         sampler: yields the indices of each batch.
         device: where the images are kept.
         engine: augments there; None for no augmentation.
-        block_bytes: of images that are augmented together; None for 16 MB, and on a CPU, whose caches are small, a
-            single batch.
     """
 
     def __init__(
-        self,
-        images: SplitImages,
-        sampler: BatchSampler,
-        device: torch.device,
-        engine: Engine | None = None,
-        block_bytes: int | None = None,
+        self, images: SplitImages, sampler: BatchSampler, device: torch.device, engine: Engine | None = None
     ) -> None:
-        self.split = load_split(images, device)
+        self.split, self.rows = load_split(images, device)
         self.indices, self.engine = sampler, engine  # not `sampler`: Lightning would take this for a DataLoader
-        most = block_bytes if block_bytes is not None else 0 if device.type == "cpu" else _BLOCK_BYTES
-        self._block = most // self.split.batch.images[:1].numel()
+        self.block_bytes = 0 if device.type == "cpu" else _BLOCK_BYTES  # caches of CPUs are small: a single batch
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -62,26 +54,23 @@ class ResidentLoader:
         epoch = list(self.indices)
         if not epoch:
             return
-        rows, repeats = self._upload([one.rows for one in epoch]), self._upload([one.repeats for one in epoch])
-        begin, end, sizes = 0, 0, list[int]()
-        for number, one in enumerate(epoch, start=1):
-            sizes.append(len(one.rows))
-            end += len(one.rows)
-            if end - begin >= self._block or number == len(epoch):
-                batch = self._make_block(rows[begin:end], repeats[begin:end], one.epoch)
-                for parts in zip(*(torch.split(part, sizes) for part in batch), strict=True):
-                    yield Batch(*parts)
-                begin, sizes = end, []
-
-    def _make_block(self, rows: Tensor, repeats: Tensor, epoch: int) -> Batch:
-        batch = Batch(*(part[rows] for part in self.split.batch))
-        if self.engine is None:
-            return batch
-        return batch._replace(images=self.engine(batch.images, epoch, self.split.rows[rows], repeats))
+        sizes = [len(one.rows) for one in epoch]
+        columns = [one.rows for one in epoch], [one.repeats for one in epoch]
+        rows, repeats = (torch.split(self._upload(column), sizes) for column in columns)
+        step = max(1, -(-self.block_bytes // max(1, self.split.images[: sizes[0]].numel())))  # batches in a block
+        for begin in range(0, len(epoch), step):
+            block = slice(begin, begin + step)
+            chosen = torch.cat(rows[block])
+            batch = Batch(*(part[chosen] for part in self.split))
+            if self.engine is not None:
+                images = self.engine(batch.images, epoch[0].epoch, self.rows[chosen], torch.cat(repeats[block]))
+                batch = batch._replace(images=images)
+            for parts in zip(*(torch.split(part, sizes[block]) for part in batch), strict=True):
+                yield Batch(*parts)
 
     def _upload(self, columns: list[np.ndarray]) -> Tensor:
         """Send the indices of the whole epoch at once, so that no batch waits for a copy."""
-        column, device = torch.from_numpy(np.concatenate(columns)), self.split.rows.device
+        column, device = torch.from_numpy(np.concatenate(columns)), self.rows.device
         return column.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else column.to(device)
 
 
@@ -103,23 +92,13 @@ class _ShutsDownWorkers:
 
 
 class StreamedLoader(_ShutsDownWorkers):
-    """Batches that are read from disk when they are needed.
+    """Batches that are read from disk when they are needed, by a DataLoader with these `options`.
 
-    Args:
-        images: of one split, with the engine that augments them in the workers, if any.
-        sampler: yields the indices of each batch.
-        device: where the batches go.
-        engine: augments on the device; None for no augmentation.
-        **options: of DataLoader.
+    The engine of `images` augments in the workers, `engine` on the device.
     """
 
     def __init__(
-        self,
-        images: SplitImages,
-        sampler: BatchSampler,
-        device: torch.device,
-        engine: Engine | None = None,
-        **options: Any,
+        self, images: SplitImages, sampler: BatchSampler, device: torch.device, engine: Engine | None, **options: Any
     ) -> None:
         self.batches = DataLoader(images, batch_sampler=sampler, collate_fn=_identity, **options)  # type: ignore[arg-type]
         self.device, self.engine = device, engine
@@ -128,9 +107,10 @@ class StreamedLoader(_ShutsDownWorkers):
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        for indexed in self.batches:
-            batch, rows, repeats, epoch = _to(indexed, self.device)
+        for read, *indices, epoch in self.batches:
+            batch = Batch(*(part.to(self.device, non_blocking=True) for part in read))
             if self.engine is not None:
+                rows, repeats = (part.to(self.device, non_blocking=True) for part in indices)
                 batch = batch._replace(images=self.engine(batch.images, epoch, rows, repeats))
             yield batch
 
@@ -145,8 +125,8 @@ class TrainLoader(_ShutsDownWorkers):
     Args:
         batches: iterated once per epoch.
         batch_sampler: the sampler of `batches`; Lightning sets its epoch.
-        trained: returns how many batches of this epoch were trained on, for checkpoints written within a step (on
-            Ctrl-C, say); None counts each batch that was yielded.
+        trained: how many batches of this epoch were trained on, for checkpoints written within a step (on Ctrl-C, say);
+            None counts those that were yielded.
     """
 
     def __init__(
@@ -174,25 +154,17 @@ class TrainLoader(_ShutsDownWorkers):
         self.batch_sampler.resume_at(state["epoch"], state["batch"])
 
 
-def load_split(images: SplitImages, device: torch.device) -> IndexedBatch:
-    """Return all images of a split in order, on a device; copied in blocks, to save memory of the host."""
+def load_split(images: SplitImages, device: torch.device) -> tuple[Batch, Tensor]:
+    """Return all images of a split in order, and their rows in the cache; copied in blocks, to save host memory."""
     count, shape = len(images), images.images.shape[1:]
     step = max(1, _BLOCK_BYTES // math.prod(shape))
     pixels = torch.empty((count, *shape), dtype=torch.uint8, device=device)
     for begin in range(0, count, step):
-        rows = np.arange(begin, min(begin + step, count))
-        pixels[begin : begin + step] = torch.from_numpy(read_rows(images.images, images.rows[rows])).to(device)
+        rows = images.rows[begin : begin + step]
+        pixels[begin : begin + step] = torch.from_numpy(read_rows(images.images, rows)).to(device)
     columns = (images.labels, images.index, images.rows)
     labels, index, cache_rows = (torch.from_numpy(column.astype(np.int64)).to(device) for column in columns)
-    return IndexedBatch(Batch(pixels, labels, index), cache_rows, torch.zeros_like(cache_rows), epoch=0)
-
-
-def _to(indexed: IndexedBatch, device: torch.device) -> IndexedBatch:
-    if device.type == "cpu":
-        return indexed
-    batch = Batch(*(part.to(device, non_blocking=True) for part in indexed.batch))
-    rows, repeats = (part.to(device, non_blocking=True) for part in (indexed.rows, indexed.repeats))
-    return IndexedBatch(batch, rows, repeats, indexed.epoch)
+    return Batch(pixels, labels, index), cache_rows
 
 
 def _identity(indexed: IndexedBatch) -> IndexedBatch:

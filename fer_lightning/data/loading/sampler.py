@@ -19,21 +19,37 @@ from fer_lightning.data.loading.epoch_order import STRATEGIES, count_repeats, ep
 
 
 class BatchIndices(NamedTuple):
-    """The indices of one batch.
+    """The indices of one batch; a repeated image is augmented differently."""
 
-    Attributes:
-        rows: int64 `(B,)`, which images.
-        repeats: int64 `(B,)`, how often each occurred before in this epoch, over all ranks; a repeated image is
-            augmented differently.
-        epoch: 0 or more; persistent workers learn it from here.
-    """
-
-    rows: np.ndarray
-    repeats: np.ndarray
-    epoch: int
+    rows: np.ndarray  # int64 (B,), which images
+    repeats: np.ndarray  # int64 (B,), how often each occurred before in this epoch, over all ranks
+    epoch: int  # persistent workers learn it from here
 
 
-class TrainBatchSampler(Sampler[BatchIndices]):
+class _RankedSampler(Sampler[BatchIndices]):
+    """A sampler that knows the ranks of a distributed run."""
+
+    def __init__(self, batch_size: int, rank: int | None, world_size: int | None) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size} must be 1 or more")
+        if (rank is None) != (world_size is None):
+            raise ValueError(f"rank={rank} and world_size={world_size} must be given together")
+        if rank is not None and world_size is not None and not 0 <= rank < world_size:
+            raise ValueError(f"rank={rank} must lie between 0 and world_size - 1 = {world_size - 1}")
+        self.batch_size = batch_size
+        self._given = (rank, world_size)
+
+    def _ranks(self) -> tuple[int, int]:
+        """Return the rank of this process, and how many there are."""
+        rank, world_size = self._given
+        if rank is not None and world_size is not None:
+            return rank, world_size
+        if dist.is_available() and dist.is_initialized():
+            return dist.get_rank(), dist.get_world_size()
+        return 0, 1
+
+
+class TrainBatchSampler(_RankedSampler):
     """Batches for training; each rank gets the same number of batches, of the same sizes.
 
     The strategies:
@@ -71,7 +87,7 @@ class TrainBatchSampler(Sampler[BatchIndices]):
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        _check_ranks(batch_size, rank, world_size)
+        super().__init__(batch_size, rank, world_size)
         if strategy not in STRATEGIES:
             hint = did_you_mean(strategy, STRATEGIES)
             raise ValueError(f"strategy={strategy!r} must be one of {', '.join(STRATEGIES)}{hint}")
@@ -80,12 +96,8 @@ class TrainBatchSampler(Sampler[BatchIndices]):
         self.labels = np.asarray(labels)
         if self.labels.ndim != 1 or len(self.labels) == 0:
             raise ValueError(f"labels must be of shape (N,) with N at least 1, not {self.labels.shape}")
-        self.batch_size = batch_size
-        self.strategy = strategy
-        self.seed = seed
-        self.epoch = 0
+        self.strategy, self.seed, self.epoch = strategy, seed, 0
         self._drop_last = drop_last  # private: with a public one Lightning would take this for a BatchSampler
-        self._ranks = (rank, world_size)
         self._resume = (0, 0)
 
     @property
@@ -109,11 +121,10 @@ class TrainBatchSampler(Sampler[BatchIndices]):
 
     def __len__(self) -> int:
         """Return the batches of a whole epoch on this rank, whether or not resumed."""
-        _, world_size = _resolve_ranks(*self._ranks)
-        return len(self._batch_sizes(world_size))
+        return len(self._batch_sizes(self._ranks()[1]))
 
     def __iter__(self) -> Iterator[BatchIndices]:
-        rank, world_size = _resolve_ranks(*self._ranks)
+        rank, world_size = self._ranks()
         epoch, first = self.epoch, self.first_batch
         self._resume = (0, 0)  # only once
         sizes = self._batch_sizes(world_size)
@@ -134,54 +145,26 @@ class TrainBatchSampler(Sampler[BatchIndices]):
         return sizes
 
 
-class EvaluationBatchSampler(Sampler[BatchIndices]):
+class EvaluationBatchSampler(_RankedSampler):
     """Batches of rows, each exactly once over all ranks, always in the order of `fixed_order`.
 
     Each rank yields the same number of batches, because the forward pass of a distributed model waits for the others.
-    The batches of one step differ in size by at most one image; the last may be empty on some ranks.
-
-    Args:
-        count: number of rows, 0 or more.
-        batch_size: images per batch and rank.
-        rank: place among the processes; None asks torch.distributed, when iterating.
-        world_size: number of processes; given or left out together with `rank`.
-
-    Raises:
-        ValueError: an argument is out of its range.
+    The batches of one step differ in size by at most one image; the last may be empty on some ranks. `count` is the
+    number of rows, 0 or more; the other arguments are those of `TrainBatchSampler`.
     """
 
     def __init__(self, count: int, batch_size: int, rank: int | None = None, world_size: int | None = None) -> None:
-        _check_ranks(batch_size, rank, world_size)
+        super().__init__(batch_size, rank, world_size)
         if count < 0:
             raise ValueError(f"count={count} must be 0 or more")
         self.count = count
-        self.batch_size = batch_size
-        self._ranks = (rank, world_size)
 
     def __len__(self) -> int:
-        _, world_size = _resolve_ranks(*self._ranks)
-        return -(-self.count // (self.batch_size * world_size))
+        return -(-self.count // (self.batch_size * self._ranks()[1]))
 
     def __iter__(self) -> Iterator[BatchIndices]:
-        rank, world_size = _resolve_ranks(*self._ranks)
+        rank, world_size = self._ranks()
         rows = fixed_order(self.count)[rank::world_size]
-        for batch in range(len(self)):
-            part = rows[batch * self.batch_size : (batch + 1) * self.batch_size]
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            part = rows[start : start + self.batch_size]
             yield BatchIndices(part, np.zeros_like(part), epoch=0)
-
-
-def _check_ranks(batch_size: int, rank: int | None, world_size: int | None) -> None:
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size} must be 1 or more")
-    if (rank is None) != (world_size is None):
-        raise ValueError(f"rank={rank} and world_size={world_size} must be given together")
-    if rank is not None and world_size is not None and not 0 <= rank < world_size:
-        raise ValueError(f"rank={rank} must lie between 0 and world_size - 1 = {world_size - 1}")
-
-
-def _resolve_ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    if rank is not None and world_size is not None:
-        return rank, world_size
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1

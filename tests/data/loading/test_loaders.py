@@ -71,8 +71,10 @@ def assert_same(actual: Iterable[Batch], expected: Iterable[Batch]) -> None:
             assert torch.equal(left, right), (step, name)
 
 
-def in_memory(engine: Engine | None, batches: BatchSampler, **options: Any) -> ResidentLoader:
-    return ResidentLoader(split_images(), batches, CPU, engine, **options)
+def in_memory(engine: Engine | None, batches: BatchSampler, block_bytes: int | None = None) -> ResidentLoader:
+    loader = ResidentLoader(split_images(), batches, CPU, engine)
+    loader.block_bytes = loader.block_bytes if block_bytes is None else block_bytes
+    return loader
 
 
 def from_disk(engine: Engine | None, batches: BatchSampler, workers: int = 0) -> StreamedLoader:
@@ -213,11 +215,12 @@ def test_what_is_done_to_a_batch_changes_no_other(engine: Engine | None) -> None
 
 def test_a_split_is_read_whole_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loaders, "_BLOCK_BYTES", 40 * SIDE * SIDE)  # in pieces of forty images, the last one smaller
-    drawn = load_split(split_images(), CPU)
-    np.testing.assert_array_equal(drawn.batch.images, CACHE[ROWS])
-    np.testing.assert_array_equal(drawn.batch.index, INDEX)
-    np.testing.assert_array_equal(drawn.rows, ROWS)
-    assert (drawn.batch.labels.dtype, drawn.repeats.unique().tolist(), drawn.epoch) == (torch.int64, [0], 0)
+    drawn, rows = load_split(split_images(), CPU)
+    np.testing.assert_array_equal(drawn.images, CACHE[ROWS])
+    np.testing.assert_array_equal(drawn.index, INDEX)
+    np.testing.assert_array_equal(drawn.labels, LABELS)
+    np.testing.assert_array_equal(rows, ROWS)
+    assert drawn.labels.dtype == torch.int64
 
 
 # --- under a real Trainer ---
