@@ -45,16 +45,10 @@ _TABLES = {  # file, header as in the download, and which of the three values ea
 
 
 def draw_faces(labels: np.ndarray, *, image_size: int, channels: int, seed: int) -> np.ndarray:
-    """Draw one face per label; each is a function of its label, its position and `seed` alone.
+    """Draw one face per label, indices (N,) into `EMOTIONS`: (N, C, H, W), uint8.
 
-    Args:
-        labels: (N,) indices into `EMOTIONS`.
-        image_size: height and width, pixels, 16 or more.
-        channels: 1 for grey, 3 for red, green, blue: the same pictures.
-        seed: 0 or more.
-
-    Returns:
-        (N, C, H, W), uint8.
+    Each is a function of its label, its position and `seed` (0 or more) alone. `image_size` is 16 pixels or more;
+    `channels` is 1 for grey, or 3 for the same pictures in RGB.
 
     Raises:
         ValueError: an argument is out of range.
@@ -98,19 +92,9 @@ def synthetic_table(
     seed: int,
     classes: Sequence[str] = EMOTIONS,
 ) -> tuple[ImageTable, np.ndarray]:
-    """Draw a data set with equally frequent classes.
+    """Draw a data set with equally frequent classes: its table, and images (N, C, H, W), uint8, in the table's order.
 
     A split's faces do not depend on the sizes of the others, and a larger split begins with the faces of a smaller one.
-
-    Args:
-        train, validation, test: images in each split.
-        image_size: height and width, pixels.
-        channels: 1 or 3.
-        seed: 0 or more.
-        classes: expressions to draw, some of `EMOTIONS`.
-
-    Returns:
-        The table and its images (N, C, H, W), uint8, in the order of its rows.
 
     Raises:
         DataError: one of `classes` is no expression that can be drawn.
@@ -119,25 +103,22 @@ def synthetic_table(
     if unknown:
         raise DataError(f"cannot draw {', '.join(unknown)}: drawn faces show {', '.join(EMOTIONS)} (data.classes=[…])")
     counts = dict(zip(SPLITS, (train, validation, test), strict=True))
+    labels = {split: np.arange(count, dtype=np.int64) % len(classes) for split, count in counts.items()}
     codes = np.array([EMOTIONS.index(name) for name in classes])
-    labels = np.concatenate([np.arange(count, dtype=np.int64) % len(classes) for count in counts.values()])
-    splits = np.repeat(SPLITS, list(counts.values()))
-    images, offset = [], 0
-    for split, count in counts.items():
-        own = labels[offset : offset + count]
-        images.append(draw_faces(codes[own], image_size=image_size, channels=channels, seed=_split_seed(seed, split)))
-        offset += count
-    numbers = np.concatenate([np.arange(count) for count in counts.values()])
+    sizes = {"image_size": image_size, "channels": channels}
+    images = [draw_faces(codes[own], seed=_split_seed(seed, split), **sizes) for split, own in labels.items()]
     drawn = ", ".join(f"{count:,} {split}" for split, count in counts.items() if count)
     table = ImageTable(
         root=Path("drawn-faces"),
         source="synthetic",
-        paths=PathColumn.of(f"{s}/{classes[k]}/{n}" for s, k, n in zip(splits, labels, numbers, strict=True)),
-        labels=labels,
-        splits=CategoricalColumn.of(splits, (*SPLITS, "")),
+        paths=PathColumn.of(
+            f"{key}/{classes[k]}/{n}" for key, own in labels.items() for n, k in enumerate(own.tolist())
+        ),
+        labels=np.concatenate(list(labels.values())),
+        splits=CategoricalColumn.of(np.repeat(SPLITS, list(counts.values())), (*SPLITS, "")),
         classes=tuple(classes),
         explanation=f"drawn faces (synthetic), not photographs: {drawn} images, {len(classes)} classes",
-        rows=np.arange(len(labels), dtype=np.int64),
+        rows=np.arange(sum(counts.values()), dtype=np.int64),
     )
     return table, np.concatenate(images)
 
@@ -145,17 +126,10 @@ def synthetic_table(
 def write_tree(
     dest: Path, *, layout: str, per_class: int, image_size: int = 48, seed: int = 0, suffix: str = ".png"
 ) -> None:
-    """Write drawn faces in one of the layouts that users download.
+    """Write drawn faces, `per_class` of each class in each split, in one of the layouts that users download.
 
-    Args:
-        dest: folder to write into.
-        layout: `train_validation`, `train_test`, `official` (split in the file names), `nested` (with a second copy
-            inside), `wrapped` (one folder too high), `flat` (no splits), `csv` (fer2013.csv) or `icml`
-            (icml_face_data.csv).
-        per_class: images of each class in each split.
-        image_size: height and width, pixels.
-        seed: 0 or more.
-        suffix: image format of the folders.
+    They are `train_validation`, `train_test`, `official` (split in the file names), `nested` (with a second copy
+    inside), `wrapped` (one folder too high), `flat` (no splits), `csv` (fer2013.csv) and `icml` (icml_face_data.csv).
 
     Raises:
         ValueError: no such layout.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -81,48 +80,25 @@ def shade(colour: np.ndarray, factor: float = 1.0) -> Colour:
     return tuple(np.minimum(colour * factor, 255.0).tolist())
 
 
-@dataclass(frozen=True)
 class FaceParameters:
-    """What does not depend on the expression; lengths in half face widths."""
+    """What does not depend on the expression, drawn at random; lengths in half face widths."""
 
-    skin: np.ndarray
-    hair: np.ndarray
-    hairdo: int  # 0 bald, 1 short, 2 long, 3 full
-    iris: Colour
-    eye_gap: float
-    eye_width: float
-    eye_size: float
-    brow_height: float
-    brow_width: float
-    brow_colour: Colour
-    mouth_y: float
-    mouth_size: float
-    lip_width: float
-    beard: bool
-    glasses: bool
-
-    @classmethod
-    def random(cls, stream: RandomStream) -> FaceParameters:
-        skin, hair = stream.blend(_SKINS), _HAIRS[stream.below(len(_HAIRS))]
-        return cls(
-            skin=skin,
-            hair=hair,
-            hairdo=stream.below(4),
-            iris=_IRISES[stream.below(len(_IRISES))],
-            eye_gap=stream.between(0.37, 0.46),
-            eye_width=stream.between(0.18, 0.23),
-            eye_size=stream.between(0.9, 1.15),
-            brow_height=stream.between(0.26, 0.32),
-            brow_width=stream.between(0.025, 0.05),
-            brow_colour=shade(
-                np.minimum(hair, 0.75 * skin), stream.between(0.45, 0.8)
-            ),  # always visible against the skin
-            mouth_y=stream.between(0.57, 0.67),
-            mouth_size=stream.between(0.9, 1.1),
-            lip_width=stream.between(0.035, 0.07),
-            beard=stream.chance(0.1),
-            glasses=stream.chance(0.15),
-        )
+    def __init__(self, stream: RandomStream) -> None:
+        self.skin, self.hair = stream.blend(_SKINS), _HAIRS[stream.below(len(_HAIRS))]
+        self.hairdo = stream.below(4)  # 0 bald, 1 short, 2 long, 3 full
+        self.iris = _IRISES[stream.below(len(_IRISES))]
+        self.eye_gap = stream.between(0.37, 0.46)
+        self.eye_width = stream.between(0.18, 0.23)
+        self.eye_size = stream.between(0.9, 1.15)
+        self.brow_height = stream.between(0.26, 0.32)
+        self.brow_width = stream.between(0.025, 0.05)
+        visible = np.minimum(self.hair, 0.75 * self.skin)  # against the skin
+        self.brow_colour = shade(visible, stream.between(0.45, 0.8))
+        self.mouth_y = stream.between(0.57, 0.67)
+        self.mouth_size = stream.between(0.9, 1.1)
+        self.lip_width = stream.between(0.035, 0.07)
+        self.beard = stream.chance(0.1)
+        self.glasses = stream.chance(0.15)
 
 
 def sample_controls(emotion: str, stream: RandomStream) -> dict[str, float]:

@@ -31,13 +31,9 @@ def between_lines(x: np.ndarray, upper: np.ndarray, lower: np.ndarray) -> np.nda
 
 
 class Pen:
-    """Fills and strokes shapes (M,) complex, in face units, on a picture.
+    """Fills and strokes shapes (M,) complex, in face units, on a picture (S, S, 3), uint8; draws the head's pose.
 
     `near` is how far a part stands out of the plane of the head, hence how far it moves when the head turns or nods.
-
-    Args:
-        canvas: (S, S, 3), uint8; modified.
-        stream: for position and rotation of the head.
     """
 
     def __init__(self, canvas: np.ndarray, stream: RandomStream) -> None:
@@ -63,25 +59,14 @@ class Pen:
 
 
 def draw_face(emotion: str, rng: np.random.Generator, side: int) -> np.ndarray:
-    """Draw a random person with one expression.
-
-    Args:
-        emotion: one of the seven expressions.
-        rng: for everything else.
-        side: height and width, pixels.
-
-    Returns:
-        The picture (side, side, 3), uint8, red, green, blue, evenly lit.
-    """
+    """Draw a random person with one of the seven expressions, evenly lit: (side, side, 3), uint8, RGB."""
     stream = RandomStream(rng, 128)
     background = stream.colour(0.1, 0.9)
-    canvas = np.empty((side, side, 3), dtype=np.uint8)
-    canvas[:] = background
-    pen, params, face = Pen(canvas, stream), FaceParameters.random(stream), sample_controls(emotion, stream)
+    canvas = np.full((side, side, 3), background, dtype=np.uint8)
+    pen, params, face = Pen(canvas, stream), FaceParameters(stream), sample_controls(emotion, stream)
     for _ in range(3):
-        blob = oval(
-            complex(stream.between(-2, 2), stream.between(-2, 2)), stream.between(0.2, 1), stream.between(0.2, 1)
-        )
+        centre = complex(stream.between(-2, 2), stream.between(-2, 2))
+        blob = oval(centre, stream.between(0.2, 1), stream.between(0.2, 1))
         pen.fill(blob, shade(background, stream.between(0.6, 1.4)), near=0.0)
     _draw_head(pen, params, stream)
     _draw_nose(pen, params, face, stream)
