@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 import yaml
 from omegaconf import DictConfig
 from PIL import Image
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two threads slow the tests' tiny networks
 
 from fer_lightning.config.compose import conf_dir, hydra_options
 from fer_lightning.evaluation.metrics import wilson_interval

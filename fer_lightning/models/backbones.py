@@ -11,7 +11,7 @@ from torch import Tensor
 from fer_lightning.core.choices import check_choices
 from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.models.keras_cnn import KerasCNN
-from fer_lightning.models.network import Network
+from fer_lightning.models.network import Network, evaluating
 from fer_lightning.models.small_cnn import SmallCNN
 
 Stem = Literal["imagenet", "small"]
@@ -38,9 +38,7 @@ def build_backbone(
 
     Args:
         name: one of `NETWORKS`, or any timm name, with or without a tag (`resnet50.a1_in1k`).
-        num_classes: number of outputs.
-        in_channels: of the images.
-        image_size: pixels a side of the images.
+        num_classes, in_channels, image_size: outputs, and channels and pixels a side of the images.
         pretrained: start from timm's weights, downloaded unless they already lie in the hub's cache.
         weights: start from this file instead, a state dict in timm's layout; see `load_weights`.
         drop_rate: dropout before the last layer (in `keras_cnn`: every dropout), in [0, 1).
@@ -57,8 +55,7 @@ def build_backbone(
         raise ValueError(f"num_classes and in_channels must be 1 or more, got {num_classes} and {in_channels}")
     check_choices(build_backbone, {"stem": stem})
     check_name(name)
-    download = pretrained and weights is None
-    kwargs = {} if backbone_kwargs is None else dict(backbone_kwargs)
+    download, kwargs = pretrained and weights is None, dict(backbone_kwargs or {})
     if download and name in NETWORKS:
         raise ConfigError(f"model.backbone={name} has no pretrained weights; type model.pretrained=false")
     shape = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size, "drop_rate": drop_rate}
@@ -79,7 +76,7 @@ def build_backbone(
         from fer_lightning.models.pretrained import load_weights
 
         load_weights(backbone, weights, in_channels)
-    check_forward(backbone, name, (1, in_channels, image_size, image_size), num_classes)
+    _check_forward(backbone, name, (1, in_channels, image_size, image_size), num_classes)
     return backbone
 
 
@@ -91,19 +88,16 @@ def check_name(name: str) -> None:
         check_timm_name(name, others=NETWORKS)
 
 
-def check_forward(backbone: Network, name: str, shape: tuple[int, int, int, int], num_classes: int) -> None:
+def _check_forward(backbone: Network, name: str, shape: tuple[int, ...], num_classes: int) -> None:
     """Raise a ConfigError unless one image of `shape`, in evaluation mode, gives logits."""
-    training, device = backbone.training, next(backbone.parameters()).device
     try:
-        with torch.no_grad():
-            logits = backbone.eval()(torch.zeros(shape, device=device))
+        with evaluating(backbone) as device:
+            logits = backbone(torch.zeros(shape, device=device))
     except Exception as error:  # networks say in many ways that an image is too small
         reason = f"{type(error).__name__}: {first_lines(error)}"
         made_for = getattr(backbone, "pretrained_cfg", {}).get("input_size", (3, 224, 224))[-1]
         advice = f"type model.input_size={made_for}, or another model.backbone"
-        size = "×".join(str(side) for side in shape[1:])
+        size = "×".join(map(str, shape[1:]))
         raise ConfigError(f"model.backbone={name} cannot take {size} images ({reason}); {advice}") from error
-    finally:
-        backbone.train(training)
     if not isinstance(logits, Tensor) or logits.shape != (1, num_classes):
         raise ConfigError(f"model.backbone={name} gives no logits (1, {num_classes}): it is not an image classifier")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -18,12 +18,7 @@ HINT = "type ckpt_path=<run folder>/checkpoints/best.ckpt"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint of an `ExpressionClassifier`, read once.
-
-    Attributes:
-        path: of the file.
-        content: Lightning's dictionary: `state_dict`, `hyper_parameters`, `epoch`, `global_step`, `callbacks`, …
-    """
+    """A checkpoint of an `ExpressionClassifier`, read once; `content` is Lightning's dictionary."""
 
     path: Path
     content: dict[str, Any]
@@ -50,13 +45,11 @@ class Checkpoint:
     @property
     def hyper_parameters(self) -> dict[str, Any]:
         """Arguments of the model, under today's names."""
-        parameters: dict[str, Any] = self.content["hyper_parameters"]
-        return parameters
+        return cast("dict[str, Any]", self.content["hyper_parameters"])
 
     @property
     def state_dict(self) -> dict[str, Any]:
-        state: dict[str, Any] = self.content["state_dict"]
-        return state
+        return cast("dict[str, Any]", self.content["state_dict"])
 
     @property
     def epoch(self) -> int:
@@ -70,11 +63,7 @@ class Checkpoint:
 
     @property
     def data_facts(self) -> dict[str, Any]:
-        """What it records of its data: `ExpressionDataModule.facts()`.
-
-        Raises:
-            CheckpointError: the model was trained without them.
-        """
+        """What it records of its data, `ExpressionDataModule.facts()`; a CheckpointError if it does not."""
         facts: dict[str, Any] | None = self.hyper_parameters.get("data_facts")
         if facts is None:
             raise CheckpointError(
@@ -91,18 +80,13 @@ class Checkpoint:
         """
         states = [state for name, state in self.content.get("callbacks", {}).items() if "Checkpoint" in name]
         for state in sorted(states, key=lambda state: state["monitor"] is None):
-            kept = {Path(file).name for file in (*state["best_k_models"], state["best_model_path"])}
-            if self.path.name in kept:
-                monitor = state["monitor"]
-                splits = {"val": "validation", "train": "train"}
-                return {"selected_on": None if monitor is None else splits[monitor.partition("/")[0]]}
+            if self.path.name in {Path(file).name for file in (*state["best_k_models"], state["best_model_path"])}:
+                prefix = (state["monitor"] or "").partition("/")[0]
+                return {"selected_on": {"val": "validation", "train": "train", "": None}[prefix]}
         return {}
 
     def build(self, kind: type[ExpressionClassifier] = ExpressionClassifier) -> ExpressionClassifier:
-        """Return the model, in evaluation mode on the CPU; needs no configuration and no download.
-
-        Args:
-            kind: the class that it was made by.
+        """Return the model, of class `kind`, in evaluation mode on the CPU, without a configuration or a download.
 
         Raises:
             CheckpointError: another class or version made it.

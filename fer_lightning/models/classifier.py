@@ -12,7 +12,6 @@ from fer_lightning import __version__
 from fer_lightning.core.errors import ConfigError, DivergedError, first_lines
 from fer_lightning.models.backbones import Stem, build_backbone
 from fer_lightning.models.heads import freeze, head_logits, parameter_groups
-from fer_lightning.models.mixup import build_mix, main_labels
 from fer_lightning.models.normalize import Normalize
 from fer_lightning.models.optimized_module import OptimizedModule
 from fer_lightning.models.running_mean import RunningMean
@@ -20,6 +19,8 @@ from fer_lightning.models.schedules import Mode
 from fer_lightning.models.split_metrics import SplitScores
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
+Batch = tuple[Tensor, Tensor, Tensor]
+Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class ExpressionClassifier(OptimizedModule):
@@ -31,30 +32,21 @@ class ExpressionClassifier(OptimizedModule):
     Args:
         backbone: `small_cnn`, `keras_cnn` or any timm name.
         classes: names of the outputs, in order.
-        channels: of the images, 1 or 3.
-        image_size: pixels a side of the images.
-        mean: of each channel of the training split, 0…1, `(channels,)`.
-        std: likewise.
+        channels, image_size: of the images: 1 or 3, and pixels a side.
+        mean, std: of each channel of the training split, 0…1, `(channels,)`.
         input_size: pixels a side that the backbone sees; None for `image_size`. Upsampling happens on the device.
-        stem: `imagenet`, or `small` to keep the resolution of small faces.
-        drop_rate: dropout before the last layer.
-        pretrained: start from timm's weights.
-        weights: start from a local file.
-        backbone_kwargs: further arguments of `timm.create_model`.
+        stem, drop_rate, pretrained, weights, backbone_kwargs: see `build_backbone`.
         freeze_backbone: train the last layer only, on features of the rest in evaluation mode …
         unfreeze_epoch: … for this many epochs, then everything; None never trains the rest.
         backbone_lr: learning rate of everything but the last layer; None for the optimizer's.
-        mixup: α of mixup (Zhang et al., 2018); 0 turns it off.
-        cutmix: α of cutmix (Yun et al., 2019); 0 turns it off. With both, each batch draws one of them.
+        mixup, cutmix: α of mixup (Zhang et al., 2018) and of cutmix (Yun et al., 2019); 0 turns it off. With both, each
+            batch draws one of them.
         channels_last: memory format of weights and activations.
         compile: mode of `torch.compile` for the backbone: `default`, `reduce-overhead` (CUDA graphs), `max-autotune` or
             `max-autotune-no-cudagraphs`; None runs it as it is.
         data_facts: the images it is trained on and how to find its splits again, stored with the checkpoint.
         loss: maps logits `(B, K)` and labels `(B,)` or `(B, K)` to a scalar; None for cross-entropy.
-        optimizer: makes an optimizer from parameter groups.
-        scheduler: makes a schedule from an optimizer; see `schedules.scheduler_config`.
-        monitor: logged value that a plateau schedule watches.
-        mode: `max` or `min` of it.
+        optimizer, scheduler, monitor, mode: see `OptimizedModule`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -91,11 +83,17 @@ class ExpressionClassifier(OptimizedModule):
         mode: Mode = "max",
     ) -> None:
         super().__init__(optimizer, scheduler, monitor=monitor, mode=mode)
-        check_ranges(channels=channels, mixup=mixup, cutmix=cutmix, drop_rate=drop_rate, unfreeze_epoch=unfreeze_epoch)
-        classes = list(classes)
+        if channels not in (1, 3):
+            raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
+        if mixup < 0 or cutmix < 0:
+            raise ValueError(f"mixup and cutmix must be 0 (off) or positive, got mixup={mixup}, cutmix={cutmix}")
+        if not 0 <= drop_rate < 1:
+            raise ValueError(f"drop_rate must be in [0, 1), got {drop_rate}")
+        if unfreeze_epoch is not None and unfreeze_epoch < 0:
+            raise ValueError(f"unfreeze_epoch must be 0 or more, got {unfreeze_epoch}")
+        self.classes = list(classes)
         self.save_hyperparameters(ignore=["loss", "optimizer", "scheduler"], logger=False)
-        self.hparams.update(classes=classes, mean=list(mean), std=list(std))
-        self.classes = classes
+        self.hparams.update(classes=self.classes, mean=list(mean), std=list(std))
         self.pixels = Normalize(mean, std, input_size)
         side = image_size if input_size is None else input_size
         self.backbone = build_backbone(
@@ -115,7 +113,7 @@ class ExpressionClassifier(OptimizedModule):
             freeze(self.backbone, backbone, (channels, side, side), always=unfreeze_epoch is None)
         if compile is not None:
             self.backbone.compile(mode=compile)  # in place, so that names of weights stay
-        self.mix = build_mix(mixup, cutmix, num_classes=len(classes))
+        self.mix = _build_mix(mixup, cutmix, len(classes))
         self.loss = nn.CrossEntropyLoss() if loss is None else loss
         self.scores = SplitScores(len(classes))
         self.train_loss, self.train_acc = RunningMean(), RunningMean()
@@ -157,13 +155,13 @@ class ExpressionClassifier(OptimizedModule):
 
     def on_train_epoch_start(self) -> None:
         self.train()  # an epoch may unfreeze the backbone
-        self.train_loss.reset()  # Lightning does at the end of an epoch, which an interrupted run did not reach
-        self.train_acc.reset()
+        for metric in (self.train_loss, self.train_acc):
+            metric.reset()  # Lightning does at the end of an epoch, which an interrupted run did not reach
         self._epoch_begins = True
 
     on_train_start = on_train_epoch_start  # a run resumed amid an epoch does not get the call of its start again
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels, _ = batch
         loss, hits = self.loss_and_hits(images, labels)
         self.train_loss.update(loss.detach() * len(labels), len(labels))
@@ -184,7 +182,8 @@ class ExpressionClassifier(OptimizedModule):
         if self.mix is not None:
             pixels, targets = self.mix(pixels, labels)
         logits = self._logits(pixels).float()
-        hits = (logits.detach().argmax(dim=1) == main_labels(targets)).sum()
+        wanted = targets.argmax(dim=1) if targets.ndim == 2 else targets  # of mixed labels the larger fraction
+        hits = (logits.detach().argmax(dim=1) == wanted).sum()
         return self.loss(logits, targets), hits
 
     def on_train_epoch_end(self) -> None:
@@ -198,37 +197,29 @@ class ExpressionClassifier(OptimizedModule):
                 "trainer.gradient_clip_val=1"
             )
 
-    def _evaluate(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
+    def on_validation_epoch_start(self) -> None:
+        self.scores.reset()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         images, labels, index = batch
         logits = self(images).float()
         self.scores.update(logits, labels)
         return {"index": index, "probabilities": logits.softmax(dim=1)}
 
-    def _log_scores(self, stage: str) -> None:
-        scores = self.scores.compute()
-        if stage == "val":
-            self._check_finite(scores["loss"])
-        named = {f"{stage}/{name}": value for name, value in scores.items()}
-        self.log_dict(named, prog_bar=True, sync_dist=True)  # equal on all ranks already; Lightning warns otherwise
-
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        return self._evaluate(batch)
-
-    def on_validation_epoch_start(self) -> None:
-        self.scores.reset()
-
     def on_validation_epoch_end(self) -> None:
+        self._check_finite(self.scores.mean_loss.compute())
         self._log_scores("val")
 
-    def test_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        return self._evaluate(batch)
-
-    on_test_epoch_start = on_validation_epoch_start
+    on_test_epoch_start, test_step = on_validation_epoch_start, validation_step
 
     def on_test_epoch_end(self) -> None:
         self._log_scores("test")
 
-    def predict_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+    def _log_scores(self, stage: str) -> None:
+        scores = {f"{stage}/{name}": value for name, value in self.scores.compute().items()}
+        self.log_dict(scores, prog_bar=True, sync_dist=True)  # equal on all ranks already; Lightning warns otherwise
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return `index` int64 `(B,)` and `probabilities` float32 `(B, K)`."""
         images, _, index = batch
         return {"index": index, "probabilities": self(images).float().softmax(dim=1)}
@@ -241,13 +232,12 @@ class ExpressionClassifier(OptimizedModule):
         checkpoint["fer_lightning"] = {"version": __version__, "torch": str(torch.__version__), "class": kind}
 
 
-def check_ranges(*, channels: int, mixup: float, cutmix: float, drop_rate: float, unfreeze_epoch: int | None) -> None:
-    """Raise a ValueError that names the argument and its range."""
-    if channels not in (1, 3):
-        raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
-    if mixup < 0 or cutmix < 0:
-        raise ValueError(f"mixup and cutmix must be 0 (off) or positive, got mixup={mixup}, cutmix={cutmix}")
-    if not 0 <= drop_rate < 1:
-        raise ValueError(f"drop_rate must be in [0, 1), got {drop_rate}")
-    if unfreeze_epoch is not None and unfreeze_epoch < 0:
-        raise ValueError(f"unfreeze_epoch must be 0 or more, got {unfreeze_epoch}")
+def _build_mix(mixup: float, cutmix: float, num_classes: int) -> Mix | None:
+    """Return a function that mixes the images of a batch and their labels; None if both α are 0."""
+    if mixup == 0 and cutmix == 0:
+        return None
+    from torchvision.transforms import v2  # only runs that mix wait for it
+
+    kinds = [(v2.MixUp, mixup), (v2.CutMix, cutmix)]
+    mix: Mix = v2.RandomChoice([kind(alpha=alpha, num_classes=num_classes) for kind, alpha in kinds if alpha > 0])
+    return mix

@@ -11,15 +11,14 @@ class Dropout(nn.Dropout):
 
     PyTorch draws one Bernoulli number an element there, on one core, which was a sixth of a training step of
     `keras_cnn`. Here 64 random bits of the same generator decide upon four elements: the probability is exact to
-    2⁻¹⁶. On other devices, in evaluation mode and under `torch.compile` it is PyTorch's own.
+    2⁻¹⁶. On other devices, in evaluation mode, under `torch.compile` and where `x` has gaps it is PyTorch's own.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Return float of the shape and memory format of `x`, float; see `torch.nn.Dropout`."""
         drawn_here = self.training and 0 < self.p < 1 and x.device.type == "cpu" and not torch.compiler.is_compiling()
-        if not drawn_here or not is_dense(x):
-            return super().forward(x)
-        return x * keep_mask(x, self.p).div_(1 - self.p)
+        dense = x.is_contiguous() or (x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last))
+        return x * keep_mask(x, self.p).div_(1 - self.p) if drawn_here and dense else super().forward(x)
 
 
 def keep_mask(x: Tensor, p: float) -> Tensor:
@@ -28,8 +27,3 @@ def keep_mask(x: Tensor, p: float) -> Tensor:
     bits = words.view(torch.int16)[: x.numel()].as_strided(x.shape, x.stride())
     smallest_kept = min(round(p * 2**16), 2**16 - 1) - 2**15  # int16 has no more, and would wrap around
     return (bits >= smallest_kept).to(x.dtype)
-
-
-def is_dense(x: Tensor) -> bool:
-    """Return whether a tensor has its elements one after the other, as images have them in either memory format."""
-    return x.is_contiguous() or (x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last))

@@ -11,13 +11,10 @@ import torch.distributed
 
 
 def gather_outputs(outputs: Sequence[dict[str, torch.Tensor]]) -> tuple[np.ndarray, np.ndarray]:
-    """Join the batches of `predict_step` over all ranks.
+    """Return index int64 `(n,)`, sorted, and probabilities float64 `(n, K)`, joined over batches and all ranks.
 
     Args:
         outputs: of this rank, each with `index` int64 `(B,)` and `probabilities` float `(B, K)`.
-
-    Returns:
-        index int64 `(n,)`, sorted, and probabilities float64 `(n, K)`.
 
     Raises:
         RuntimeError: an image was predicted twice.

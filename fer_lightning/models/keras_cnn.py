@@ -21,8 +21,7 @@ class KerasCNN(Network):
     0.99: the same in the long run, and accurate statistics after a few hundred steps.
 
     Args:
-        num_classes: number of outputs, 1 or more.
-        in_channels: of the images, 1 or more.
+        num_classes, in_channels: 1 or more.
         image_size: pixels a side of the images, 16 or more; fixes the width of the first dense layer's input.
         drop_rate: every dropout, in [0, 1).
 
@@ -54,12 +53,8 @@ class KerasCNN(Network):
         layers = [nn.Flatten()]
         before *= (image_size // 2 ** len(CONVOLUTIONS)) ** 2
         for width in DENSE:
-            layers += [
-                nn.Linear(before, width),
-                nn.BatchNorm1d(width, eps=1e-3),
-                nn.ReLU(inplace=True),
-                Dropout(drop_rate),
-            ]
+            normalized = nn.BatchNorm1d(width, eps=1e-3)
+            layers += [nn.Linear(before, width), normalized, nn.ReLU(inplace=True), Dropout(drop_rate)]
             before = width
         self.dense = nn.Sequential(*layers)
         self.num_features, self.head_hidden_size = CONVOLUTIONS[-1][0], DENSE[-1]
@@ -74,9 +69,7 @@ class KerasCNN(Network):
         return x if pre_logits else self.fc(x)
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Put a new last layer in place."""
-        self.num_classes = num_classes
-        self.fc = nn.Linear(self.head_hidden_size, num_classes)
+        super().reset_classifier(num_classes)
         init_like_keras(self.fc)
 
 

@@ -46,31 +46,10 @@ def class_weights(counts: Sequence[int], scheme: Scheme = "none", beta: float = 
     return (weights * n.sum() / (weights * n).sum()).float()
 
 
-class WeightedLoss(nn.Module):
-    """Base of the losses below: `weight` float32 `(K,)`, one for each class, and label smoothing.
-
-    Args:
-        class_counts: training images of each class, `(K,)`.
-        scheme: of `class_weights`.
-        label_smoothing: fraction of the target spread evenly over the classes, in [0, 1).
-        beta: of `class_weights`.
-
-    Raises:
-        ValueError: an argument is out of its range.
-    """
-
-    weight: Tensor
-
-    def __init__(self, class_counts: Sequence[int], scheme: Scheme, label_smoothing: float, beta: float) -> None:
-        super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
-        self.label_smoothing = label_smoothing
-        # derived from the counts, so not stored with the weights
-        self.register_buffer("weight", class_weights(class_counts, scheme, beta), persistent=False)
+_weights_of = class_weights  # an argument of the losses has its name
 
 
-class CrossEntropy(WeightedLoss):
+class CrossEntropy(nn.Module):
     """Cross-entropy, averaged over the images of the batch.
 
     Dividing by the number of images, not by their summed weights as `torch.nn.CrossEntropyLoss` does for labels, makes
@@ -87,6 +66,8 @@ class CrossEntropy(WeightedLoss):
         ValueError: an argument is out of its range.
     """
 
+    weight: Tensor
+
     def __init__(
         self,
         class_counts: Sequence[int],
@@ -94,14 +75,17 @@ class CrossEntropy(WeightedLoss):
         class_weights: Scheme = "none",
         beta: float = 0.999,
     ) -> None:
-        super().__init__(class_counts, class_weights, label_smoothing, beta)
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+        self.label_smoothing = label_smoothing
+        # derived from the counts, so not stored with the weights
+        self.register_buffer("weight", _weights_of(class_counts, class_weights, beta), persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the float32 loss `()` of logits float `(B, K)`.
 
-        Args:
-            logits: float `(B, K)`.
-            target: labels int64 `(B,)`, or probabilities float `(B, K)`, as mixup and cutmix make.
+        The target is labels int64 `(B,)`, or probabilities float `(B, K)`, as mixup and cutmix make.
         """
         soft = target.float() if target.is_floating_point() else target
         losses = F.cross_entropy(  # in float32: a log-softmax in bf16 has two digits
@@ -110,21 +94,12 @@ class CrossEntropy(WeightedLoss):
         return losses.mean()
 
 
-class FocalLoss(WeightedLoss):
+class FocalLoss(CrossEntropy):
     """Focal loss, averaged over the images of the batch: cross-entropy with less weight on easy images.
 
     -Σ_c t_c w_c (1 - p_c)^γ log p_c, which for a plain label y is the -w_y (1 - p_y)^γ log p_y of Lin et al., 2017,
-    "Focal Loss for Dense Object Detection". γ = 0 is cross-entropy.
-
-    Args:
-        class_counts: training images of each class, `(K,)`.
-        gamma: γ, 0 or more.
-        class_weights: scheme of `class_weights`: none, inverse, sqrt or effective.
-        label_smoothing: fraction of the target spread evenly over the classes, in [0, 1).
-        beta: β of `effective`, in [0, 1).
-
-    Raises:
-        ValueError: an argument is out of its range.
+    "Focal Loss for Dense Object Detection". γ = `gamma`, 0 or more; 0 is cross-entropy. The other arguments, inputs
+    and errors are those of `CrossEntropy`.
     """
 
     def __init__(
@@ -135,18 +110,12 @@ class FocalLoss(WeightedLoss):
         label_smoothing: float = 0.0,
         beta: float = 0.999,
     ) -> None:
-        super().__init__(class_counts, class_weights, label_smoothing, beta)
+        super().__init__(class_counts, label_smoothing, class_weights, beta)
         if gamma < 0:
             raise ValueError(f"gamma must be 0 or more, got {gamma}")
         self.gamma = gamma
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the float32 loss `()` of logits float `(B, K)`.
-
-        Args:
-            logits: float `(B, K)`.
-            target: labels int64 `(B,)`, or probabilities float `(B, K)`, as mixup and cutmix make.
-        """
         log_p = logits.float().log_softmax(dim=1)
         soft = target if target.is_floating_point() else F.one_hot(target, logits.shape[1])
         soft = soft.float() * (1 - self.label_smoothing) + self.label_smoothing / logits.shape[1]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -39,4 +42,16 @@ class Network(nn.Module):
 
     def reset_classifier(self, num_classes: int) -> None:
         """Put a new last layer in place."""
-        raise NotImplementedError
+        self.num_classes = num_classes
+        self.fc = nn.Linear(self.head_hidden_size, num_classes)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[torch.device]:
+    """Put a network in evaluation mode, without gradients, for a block that gets its device."""
+    training = network.training
+    try:
+        with torch.no_grad():
+            yield next(network.eval().parameters()).device
+    finally:
+        network.train(training)

@@ -13,8 +13,7 @@ class Normalize(nn.Module):
     """Scales to 0…1, normalises and, where asked for, upsamples; part of the model, so that nobody can forget it.
 
     Args:
-        mean: of each channel on the 0…1 scale, `(C,)`.
-        std: likewise, all positive.
+        mean, std: of each channel on the 0…1 scale, `(C,)`; deviations are positive.
         size: pixels a side of the output; None keeps the size.
 
     Raises:

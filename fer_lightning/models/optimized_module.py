@@ -21,8 +21,7 @@ class OptimizedModule(pl.LightningModule):
     Args:
         optimizer: makes an optimizer from parameter groups.
         scheduler: makes a schedule from an optimizer; see `schedules.scheduler_config`; None for none.
-        monitor: logged value that a plateau schedule watches.
-        mode: `max` or `min` of it.
+        monitor, mode: logged value that a plateau schedule watches, and whether `max` or `min` of it is better.
     """
 
     def __init__(
@@ -47,18 +46,15 @@ class OptimizedModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        by_norm = gradient_clip_algorithm in (None, "norm", GradClipAlgorithmType.NORM)
+        algorithm, plugin = GradClipAlgorithmType(gradient_clip_algorithm or "norm"), self.trainer.precision_plugin
         clip_norm = getattr(self.trainer.strategy, "clip_norm", None)  # where no rank knows the norm by itself
-        if gradient_clip_val and by_norm and clip_norm is not None:
+        if gradient_clip_val and algorithm == GradClipAlgorithmType.NORM and clip_norm is not None:
             clip_norm(gradient_clip_val)
-            return
-        plugin = self.trainer.precision_plugin
-        if gradient_clip_val is None or not isinstance(plugin, MixedPrecision) or plugin.scaler is not None:
+        elif gradient_clip_val is not None and isinstance(plugin, MixedPrecision) and plugin.scaler is None:
+            # what all plugins do; this one refuses fused optimizers, for those unscale gradients, and bf16 scales none
+            Precision.clip_gradients(plugin, optimizer, gradient_clip_val, algorithm)
+        else:
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
-            return
-        # what all plugins do; this one refuses fused optimizers, for those unscale gradients, and bf16 scales none
-        algorithm = "norm" if gradient_clip_algorithm is None else gradient_clip_algorithm
-        Precision.clip_gradients(plugin, optimizer, gradient_clip_val, GradClipAlgorithmType(algorithm))
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         # Lightning would step a plateau schedule after the checkpoint is written, and a resumed run would miss the step

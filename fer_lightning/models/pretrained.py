@@ -18,28 +18,24 @@ from timm.models import adapt_input_conv, clean_state_dict
 from torch import Tensor, nn
 
 from fer_lightning.core.errors import ConfigError, first_lines
+from fer_lightning.models.heads import last_layers
 from fer_lightning.models.network import Network
 
 PROBE_SECONDS = 5.0  # the hub's own client retries for three quarters of a minute before it gives up
 
 
 def pretrained_source(name: str) -> dict[str, Any]:
-    """Return where the pretrained weights of `name` lie on this machine; weights downloaded before need no network.
-
-    Returns:
-        `pretrained_cfg_overlay` of timm's builders; empty if timm is to download.
+    """Return timm's `pretrained_cfg_overlay`: where the weights of `name` lie here; empty if timm is to download.
 
     Raises:
         ConfigError: there are no such weights, or they are not here and their server does not answer.
     """
     cfg: Any = timm.get_pretrained_cfg(name)
     if cfg is None or not cfg.has_weights:
-        raise ConfigError(
-            f"timm has no pretrained weights for model.backbone={name}; type model.pretrained=false or "
-            "model.weights=FILE"
-        )
+        hint = "type model.pretrained=false or model.weights=FILE"
+        raise ConfigError(f"timm has no pretrained weights for model.backbone={name}; {hint}")
     if cfg.hf_hub_id:
-        server, cached = huggingface_hub.constants.ENDPOINT, cached_hub_file(cfg.hf_hub_id, cfg.hf_hub_filename)
+        server, cached = huggingface_hub.constants.ENDPOINT, _cached_hub_file(cfg.hf_hub_id, cfg.hf_hub_filename)
     else:
         server = cfg.url
         cached = Path(torch.hub.get_dir(), "checkpoints", Path(urlsplit(server).path).name)
@@ -52,12 +48,12 @@ def pretrained_source(name: str) -> dict[str, Any]:
     return {}
 
 
-def cached_hub_file(repository: str, filename: str | None) -> Path | None:
+def _cached_hub_file(repository: str, filename: str | None) -> Path | None:
     """Return a weights file that an earlier download left on this machine, safetensors if there is a choice."""
     repository, _, revision = repository.partition("@")
-    filename = "pytorch_model.bin" if filename is None else filename
-    safe = {"pytorch_model.bin": "model.safetensors", "open_clip_pytorch_model.bin": "open_clip_model.safetensors"}
-    for candidate in (safe.get(filename, str(Path(filename).with_suffix(".safetensors"))), filename):
+    filename = filename or "pytorch_model.bin"
+    safe = str(Path(filename.replace("pytorch_model.bin", "model.bin")).with_suffix(".safetensors"))
+    for candidate in (safe, filename):
         found = huggingface_hub.try_to_load_from_cache(repository, candidate, revision=revision or None)
         if isinstance(found, str):
             return Path(found)
@@ -65,10 +61,10 @@ def cached_hub_file(repository: str, filename: str | None) -> Path | None:
 
 
 def answers(url: str, seconds: float) -> bool:
-    """Return whether the server of `url` answers within `seconds`.
+    """Return whether the server of `url` answers the hub's own client within `seconds`.
 
-    The hub's own client asks, with the proxies, certificates and offline switch of a real download. It asks in a
-    thread, since looking up a name has no time limit.
+    That client has the proxies, certificates and offline switch of a real download. It asks in a thread, since looking
+    up a name has no time limit.
     """
     answered = threading.Event()
 
@@ -104,11 +100,12 @@ def load_weights(backbone: Network, file: str | Path, in_channels: int) -> None:
     Raises:
         ConfigError: the file cannot be read, or does not fit.
     """
-    state = read_state_dict(file)
+    state = _read_state_dict(file)
     inner = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
     if inner and not state.keys() & backbone.state_dict().keys():  # a checkpoint of ours
         state = inner
-    heads = classifier_names(backbone)
+    last = last_layers(backbone)
+    heads = tuple(f"{name}." for name, module in backbone.named_modules() if module in last)
     try:
         # timm's own conversions, e.g. of position embeddings to another image size
         convert = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
@@ -116,71 +113,58 @@ def load_weights(backbone: Network, file: str | Path, in_channels: int) -> None:
             state = dict(convert(state, backbone))
         unused = getattr(backbone, "unused_weights", ())
         state = {key: value for key, value in state.items() if not key.startswith(unused)}
-        fold_first_convolution(state, backbone, in_channels)
+        _fold_first_convolution(state, backbone, in_channels)
         own = backbone.state_dict()
         if any(state[key].shape != own[key].shape for key in own.keys() & state.keys() if key.startswith(heads)):
             state = {key: value for key, value in state.items() if not key.startswith(heads)}
         outcome = backbone.load_state_dict(state, strict=False)
     except Exception as error:  # timm's conversions expect one layout and fail in many ways on others
         raise ConfigError(f"model.weights={file} does not fit this backbone: {first_lines(error)}") from error
-    missing = [key for key in outcome.missing_keys if not key.startswith(heads)]
-    unexpected = [key for key in outcome.unexpected_keys if not key.startswith(heads)]
+    names = outcome.missing_keys, outcome.unexpected_keys
+    missing, unexpected = ([key for key in keys if not key.startswith(heads)] for keys in names)
     if missing or unexpected:
         raise ConfigError(
-            f"model.weights={file} is of another network: of the {len(own)} tensors of this one it lacks {few(missing)}"
-            f", and it has {few(unexpected)} besides; type the model.backbone=… that it was saved from"
+            f"model.weights={file} is of another network: of the {len(own)} tensors of this one it lacks "
+            f"{_few(missing)}, and it has {_few(unexpected)} besides; type the model.backbone=… that it was saved from"
         )
 
 
-def read_state_dict(file: str | Path) -> dict[str, Tensor]:
-    """Return the tensors of a file, without running any code in it.
-
-    Raises:
-        ConfigError: there is no such file, it cannot be read, or it holds no tensors by name.
-    """
+def _read_state_dict(file: str | Path) -> dict[str, Tensor]:
+    """Return the tensors of a file, without running any code in it."""
     path = Path(file).expanduser()
     if not path.is_file():
         raise ConfigError(f"no file at model.weights={file}; type the path of a .pth, .pt or .safetensors file")
     try:
-        if path.suffix == ".safetensors":
-            content: Any = safetensors.torch.load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        safe = path.suffix == ".safetensors"
+        content: Any = safetensors.torch.load_file(path) if safe else torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise a dozen types here
         reason = f"{type(error).__name__}: {first_lines(error)}"
         raise ConfigError(f"model.weights={file} cannot be read as .pth, .pt or .safetensors ({reason})") from error
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
+    items = content.items() if isinstance(content, dict) else ()
+    tensors: Any = {key: value for key, value in items if isinstance(value, Tensor)}
+    if not tensors:
         raise ConfigError(f"model.weights={file} holds no state dict, that is tensors by name")
-    tensors: Any = {key: value for key, value in content.items() if isinstance(value, Tensor)}
-    cleaned: dict[str, Tensor] = clean_state_dict(tensors)  # without the prefixes of torch.compile and DDP
-    return cleaned
+    return dict(clean_state_dict(tensors))  # without the prefixes of torch.compile and DDP
 
 
-def classifier_names(backbone: Network) -> tuple[str, ...]:
-    """Return the prefixes of the last layer's parameters; deit's distilled networks have two last layers."""
-    last = backbone.get_classifier()
-    heads = last if isinstance(last, (tuple, list)) else [last]
-    return tuple(f"{name}." for name, module in backbone.named_modules() if any(module is head for head in heads))
-
-
-def fold_first_convolution(state: dict[str, Tensor], backbone: Network, in_channels: int) -> None:
+def _fold_first_convolution(state: dict[str, Tensor], backbone: Network, in_channels: int) -> None:
     """Make first convolutions for other channels fit, in place: summed for grey, repeated and scaled for more."""
     convolutions = {name: module for name, module in backbone.named_modules() if isinstance(module, nn.Conv2d)}
     first = getattr(backbone, "pretrained_cfg", {}).get("first_conv")
     names = [*convolutions][:1] if first is None else [first] if isinstance(first, str) else first
     for name in names:
-        key = f"{name}.weight"
-        if key not in state or state[key].ndim != 4:
+        key, wanted = f"{name}.weight", convolutions[name].in_channels
+        weight = state.get(key)
+        if weight is None or weight.ndim != 4:
             continue
-        wanted = convolutions[name].in_channels
-        if state[key].shape[1] == 1:
-            state[key] = state[key].expand(-1, wanted, -1, -1) / wanted  # a grey picture in RGB gives the same map
-        elif state[key].shape[1] != wanted:
-            state[key] = adapt_input_conv(in_channels, state[key])
+        if weight.shape[1] == 1:
+            state[key] = weight.expand(-1, wanted, -1, -1) / wanted  # a grey picture in RGB gives the same map
+        elif weight.shape[1] != wanted:
+            state[key] = adapt_input_conv(in_channels, weight)
 
 
-def few(names: list[str]) -> str:
+def _few(names: list[str]) -> str:
     return f"{len(names)} ({names[0]}…)" if names else "none"

@@ -28,7 +28,7 @@ def cosine_with_warmup(optimizer: Optimizer, total_steps: int, warmup: float = 0
     Raises:
         ValueError: an argument is out of its range.
     """
-    check_total_steps(total_steps)
+    _check_total_steps(total_steps)
     if not 0 <= warmup < 1:
         raise ValueError(f"warmup is a fraction of the steps in [0, 1), got {warmup}")
     if not 0 <= final <= 1:
@@ -69,29 +69,22 @@ def one_cycle(
         optimizer: its groups' learning rates are the peaks.
         total_steps: optimizer steps of the run, 1 or more.
         pct_start: fraction of the steps spent rising, in [0, 1).
-        div_factor: first learning rate = peak / `div_factor`.
-        final_div_factor: last = first / `final_div_factor`.
+        div_factor, final_div_factor: first learning rate = peak / `div_factor`, last = first / `final_div_factor`.
         cycle_momentum: also move momentum (or β₁) between 0.95 and 0.85, against the learning rate.
 
     Raises:
         ValueError: an argument is out of its range.
     """
-    check_total_steps(total_steps)
+    _check_total_steps(total_steps)
     if not 0 <= pct_start < 1:
         raise ValueError(f"pct_start is a fraction of the steps in [0, 1), got {pct_start}")
     if div_factor <= 0 or final_div_factor <= 0:
         raise ValueError(f"div_factor and final_div_factor must be positive, got {div_factor} and {final_div_factor}")
     if pct_start * total_steps == 1:
         pct_start *= 1 + 1e-9  # torch divides by pct_start · total_steps - 1
-    return OneCycle(
-        optimizer,
-        max_lr=[group["lr"] for group in optimizer.param_groups],
-        total_steps=total_steps,
-        pct_start=pct_start,
-        div_factor=div_factor,
-        final_div_factor=final_div_factor,
-        cycle_momentum=cycle_momentum,
-    )
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    factors: Any = {"div_factor": div_factor, "final_div_factor": final_div_factor}
+    return OneCycle(optimizer, peaks, total_steps, pct_start=pct_start, cycle_momentum=cycle_momentum, **factors)
 
 
 def plateau(
@@ -109,8 +102,7 @@ def plateau(
     Args:
         optimizer: what it acts on.
         mode: whether `max` or `min` of the monitored value is better.
-        factor: in (0, 1).
-        patience: epochs without improvement before a cut, 0 or more.
+        factor, patience: in (0, 1), and 0 or more.
         min_lr: no learning rate falls below it.
         threshold: smallest relative change that counts as an improvement.
         cooldown: epochs after a cut in which none is counted.
@@ -124,8 +116,7 @@ def plateau(
         raise ValueError(f"factor must be in (0, 1), got {factor}")
     if patience < 0 or min_lr < 0:
         raise ValueError(f"patience and min_lr must be 0 or more, got {patience} and {min_lr}")
-    rule = {"mode": mode, "factor": factor, "patience": patience, "threshold": threshold, "cooldown": cooldown}
-    return ReduceLROnPlateau(optimizer, min_lr=min_lr, **rule)  # type: ignore[arg-type]
+    return ReduceLROnPlateau(optimizer, mode, factor, patience, threshold, cooldown=cooldown, min_lr=min_lr)
 
 
 def scheduler_config(
@@ -143,8 +134,7 @@ def scheduler_config(
             the run's (unless already given one) and steps every batch; all others step every epoch.
         optimizer: what it acts on.
         total_steps: optimizer steps of the run; `inf` for a run without an end.
-        monitor: logged value that a plateau schedule watches, unless it has one of its own.
-        mode: `max` or `min` of it, for a plateau schedule without one.
+        monitor, mode: logged value that a plateau schedule watches and `max` or `min` of it, unless it has its own.
 
     Raises:
         ConfigError: the schedule lacks an argument, the run has no end, or there is nothing to watch.
@@ -156,9 +146,8 @@ def scheduler_config(
     filled: dict[str, Any] = {}
     if "total_steps" in known and given.get("total_steps") is None:
         if not math.isfinite(total_steps):
-            raise ConfigError(
-                f"scheduler={name} must know where the run ends; type trainer.max_epochs=20, or scheduler=none"
-            )
+            hint = "type trainer.max_epochs=20, or scheduler=none"
+            raise ConfigError(f"scheduler={name} must know where the run ends; {hint}")
         filled["total_steps"] = int(total_steps)
     if {"mode", "patience"} <= known.keys() and given.get("mode") is None:  # CyclicLR's `mode` means something else
         filled["mode"] = mode
@@ -168,14 +157,13 @@ def scheduler_config(
         raise ConfigError(f"scheduler={name} cannot be made: {error}") from error
     config = {"scheduler": schedule, "interval": "step" if "total_steps" in known else "epoch", "frequency": 1}
     if isinstance(schedule, ReduceLROnPlateau):
-        own = given.get("monitor")
-        monitor = monitor if own is None else own
+        monitor = given.get("monitor") or monitor
         if monitor is None:
             raise ConfigError(f"scheduler={name} needs a value to watch; type monitor=val/loss mode=min")
         config |= {"monitor": monitor, "strict": False}  # a run may end before its first validation
     return config
 
 
-def check_total_steps(total_steps: int) -> None:
+def _check_total_steps(total_steps: int) -> None:
     if total_steps < 1:
         raise ValueError(f"total_steps must be 1 or more, got {total_steps}")

@@ -14,8 +14,7 @@ class SmallCNN(Network):
     """One block a width (two 3×3 conv-BN-ReLU with 2×2 max-pool), global average pool, dropout, linear.
 
     Args:
-        num_classes: number of outputs, 1 or more.
-        in_channels: of the images, 1 or more.
+        num_classes, in_channels: 1 or more.
         image_size: pixels a side of the images, `2 ** len(widths)` or more, since every block halves it.
         drop_rate: dropout before the last layer, in [0, 1).
         widths: channels of each block.
@@ -59,8 +58,7 @@ class SmallCNN(Network):
 
     def reset_classifier(self, num_classes: int) -> None:
         """Put a new last layer in place; its weights are small, so the first loss is that of a uniform guess."""
-        self.num_classes = num_classes
-        self.fc = nn.Linear(self.num_features, num_classes)
+        super().reset_classifier(num_classes)
         nn.init.normal_(self.fc.weight, std=0.01)
         nn.init.zeros_(self.fc.bias)
 

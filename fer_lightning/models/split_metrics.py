@@ -9,11 +9,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 
 class SplitScores(nn.Module):
-    """What `val/` and `test/` scores are computed from.
-
-    Args:
-        num_classes: K.
-    """
+    """What `val/` and `test/` scores of K = `num_classes` classes are computed from."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from timm.models import build_model_with_cfg
 from timm.models.resnet import ResNet
 from timm.models.vgg import VGG
 from timm.models.vgg import cfgs as VGG_LAYERS
-from torch import Tensor, nn
+from torch import nn
 
 from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.core.suggestions import close_matches, did_you_mean
@@ -22,11 +22,7 @@ from fer_lightning.models.pretrained import pretrained_source, unreachable
 def build_timm(name: str, download: bool, shape: Mapping[str, Any], kwargs: Mapping[str, Any]) -> Network:
     """Build a network of timm's, with its pretrained weights if asked to `download`.
 
-    Args:
-        name: of the network, perhaps with a tag.
-        download: load pretrained weights.
-        shape: what our own constructors take; see `backbones.NETWORKS`.
-        kwargs: further arguments.
+    The `shape` is what our own constructors take, see `backbones.NETWORKS`; `kwargs` are further arguments.
     """
     image_size = shape["image_size"]
     source = pretrained_source(name) if download else {}
@@ -34,17 +30,19 @@ def build_timm(name: str, download: bool, shape: Mapping[str, Any], kwargs: Mapp
     cfg = timm.get_pretrained_cfg(name)
     if cfg is not None and cfg.fixed_input_size:
         kwargs = {"img_size": image_size, **kwargs}  # a vision transformer has one position embedding a patch
-    options: dict[str, Any] = {
-        "pretrained": download,
-        "pretrained_cfg": tag or None,
-        "pretrained_cfg_overlay": source,
-        "num_classes": shape["num_classes"],
-        "in_chans": shape["in_channels"],
-        "drop_rate": shape["drop_rate"],
-    }
-    build = build_vgg if architecture.split("_")[0] in VGG_LAYERS else timm.create_model
+    build: Any = _build_vgg if architecture.split("_")[0] in VGG_LAYERS else timm.create_model
     try:
-        return cast(Network, build(architecture, **options, **kwargs))
+        network = build(
+            architecture,
+            pretrained=download,
+            pretrained_cfg=tag or None,
+            pretrained_cfg_overlay=source,
+            num_classes=shape["num_classes"],
+            in_chans=shape["in_channels"],
+            drop_rate=shape["drop_rate"],
+            **kwargs,
+        )
+        return cast(Network, network)
     except TypeError:
         raise
     except Exception as error:
@@ -70,23 +68,18 @@ class PooledVGG(VGG):
         self.head = ClassifierHead(self.num_features, num_classes, pool_type="avg", drop_rate=drop_rate)
 
 
-def build_vgg(architecture: str, pretrained: bool, **kwargs: Any) -> nn.Module:
-    """Build a PooledVGG as timm builds its VGGs."""
+def _build_vgg(architecture: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+    """Build a PooledVGG as timm builds its VGGs, from the convolutional part of their weights."""
     return build_model_with_cfg(
         PooledVGG,
         architecture,
         pretrained,
         model_cfg=VGG_LAYERS[architecture.split("_")[0]],
         norm_layer=nn.BatchNorm2d if architecture.endswith("_bn") else None,
-        pretrained_filter_fn=keep_features,
+        pretrained_filter_fn=lambda state: {key: state[key] for key in state if key.startswith("features.")},
         pretrained_strict=False,
         **kwargs,
     )
-
-
-def keep_features(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the convolutional part of a VGG's weights."""
-    return {key: value for key, value in state_dict.items() if key.startswith("features.")}
 
 
 def shrink_stem(backbone: nn.Module, name: str, keep_kernel: bool) -> None:
@@ -103,10 +96,10 @@ def shrink_stem(backbone: nn.Module, name: str, keep_kernel: bool) -> None:
         first.stride = (1, 1)
         if not deep:
             if not keep_kernel:
-                resize_kernel(first, 3)
+                _resize_kernel(first, 3)
                 nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
             # a checkpoint of a run that started from ImageNet's 7×7 kernel brings that kernel
-            first.register_load_state_dict_pre_hook(match_kernel)  # type: ignore[no-untyped-call]  # torch's
+            first.register_load_state_dict_pre_hook(_match_kernel)  # type: ignore[no-untyped-call]  # torch's
         backbone.maxpool = nn.Identity()  # type: ignore[assignment]  # in place of timm's pooling
     else:
         raise ValueError(
@@ -114,17 +107,17 @@ def shrink_stem(backbone: nn.Module, name: str, keep_kernel: bool) -> None:
         )
 
 
-def resize_kernel(convolution: nn.Conv2d, size: int) -> None:
+def _resize_kernel(convolution: nn.Conv2d, size: int) -> None:
     """Give a convolution a square kernel of odd `size`, with weights yet to be filled in, in place."""
     convolution.kernel_size, convolution.padding = (size, size), (size // 2, size // 2)
     convolution.weight = nn.Parameter(convolution.weight.new_empty(*convolution.weight.shape[:2], size, size))
 
 
-def match_kernel(convolution: nn.Conv2d, state_dict: Mapping[str, Any], prefix: str, *_: Any) -> None:
-    """Before loading: take the kernel size of the weights to be loaded."""
+def _match_kernel(convolution: nn.Conv2d, state_dict: Mapping[str, Any], prefix: str, *_: Any) -> None:
+    """Take the kernel size of the weights to be loaded."""
     weight = state_dict.get(f"{prefix}weight")
     if weight is not None and weight.shape[-1] != convolution.kernel_size[0]:
-        resize_kernel(convolution, weight.shape[-1])
+        _resize_kernel(convolution, weight.shape[-1])
 
 
 def check_timm_name(name: str, others: Iterable[str]) -> None:
