@@ -58,14 +58,14 @@ def build_backbone(
     download, kwargs = pretrained and weights is None, dict(backbone_kwargs or {})
     if download and name in NETWORKS:
         raise ConfigError(f"model.backbone={name} has no pretrained weights; type model.pretrained=false")
-    shape = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size, "drop_rate": drop_rate}
+    sizes = {"num_classes": num_classes, "drop_rate": drop_rate}
     try:
         if name in NETWORKS:
-            backbone = NETWORKS[name](**shape, **kwargs)
+            backbone = NETWORKS[name](in_channels=in_channels, image_size=image_size, **sizes, **kwargs)
         else:
             from fer_lightning.models.timm_backbones import build_timm  # a network of ours does not wait for timm
 
-            backbone = build_timm(name, download, shape, kwargs)
+            backbone = build_timm(name, download, image_size, {"in_chans": in_channels, **sizes}, kwargs)
     except TypeError as error:
         raise ConfigError(f"model.backbone_kwargs={kwargs} does not suit {name}: {first_lines(error)}") from error
     if stem == "small":

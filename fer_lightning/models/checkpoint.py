@@ -48,10 +48,6 @@ class Checkpoint:
         return cast("dict[str, Any]", self.content["hyper_parameters"])
 
     @property
-    def state_dict(self) -> dict[str, Any]:
-        return cast("dict[str, Any]", self.content["state_dict"])
-
-    @property
     def epoch(self) -> int:
         """Epochs trained, the one it was saved in included."""
         return int(self.content["epoch"]) + 1  # Lightning counts from 0
@@ -93,7 +89,7 @@ class Checkpoint:
         """
         try:
             model = kind(**self.hyper_parameters | {"pretrained": False, "weights": None, "compile": None})
-            model.load_state_dict(self.state_dict)
+            model.load_state_dict(self.content["state_dict"])
         except (TypeError, RuntimeError) as error:  # a foreign argument, or weights of other names or shapes
             maker = self.content["fer_lightning"]
             raise CheckpointError(

@@ -14,9 +14,8 @@ from fer_lightning.models.backbones import Stem, build_backbone
 from fer_lightning.models.heads import freeze, head_logits, parameter_groups
 from fer_lightning.models.normalize import Normalize
 from fer_lightning.models.optimized_module import OptimizedModule
-from fer_lightning.models.running_mean import RunningMean
 from fer_lightning.models.schedules import Mode
-from fer_lightning.models.split_metrics import SplitScores
+from fer_lightning.models.scores import RunningMean, SplitScores
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -46,7 +45,8 @@ class ExpressionClassifier(OptimizedModule):
             `max-autotune-no-cudagraphs`; None runs it as it is.
         data_facts: the images it is trained on and how to find its splits again, stored with the checkpoint.
         loss: maps logits `(B, K)` and labels `(B,)` or `(B, K)` to a scalar; None for cross-entropy.
-        optimizer, scheduler, monitor, mode: see `OptimizedModule`.
+        optimizer, scheduler: make an optimizer from parameter groups, and a schedule from an optimizer; None for none.
+        monitor, mode: logged value that a plateau schedule watches, and whether `max` or `min` of it is better.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -82,7 +82,8 @@ class ExpressionClassifier(OptimizedModule):
         monitor: str = "val/acc",
         mode: Mode = "max",
     ) -> None:
-        super().__init__(optimizer, scheduler, monitor=monitor, mode=mode)
+        super().__init__()
+        self.optimizer, self.scheduler, self.monitor, self.mode = optimizer, scheduler, monitor, mode
         if channels not in (1, 3):
             raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
         if mixup < 0 or cutmix < 0:

@@ -13,11 +13,8 @@ import torch.distributed
 def gather_outputs(outputs: Sequence[dict[str, torch.Tensor]]) -> tuple[np.ndarray, np.ndarray]:
     """Return index int64 `(n,)`, sorted, and probabilities float64 `(n, K)`, joined over batches and all ranks.
 
-    Args:
-        outputs: of this rank, each with `index` int64 `(B,)` and `probabilities` float `(B, K)`.
-
-    Raises:
-        RuntimeError: an image was predicted twice.
+    The batches of this rank each have `index` int64 `(B,)` and `probabilities` float `(B, K)`. If an image was
+    predicted twice it is a RuntimeError.
     """
     index = torch.cat([output["index"] for output in outputs]).cpu().numpy()
     probabilities = torch.cat([output["probabilities"] for output in outputs]).cpu().double().numpy()

@@ -39,12 +39,9 @@ def parameter_groups(backbone: Network, backbone_lr: float | None) -> list[dict[
 
 
 def freeze(backbone: Network, name: str, shape: tuple[int, int, int], *, always: bool) -> None:
-    """Prepare a network for `head_logits` of images `(C, H, W)`, in place.
+    """Prepare a network for `head_logits` of images `(C, H, W)`, in place; a ConfigError if its head is not separate.
 
     If it stays frozen `always`, all but the last layer lose `requires_grad`.
-
-    Raises:
-        ConfigError: the last layer cannot be trained by itself.
     """
     if not splits_at_head(backbone, shape):
         raise ConfigError(

@@ -11,17 +11,11 @@ from torch import Tensor, nn
 
 
 class Network(nn.Module):
-    """An image classifier whose `forward` is `forward_head` of `forward_features`, with `fc` as its last layer.
-
-    Attributes:
-        num_classes: number of outputs.
-        num_features: channels of the last map.
-        head_hidden_size: inputs of the last layer.
-    """
+    """An image classifier whose `forward` is `forward_head` of `forward_features`, with `fc` as its last layer."""
 
     num_classes: int
-    num_features: int
-    head_hidden_size: int
+    num_features: int  # channels of the last map
+    head_hidden_size: int  # inputs of the last layer
     fc: nn.Linear
 
     def forward_features(self, x: Tensor) -> Any:

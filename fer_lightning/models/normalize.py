@@ -29,10 +29,9 @@ class Normalize(nn.Module):
             raise ValueError(f"mean and std must be of one length and std positive; got mean={mean}, std={std}")
         self.size = size
         # one multiply-add on 0…255: (x / 255 - mean) / std; derived, so not stored with the weights
-        scale = 1.0 / (255.0 * torch.tensor(std, dtype=torch.float32))
-        shift = -torch.tensor(mean, dtype=torch.float32) / torch.tensor(std, dtype=torch.float32)
-        self.register_buffer("scale", scale.view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("shift", shift.view(1, -1, 1, 1), persistent=False)
+        means, deviations = torch.tensor([mean, std], dtype=torch.float32).view(2, 1, -1, 1, 1)
+        self.register_buffer("scale", 1.0 / (255.0 * deviations), persistent=False)
+        self.register_buffer("shift", -means / deviations, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return float32 `(B, C, S, S)` for uint8 (or float 0…255) images `(B, C, H, W)`."""

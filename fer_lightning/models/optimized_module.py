@@ -7,44 +7,28 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.utilities import GradClipAlgorithmType
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from fer_lightning.models.schedules import Mode, scheduler_config
 
 
 class OptimizedModule(pl.LightningModule):
-    """A module whose optimizer and schedule are made by what it is given; subclasses hold the network and the steps.
+    """A module whose optimizer and schedule are made by its attributes; subclasses set them, network and steps."""
 
-    Args:
-        optimizer: makes an optimizer from parameter groups.
-        scheduler: makes a schedule from an optimizer; see `schedules.scheduler_config`; None for none.
-        monitor, mode: logged value that a plateau schedule watches, and whether `max` or `min` of it is better.
-    """
-
-    def __init__(
-        self,
-        optimizer: Callable[..., torch.optim.Optimizer],
-        scheduler: Callable[..., Any] | None,
-        *,
-        monitor: str,
-        mode: Mode,
-    ) -> None:
-        super().__init__()
-        self.optimizer, self.scheduler = optimizer, scheduler
-        self.monitor, self.mode = monitor, mode
+    optimizer: Callable[..., Optimizer]  # makes an optimizer from parameter groups
+    scheduler: Callable[..., Any] | None  # makes a schedule from an optimizer; see `schedules.scheduler_config`
+    monitor: str  # logged value that a plateau schedule watches
+    mode: Mode  # whether `max` or `min` of it is better
 
     @abstractmethod
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return what the optimizer is made from."""
 
     def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         algorithm, plugin = GradClipAlgorithmType(gradient_clip_algorithm or "norm"), self.trainer.precision_plugin
         clip_norm = getattr(self.trainer.strategy, "clip_norm", None)  # where no rank knows the norm by itself

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import threading
 from pathlib import Path
@@ -27,8 +28,7 @@ PROBE_SECONDS = 5.0  # the hub's own client retries for three quarters of a minu
 def pretrained_source(name: str) -> dict[str, Any]:
     """Return timm's `pretrained_cfg_overlay`: where the weights of `name` lie here; empty if timm is to download.
 
-    Raises:
-        ConfigError: there are no such weights, or they are not here and their server does not answer.
+    It is a ConfigError if there are none, or if they are not here and their server does not answer.
     """
     cfg: Any = timm.get_pretrained_cfg(name)
     if cfg is None or not cfg.has_weights:
@@ -53,11 +53,8 @@ def _cached_hub_file(repository: str, filename: str | None) -> Path | None:
     repository, _, revision = repository.partition("@")
     filename = filename or "pytorch_model.bin"
     safe = str(Path(filename.replace("pytorch_model.bin", "model.bin")).with_suffix(".safetensors"))
-    for candidate in (safe, filename):
-        found = huggingface_hub.try_to_load_from_cache(repository, candidate, revision=revision or None)
-        if isinstance(found, str):
-            return Path(found)
-    return None
+    look = functools.partial(huggingface_hub.try_to_load_from_cache, repository, revision=revision or None)
+    return next((Path(found) for found in map(look, (safe, filename)) if isinstance(found, str)), None)
 
 
 def answers(url: str, seconds: float) -> bool:
@@ -87,18 +84,11 @@ def unreachable(name: str, reason: str) -> ConfigError:
 
 
 def load_weights(backbone: Network, file: str | Path, in_channels: int) -> None:
-    """Load a state dict in timm's own layout, in place.
+    """Load a state dict in timm's own layout, in place; a ConfigError if it cannot be read, or does not fit.
 
-    The first convolution is folded to `in_channels` as timm does; the classifier is left as it is where the file has
-    other classes. All the rest must be there and fit.
-
-    Args:
-        backbone: its `unused_weights`, if any, are prefixes of names that the file may have besides.
-        file: `.safetensors`, or what `torch.save` wrote: a state dict, or a checkpoint that holds one.
-        in_channels: of the backbone.
-
-    Raises:
-        ConfigError: the file cannot be read, or does not fit.
+    The file is `.safetensors`, or what `torch.save` wrote: a state dict, or a checkpoint that holds one. The first
+    convolution is folded to `in_channels` as timm does; the classifier is left as it is where the file has other
+    classes. All the rest must be there and fit, but for `backbone.unused_weights`, prefixes of names in the file.
     """
     state = _read_state_dict(file)
     inner = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
@@ -108,9 +98,8 @@ def load_weights(backbone: Network, file: str | Path, in_channels: int) -> None:
     heads = tuple(f"{name}." for name, module in backbone.named_modules() if module in last)
     try:
         # timm's own conversions, e.g. of position embeddings to another image size
-        convert = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
-        if convert is not None:
-            state = dict(convert(state, backbone))
+        convert = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", lambda state, _: state)
+        state = dict(convert(state, backbone))
         unused = getattr(backbone, "unused_weights", ())
         state = {key: value for key, value in state.items() if not key.startswith(unused)}
         _fold_first_convolution(state, backbone, in_channels)
@@ -156,10 +145,11 @@ def _fold_first_convolution(state: dict[str, Tensor], backbone: Network, in_chan
     first = getattr(backbone, "pretrained_cfg", {}).get("first_conv")
     names = [*convolutions][:1] if first is None else [first] if isinstance(first, str) else first
     for name in names:
-        key, wanted = f"{name}.weight", convolutions[name].in_channels
+        key = f"{name}.weight"
         weight = state.get(key)
         if weight is None or weight.ndim != 4:
             continue
+        wanted = convolutions[name].in_channels
         if weight.shape[1] == 1:
             state[key] = weight.expand(-1, wanted, -1, -1) / wanted  # a grey picture in RGB gives the same map
         elif weight.shape[1] != wanted:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
 
 from fer_lightning.core.choices import check_choices
 from fer_lightning.core.errors import ConfigError
@@ -120,12 +120,7 @@ def plateau(
 
 
 def scheduler_config(
-    make: Callable[..., LRScheduler],
-    optimizer: Optimizer,
-    *,
-    total_steps: float,
-    monitor: str | None,
-    mode: Mode = "max",
+    make: Callable[..., Any], optimizer: Optimizer, *, total_steps: float, monitor: str | None, mode: Mode = "max"
 ) -> dict[str, Any]:
     """Make a schedule and say how Lightning is to step it: Lightning's `lr_scheduler` dictionary.
 

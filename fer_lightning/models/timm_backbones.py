@@ -19,12 +19,8 @@ from fer_lightning.models.network import Network
 from fer_lightning.models.pretrained import pretrained_source, unreachable
 
 
-def build_timm(name: str, download: bool, shape: Mapping[str, Any], kwargs: Mapping[str, Any]) -> Network:
-    """Build a network of timm's, with its pretrained weights if asked to `download`.
-
-    The `shape` is what our own constructors take, see `backbones.NETWORKS`; `kwargs` are further arguments.
-    """
-    image_size = shape["image_size"]
+def build_timm(name: str, download: bool, image_size: int, sizes: Mapping[str, Any], kwargs: dict[str, Any]) -> Network:
+    """Build a network of timm's for images of `image_size`, with its pretrained weights if asked to `download`."""
     source = pretrained_source(name) if download else {}
     architecture, _, tag = name.partition(".")
     cfg = timm.get_pretrained_cfg(name)
@@ -32,17 +28,8 @@ def build_timm(name: str, download: bool, shape: Mapping[str, Any], kwargs: Mapp
         kwargs = {"img_size": image_size, **kwargs}  # a vision transformer has one position embedding a patch
     build: Any = _build_vgg if architecture.split("_")[0] in VGG_LAYERS else timm.create_model
     try:
-        network = build(
-            architecture,
-            pretrained=download,
-            pretrained_cfg=tag or None,
-            pretrained_cfg_overlay=source,
-            num_classes=shape["num_classes"],
-            in_chans=shape["in_channels"],
-            drop_rate=shape["drop_rate"],
-            **kwargs,
-        )
-        return cast(Network, network)
+        weights = {"pretrained": download, "pretrained_cfg": tag or None, "pretrained_cfg_overlay": source}
+        return cast(Network, build(architecture, **weights, **sizes, **kwargs))
     except TypeError:
         raise
     except Exception as error:
@@ -83,11 +70,7 @@ def _build_vgg(architecture: str, pretrained: bool, **kwargs: Any) -> nn.Module:
 
 
 def shrink_stem(backbone: nn.Module, name: str, keep_kernel: bool) -> None:
-    """Keep the resolution of small images, in place.
-
-    Raises:
-        ValueError: the network is neither a ResNet nor a VGG.
-    """
+    """Keep the resolution of small images, in place; a ValueError for what is neither a ResNet nor a VGG."""
     if isinstance(backbone, PooledVGG):
         backbone.features[-1] = nn.Identity()
     elif isinstance(backbone, ResNet):
@@ -102,9 +85,8 @@ def shrink_stem(backbone: nn.Module, name: str, keep_kernel: bool) -> None:
             first.register_load_state_dict_pre_hook(_match_kernel)  # type: ignore[no-untyped-call]  # torch's
         backbone.maxpool = nn.Identity()  # type: ignore[assignment]  # in place of timm's pooling
     else:
-        raise ValueError(
-            f"stem=small is for ResNets and VGGs, not {name}; type model.stem=imagenet, or model.input_size=96"
-        )
+        hint = "type model.stem=imagenet, or model.input_size=96"
+        raise ValueError(f"stem=small is for ResNets and VGGs, not {name}; {hint}")
 
 
 def _resize_kernel(convolution: nn.Conv2d, size: int) -> None:

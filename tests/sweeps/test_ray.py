@@ -44,7 +44,8 @@ def test_two_workers_run_a_sweep(tmp_path: Path) -> None:
         "trainer.max_epochs=1,2",
         "hydra.sweep.dir=sweep",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=180, check=False)
+    own = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}  # Ray sets it for each job
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=180, env=own, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     jobs = sorted((tmp_path / "sweep").glob("[0-9]*"))
     assert [job.name for job in jobs] == ["0_max_epochs=1", "1_max_epochs=2"]

@@ -48,7 +48,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
         said = daemons.stdout.readline().strip()
         if said != "ready":
             pytest.skip(said or "the script that starts SLURM failed")
-        own = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
+        own = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "OMP_"))}
         yield own | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": f"{os.environ['PATH']}:/usr/sbin"}
         assert daemons.stdin is not None
         daemons.stdin.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fer_lightning.models.running_mean import RunningMean
+from fer_lightning.models.scores import RunningMean
 
 
 def fed(*batches: list[float]) -> RunningMean:
@@ -63,7 +63,7 @@ def test_what_diverged_shows() -> None:
 TWO_PROCESSES = """
 import json, sys
 import torch, torch.distributed as dist, torch.multiprocessing as mp
-from fer_lightning.models.running_mean import RunningMean
+from fer_lightning.models.scores import RunningMean
 
 def work(rank, folder):
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
