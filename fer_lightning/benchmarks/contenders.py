@@ -56,7 +56,7 @@ class Parts:
 
     def model(self) -> ExpressionClassifier:
         makers = build.build_optimizer(self.cfg)
-        return build.build_model(self.cfg, self.data, self.machine, *makers, fresh=False).to(self.device)
+        return build.build_model(self.cfg, self.data, self.machine, makers, fresh=False).to(self.device)
 
     def images(self, split: str) -> tuple[Tensor, Tensor, Tensor]:
         """Return images, labels and rows of the cache of a split, on the device."""

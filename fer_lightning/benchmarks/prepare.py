@@ -34,8 +34,7 @@ def prepare(settings: str, folder: str) -> dict[str, Any]:
     """
     silence_libraries()
     cfg: Any = OmegaConf.load(settings)
-    parts = build.build_components(cfg)
-    machine, data = parts.machine, parts.data
+    machine, data, _, _ = build.build_components(cfg)
     data.setup()
     for split in ("train", "validation"):
         data.require(split)
@@ -104,9 +103,9 @@ def write_class_folders(data: ExpressionDataModule, folder: Path) -> None:
 def textbook_of(cfg: DictConfig, data: ExpressionDataModule, machine: Machine) -> Textbook:
     """Return what the textbook loop takes from a run: network, optimizer and sizes."""
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    maker, scheduler = build.build_optimizer(cfg)
-    model = build.build_model(cfg, data, replace(machine, channels_last=False), maker, scheduler, fresh=False)
-    optimizer: Any = maker
+    makers = build.build_optimizer(cfg)
+    model = build.build_model(cfg, data, replace(machine, channels_last=False), makers, fresh=False)
+    optimizer: Any = makers[0]
     engine: Any = data.loaders.engine
     mean, std = data.statistics()
     return Textbook(

@@ -75,7 +75,7 @@ class Members:
             raise type(error)(f"{run.name} has no predictions of the {self.split} split: {error}") from error
         if run is self.runs[0]:
             self._images, self.split = done.images, done.split
-        self.same_data &= done.model.hparams["data_facts"]["fingerprint"] == done.data.source.fingerprint
+        self.same_data &= done.same_data
         return done.table
 
     def images(self) -> ImageRows | None:

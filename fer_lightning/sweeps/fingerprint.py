@@ -28,6 +28,6 @@ def _read(cfg: DictConfig) -> str | None:
     from fer_lightning.training import build
 
     try:
-        return build.fingerprint_data(cfg)
+        return build.build_data(cfg).source.fingerprint
     except UserError:
         return None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -14,7 +13,6 @@ from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from omegaconf import DictConfig
-from torch import nn
 
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.data.datamodule import DEFAULT_CACHE, ExpressionDataModule
@@ -24,15 +22,12 @@ from fer_lightning.models.schedules import scheduler_config
 from fer_lightning.system.machine import Machine
 
 EXTRAS = ("wandb", "mlflow")  # of pyproject.toml, named after the logger that needs them
+Makers = tuple[Callable[..., Any], Callable[..., Any] | None]  # of the optimizer and of the schedule
 
 
 def resolve_machine(cfg: DictConfig) -> Machine:
-    """Resolve every `auto` of the configuration that depends on the machine.
-
-    Raises:
-        ConfigError: the machine lacks what was asked for.
-    """
-    machine: Machine = _make(
+    """Resolve every `auto` that depends on the machine; a ConfigError if it lacks what was asked for."""
+    machine = _make(
         cfg.machine,
         accelerator=cfg.trainer.accelerator,
         precision=cfg.trainer.precision,
@@ -42,36 +37,15 @@ def resolve_machine(cfg: DictConfig) -> Machine:
         deterministic=cfg.trainer.deterministic,
         memory=(DEFAULT_CACHE if cfg.data.cache_dir is None else Path(cfg.data.cache_dir).expanduser()) / "bf16.json",
     )
-    return machine
+    return cast(Machine, machine)
 
 
-@dataclass(frozen=True)
-class Components:
-    """What a training run is built from before its data is read.
+def build_components(
+    cfg: DictConfig, resumed_at: int | None = None
+) -> tuple[Machine, ExpressionDataModule, Makers, pl.Trainer]:
+    """Build all that needs no data, which is not set up, before any work; a ConfigError lists all wrong settings.
 
-    Attributes:
-        data: not set up.
-        optimizer: makes the optimizer from parameter groups.
-        scheduler: makes the schedule from the optimizer; None for none.
-    """
-
-    machine: Machine
-    data: ExpressionDataModule
-    optimizer: Callable[..., Any]
-    scheduler: Callable[..., Any] | None
-    loggers: list[Logger]
-    trainer: pl.Trainer
-
-
-def build_components(cfg: DictConfig, resumed_at: int | None = None) -> Components:
-    """Build all that needs no data, so that the constructors' complaints come at once and before any work.
-
-    Args:
-        cfg: the configuration.
-        resumed_at: see `build_loggers`.
-
-    Raises:
-        ConfigError: listing every setting that is out of its range.
+    A run continues from the step `resumed_at`.
     """
     problems: list[str] = []
 
@@ -83,76 +57,49 @@ def build_components(cfg: DictConfig, resumed_at: int | None = None) -> Componen
             return None
 
     machine = attempt(resolve_machine, cfg)
-    data = attempt(make_data, cfg, 0 if machine is None else machine.num_workers)
+    data = attempt(_make_data, cfg, machine)
     attempt(check_name, cfg.model.backbone)
     makers = attempt(build_optimizer, cfg)
-    attempt(build_loss, cfg, [1, 1])  # a trial: the classes are not known yet
-    callbacks, loggers = attempt(build_callbacks, cfg), attempt(build_loggers, cfg, resumed_at)
+    attempt(lambda: _make(cfg.loss, class_counts=[1, 1]))  # a trial: the classes are not known yet
+    callbacks = attempt(lambda: [_make(node) for node in cfg.callbacks.values()])
+    loggers = attempt(lambda: [_make_logger(node, resumed_at) for node in cfg.logger.values()])
     trainer: Any = None if machine is None else attempt(build_trainer, cfg, machine, callbacks or [], loggers or [])
     if problems:
         raise ConfigError.listing(problems)
-    optimizer, scheduler = makers
-    return Components(machine, data, optimizer, scheduler, loggers, trainer)
+    return machine, data, makers, trainer
 
 
-def make_data(cfg: DictConfig, num_workers: int) -> ExpressionDataModule:
-    """Return the datamodule, not set up.
-
-    Raises:
-        ConfigError: a setting is out of its range.
-    """
+def _make_data(cfg: DictConfig, machine: Machine | None) -> ExpressionDataModule:
     augmentation = _make(cfg.augmentation) if "augmentation" in cfg else None
-    data: ExpressionDataModule = _make(cfg.data, num_workers=num_workers, augmentation=augmentation)
-    return data
+    workers = 0 if machine is None else machine.num_workers
+    return cast(ExpressionDataModule, _make(cfg.data, num_workers=workers, augmentation=augmentation))
 
 
-def build_data(cfg: DictConfig, machine: Machine) -> ExpressionDataModule:
-    """Return the datamodule, set up: the model needs to know the classes and statistics of the data.
+def build_data(cfg: DictConfig, machine: Machine | None = None) -> ExpressionDataModule:
+    """Return the datamodule, set up, since the model needs its classes and statistics; without a machine, no workers.
 
     Raises:
         DataError: the data cannot be used.
         ConfigError: a setting is out of its range.
     """
-    data = make_data(cfg, machine.num_workers)
+    data = _make_data(cfg, machine)
     data.setup()
     return data
 
 
-def fingerprint_data(cfg: DictConfig) -> str:
-    """Return the fingerprint of the images that a run would use.
-
-    Raises:
-        UserError: they cannot be read.
-    """
-    data: ExpressionDataModule = _make(cfg.data, num_workers=0)
-    data.setup()
-    return data.source.fingerprint
-
-
 def build_model(
-    cfg: DictConfig,
-    data: ExpressionDataModule,
-    machine: Machine,
-    optimizer: Callable[..., Any],
-    scheduler: Callable[..., Any] | None,
-    *,
-    fresh: bool = True,
+    cfg: DictConfig, data: ExpressionDataModule, machine: Machine, makers: Makers, *, fresh: bool
 ) -> ExpressionClassifier:
-    """Return the model for these classes, with its loss.
+    """Return the model for the classes of data that are set up, with its loss.
 
-    Args:
-        cfg: the configuration.
-        data: set up.
-        machine: decides what is `auto`.
-        optimizer: see `build_optimizer`.
-        scheduler: likewise.
-        fresh: whether pretrained weights are loaded, where asked for; a checkpoint will bring its own.
+    Pretrained weights, where asked for, are loaded into a `fresh` model only; a checkpoint will bring its own.
 
     Raises:
         ConfigError: a setting is out of its range, or weights cannot be had.
     """
     mean, std = data.statistics()
-    model: ExpressionClassifier = _make(
+    optimizer, scheduler = makers
+    model = _make(
         cfg.model,
         classes=list(data.classes),
         channels=data.channels,
@@ -162,30 +109,19 @@ def build_model(
         channels_last=machine.channels_last,
         data_facts=data.facts(),
         **({} if fresh else {"pretrained": False, "weights": None}),
-        loss=build_loss(cfg, data.class_counts),
+        loss=_make(cfg.loss, class_counts=data.class_counts),
         optimizer=optimizer,
         scheduler=scheduler,
         monitor=cfg.monitor,
         mode=cfg.mode,
     )
-    return model
+    return cast(ExpressionClassifier, model)
 
 
-def build_loss(cfg: DictConfig, class_counts: Sequence[int]) -> nn.Module:
-    """Return the loss for classes with so many training images each.
-
-    Raises:
-        ConfigError: a setting is out of its range.
-    """
-    loss: nn.Module = _make(cfg.loss, class_counts=class_counts)
-    return loss
-
-
-def build_optimizer(cfg: DictConfig) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
+def build_optimizer(cfg: DictConfig) -> Makers:
     """Return what makes the optimizer and what makes the schedule, or None for no schedule.
 
-    Raises:
-        ConfigError: a setting is out of its range; both are tried on one weight, for Lightning would make them late.
+    Both are tried on one weight, for Lightning would make them late; a ConfigError if a setting is out of its range.
     """
     optimizer = _make(cfg.optimizer)
     scheduler = _make(cfg.scheduler) if "_target_" in cfg.scheduler else None
@@ -197,34 +133,15 @@ def build_optimizer(cfg: DictConfig) -> tuple[Callable[..., Any], Callable[..., 
     return optimizer, scheduler
 
 
-def build_callbacks(cfg: DictConfig) -> list[pl.Callback]:
-    """Return the callbacks."""
-    return [_make(node) for node in cfg.callbacks.values()]
-
-
-def build_loggers(cfg: DictConfig, resumed_at: int | None = None) -> list[Logger]:
-    """Return the loggers.
-
-    Args:
-        cfg: the configuration.
-        resumed_at: step that the run continues from; TensorBoard forgets what an interrupted epoch logged after it.
-    """
-    loggers = []
-    for node in cfg.logger.values():
-        logger = _make(node)
-        if resumed_at is not None and isinstance(logger, TensorBoardLogger):
-            logger = _make(node, purge_step=resumed_at)
-        loggers.append(logger)
-    return loggers
+def _make_logger(node: DictConfig, resumed_at: int | None) -> Any:
+    logger = _make(node)
+    if resumed_at is not None and isinstance(logger, TensorBoardLogger):
+        return _make(node, purge_step=resumed_at)  # TensorBoard forgets what an interrupted epoch logged after it
+    return logger
 
 
 def log_again(logger: CSVLogger, step: int) -> None:
-    """Log the rows of the earlier session again, because Lightning deletes its file as soon as the logger is used.
-
-    Args:
-        logger: not used yet.
-        step: that the run continues from; rows from there on are forgotten.
-    """
+    """Log the earlier rows, those before `step`, again, because Lightning deletes the file of a logger on first use."""
     file = Path(logger.log_dir) / "metrics.csv"
     if file.is_file():
         import pandas as pd  # not at each start
@@ -238,18 +155,14 @@ def log_again(logger: CSVLogger, step: int) -> None:
 
 
 def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback], loggers: list[Logger]) -> pl.Trainer:
-    """Return the Trainer.
-
-    Raises:
-        ConfigError: Lightning refuses the settings.
-    """
+    """Return the Trainer; a ConfigError if Lightning refuses the settings."""
     # Lightning calls a bar beside its switch, and a monitor of learning rates without loggers, contradictions
-    bar = () if cfg.trainer.enable_progress_bar else (pl.callbacks.ProgressBar,)
-    unwanted = (*bar, *(() if loggers else (pl.callbacks.LearningRateMonitor,)))
+    kinds = {pl.callbacks.ProgressBar: cfg.trainer.enable_progress_bar, pl.callbacks.LearningRateMonitor: loggers}
+    unwanted = tuple(kind for kind, wanted in kinds.items() if not wanted)
     callbacks = [callback for callback in callbacks if not isinstance(callback, unwanted)]
     # scoring calls `predict`, for the probabilities, and is what others call the test
     limits = (cfg.trainer.get(key) for key in ("limit_test_batches", "limit_predict_batches"))
-    trainer: pl.Trainer = _make(
+    trainer = _make(
         cfg.trainer,
         accelerator=machine.accelerator,
         precision=machine.precision,
@@ -260,7 +173,7 @@ def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback
         default_root_dir=cfg.output_dir,
         limit_predict_batches=next((limit for limit in limits if limit is not None), None),
     )
-    return trainer
+    return cast(pl.Trainer, trainer)
 
 
 def _make(node: DictConfig, **arguments: Any) -> Any:

@@ -17,7 +17,6 @@ from fer_lightning.core.quiet_libraries import silence_libraries
 from fer_lightning.data.datamodule import ExpressionDataModule
 from fer_lightning.data.source import ImageRows
 from fer_lightning.models.checkpoint import Checkpoint
-from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.runs import console
 from fer_lightning.runs.environment import write_environment
 from fer_lightning.runs.results import write_results
@@ -34,32 +33,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Rescored:
-    """What a checkpoint predicts for the images of a split, and what it was asked with.
+    """What a checkpoint predicts for the images of a split, and what it was asked with."""
 
-    Attributes:
-        table: predictions of n rows.
-        images: uint8 `(n, C, H, W)`, in the order of the table.
-        delivery: one line on where the images lay.
-        first: whether this is the process, of several, that writes.
-    """
-
-    table: pd.DataFrame
-    images: ImageRows
+    table: pd.DataFrame  # n rows
+    images: ImageRows  # uint8 (n, C, H, W), in the order of the table
     split: str
-    model: ExpressionClassifier
     data: ExpressionDataModule
+    same_data: bool  # whether the images are, file for file, those that the model was trained on
     machine: Machine
-    delivery: str
-    first: bool
+    delivery: str  # one line on where the images lay
+    first: bool  # whether this is the process, of several, that writes
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A checkpoint, and a checked configuration that says what it predicts.
-
-    Attributes:
-        cfg: composed from `conf/evaluate.yaml`, completed from the checkpoint.
-    """
+    """A checkpoint, and `conf/evaluate.yaml` composed, completed from it and checked, which says what it predicts."""
 
     cfg: DictConfig
     checkpoint: Checkpoint
@@ -70,16 +58,14 @@ class Evaluation:
 
         Raises:
             CheckpointError: the file is not a checkpoint of fer_lightning, or does not know its data.
-            ConfigError: no checkpoint is named; image size or channels are asked for that the network does not take;
-                the images that it was trained on are not named; or a setting cannot work.
+            ConfigError: checkpoint or images are not named, or a setting cannot work or does not suit the network.
         """
         if OmegaConf.is_missing(cfg, "ckpt_path") or cfg.ckpt_path is None:
             raise ConfigError("ckpt_path has no value: type ckpt_path=<run folder>/checkpoints/best.ckpt")
         checkpoint = Checkpoint.read(cfg.ckpt_path)
         facts = checkpoint.data_facts
         settings: dict[str, Any] = facts["settings"]
-        drawn = facts["fingerprint"].startswith("drawn-")
-        if not drawn and cfg.data.layout == "auto" and cfg.data.root is None:
+        if not facts["fingerprint"].startswith("drawn-") and cfg.data.layout == "auto" and cfg.data.root is None:
             raise ConfigError("data.root has no value: type data.root=PATH, or data=synthetic to score drawn faces")
         for key in ("image_size", "channels"):
             if cfg.data[key] not in (None, settings[key]):
@@ -93,21 +79,14 @@ class Evaluation:
         return cls(completed, checkpoint)
 
     def predict(self, *, announce: bool = True) -> Rescored:
-        """Predict `cfg.split` of `cfg.data`.
-
-        Args:
-            announce: say what data and machine there are.
-
-        Raises:
-            UserError: checkpoint or data cannot be used.
-        """
+        """Predict `cfg.split` of `cfg.data`; a UserError if checkpoint or data cannot be used."""
         silence_libraries()
         cfg, model = self.cfg, self.checkpoint.build()
         machine = build.resolve_machine(cfg)
         machine.apply()
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
         data = build.build_data(cfg, machine)
-        check_data(model, data, cfg)
+        same_data = self._check_data(data)
         split = data.report_split if cfg.split == "auto" else cfg.split
         data.require(split)
         trainer = build.build_trainer(cfg, machine, [ProgressBar()], [])
@@ -115,20 +94,32 @@ class Evaluation:
         for note in (*data.notes, machine.summary, delivery) if announce else ():
             log.info(note)
         table, images = predict_split(trainer, model, data, split)
-        return Rescored(table, images, split, model, data, machine, delivery, trainer.is_global_zero)
+        return Rescored(table, images, split, data, same_data, machine, delivery, trainer.is_global_zero)
+
+    def _check_data(self, data: ExpressionDataModule) -> bool:
+        """Refuse classes that the model cannot name, and other splits of its own images; return whether it is those."""
+        file, classes = self.cfg.ckpt_path, self.checkpoint.hyper_parameters["classes"]
+        if set(data.classes) - set(classes):
+            raise CheckpointError(
+                f"{file} knows {', '.join(classes)}; the data has {', '.join(data.classes)}. "
+                "Choose or unite the data's classes with data.classes=[…] or data.merge={…}"
+            )
+        before, now = self.checkpoint.data_facts, data.facts()
+        same_data = bool(before["fingerprint"] == now["fingerprint"])
+        if same_data and before["splits"] != now["splits"] and self.cfg.split != "all":
+            known = before["settings"]
+            raise CheckpointError(
+                f"{file} was trained on other splits of these images, so its training images would be scored. "
+                f"Leave out data.seed, data.split and data.holdout, or type data.seed={known['seed']} "
+                f"data.split={known['split']} data.holdout={known['holdout']}"
+            )
+        return same_data
 
 
 def evaluate(cfg: DictConfig) -> float:
-    """Score `cfg.ckpt_path` on `cfg.split` of `cfg.data`, and write the results.
+    """Score `cfg.ckpt_path` on `cfg.split` of `cfg.data`, write the results, and return the accuracy.
 
-    Args:
-        cfg: composed from `conf/evaluate.yaml`, checked.
-
-    Returns:
-        the accuracy.
-
-    Raises:
-        UserError: settings, checkpoint or data cannot be used.
+    It raises a UserError if settings, checkpoint or data cannot be used.
     """
     evaluation = Evaluation.prepare(cfg)
     done = evaluation.predict()
@@ -141,39 +132,13 @@ def evaluate(cfg: DictConfig) -> float:
             done.images,
             folder,
             split=done.split,
-            same_data=same_data(done.model, done.data),
+            same_data=done.same_data,
             **evaluation.checkpoint.selection,
             partial=len(done.table) < len(done.data.rows(done.split)) or done.data.limit is not None,
             checkpoint=str(cfg.ckpt_path),
-            model=done.model.hparams["backbone"],
+            model=evaluation.checkpoint.hyper_parameters["backbone"],
             data=done.data.notes[0],
         )
         update_status(folder, values={f"{done.split}/acc": metrics["accuracy"]})
         console.print_results(metrics, folder)
     return float((done.table["label"] == done.table["predicted"]).mean())
-
-
-def check_data(model: ExpressionClassifier, data: ExpressionDataModule, cfg: DictConfig) -> None:
-    """Refuse classes that the model cannot name, and other splits of the very images it was trained on.
-
-    Raises:
-        CheckpointError: naming what differs.
-    """
-    if set(data.classes) - set(model.classes):
-        raise CheckpointError(
-            f"{cfg.ckpt_path} knows {', '.join(model.classes)}; the data has {', '.join(data.classes)}. "
-            "Choose or unite the data's classes with data.classes=[…] or data.merge={…}"
-        )
-    before, now = model.hparams["data_facts"], data.facts()
-    if same_data(model, data) and before["splits"] != now["splits"] and cfg.split != "all":
-        known = before["settings"]
-        raise CheckpointError(
-            f"{cfg.ckpt_path} was trained on other splits of these images, so its training images would be scored. "
-            f"Leave out data.seed, data.split and data.holdout, or type data.seed={known['seed']} "
-            f"data.split={known['split']} data.holdout={known['holdout']}"
-        )
-
-
-def same_data(model: ExpressionClassifier, data: ExpressionDataModule) -> bool:
-    """Whether the images are, file for file, those that the model was trained on."""
-    return bool(model.hparams["data_facts"]["fingerprint"] == data.source.fingerprint)

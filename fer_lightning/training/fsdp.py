@@ -12,14 +12,8 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
-from torch.distributed.fsdp import (
-    FullOptimStateDictConfig,
-    FullStateDictConfig,
-    FullyShardedDataParallel,
-    MixedPrecision,
-    OptimStateKeyType,
-    StateDictType,
-)
+from torch.distributed import fsdp
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 from torch.optim import Optimizer
 
@@ -36,7 +30,6 @@ class ShardedStrategy(FSDPStrategy):
         sharding: `FULL_SHARD` cuts everything; `SHARD_GRAD_OP` leaves the weights whole, which talks less;
             `HYBRID_SHARD` cuts within a machine and repeats that on the others.
         cpu_offload: keep the parts in the memory of the host, for networks that outgrow all devices; slow.
-        **kwargs: from Lightning.
 
     Raises:
         ValueError: `unit` is below 1.
@@ -51,23 +44,17 @@ class ShardedStrategy(FSDPStrategy):
     ) -> None:
         if unit < 1:
             raise ValueError(f"unit={unit} must be 1 or more")
-        policy = functools.partial(size_based_auto_wrap_policy, min_num_params=unit)
-        super().__init__(
-            auto_wrap_policy=policy,
-            sharding_strategy=sharding,
-            cpu_offload=cpu_offload,
-            state_dict_type="full",
-            **kwargs,
-        )
+        kwargs["auto_wrap_policy"] = functools.partial(size_based_auto_wrap_policy, min_num_params=unit)
+        super().__init__(sharding_strategy=sharding, cpu_offload=cpu_offload, state_dict_type="full", **kwargs)
 
     @property
-    def _sharded(self) -> FullyShardedDataParallel:
+    def _sharded(self) -> FSDP:
         model = self.model
-        assert isinstance(model, FullyShardedDataParallel)  # for mypy: from `_setup_model` on
+        assert isinstance(model, FSDP)  # for mypy: from `_setup_model` on
         return model
 
     @property
-    def mixed_precision_config(self) -> MixedPrecision | None:
+    def mixed_precision_config(self) -> fsdp.MixedPrecision | None:
         """Lightning's, but what images are scaled by stays in fp32, as it does without sharding."""
         config = super().mixed_precision_config
         if config is None or config.param_dtype == torch.float32:  # for which torch would wrap batch norm apart
@@ -94,10 +81,10 @@ class ShardedStrategy(FSDPStrategy):
             return super().optimizer_state(optimizer)
         plain = optimizer.optimizer if isinstance(optimizer, LightningOptimizer) else optimizer
         # Lightning has the states brought to the CPU; torch does not copy what is there, and all would share one buffer
-        configs = FullStateDictConfig(offload_to_cpu=False), FullOptimStateDictConfig(offload_to_cpu=False)
-        with FullyShardedDataParallel.state_dict_type(self._sharded, StateDictType.FULL_STATE_DICT, *configs):
-            state = FullyShardedDataParallel.optim_state_dict(self._sharded, plain)
-        return FullyShardedDataParallel.rekey_optim_state_dict(state, OptimStateKeyType.PARAM_ID, self._sharded)
+        configs = fsdp.FullStateDictConfig(offload_to_cpu=False), fsdp.FullOptimStateDictConfig(offload_to_cpu=False)
+        with FSDP.state_dict_type(self._sharded, fsdp.StateDictType.FULL_STATE_DICT, *configs):
+            state = FSDP.optim_state_dict(self._sharded, plain)
+        return FSDP.rekey_optim_state_dict(state, fsdp.OptimStateKeyType.PARAM_ID, self._sharded)
 
     def _setup_model(self, model: nn.Module) -> nn.Module:
         # torch saves the optimizer states of weights in channels_last in the order of memory, and reads that of axes
@@ -107,7 +94,7 @@ class ShardedStrategy(FSDPStrategy):
             if self.root_device.type != "cpu":
                 return super()._setup_model(model)
             # Lightning hands over the number of a GPU, and without one torch looks for an accelerator
-            return FullyShardedDataParallel(
+            return FSDP(
                 model,
                 cpu_offload=self.cpu_offload,
                 mixed_precision=self.mixed_precision_config,

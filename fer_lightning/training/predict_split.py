@@ -20,8 +20,7 @@ def predict_split(
 ) -> tuple[pd.DataFrame, ImageRows]:
     """Predict every image of a split once, over all ranks.
 
-    Returns:
-        the predictions table of n rows, and the images uint8 `(n, C, H, W)` in its order, read when they are asked for.
+    Return the predictions table of n rows, and the images uint8 `(n, C, H, W)` in its order, read when asked for.
     """
     from fer_lightning.evaluation.predictions import predictions_table  # pandas, which training should not wait for
 

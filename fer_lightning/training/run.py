@@ -30,23 +30,21 @@ log = logging.getLogger(__name__)
 
 
 class TrainingRun:
-    """Builds everything from a configuration, fits, and scores the best checkpoint.
+    """Builds everything from `conf/train.yaml`, composed and checked; fits; scores the best checkpoint.
 
-    Args:
-        cfg: composed from `conf/train.yaml`, checked.
-
-    Raises:
-        UserError: settings, data, weights or checkpoint cannot be used.
+    It raises a UserError if settings, data, weights or checkpoint cannot be used.
     """
 
     def __init__(self, cfg: DictConfig) -> None:
         silence_libraries()
         self.cfg, self.folder = cfg, Path(cfg.output_dir)
-        self._check_folder()
+        if cfg.ckpt_path is None and any(self.folder.glob("checkpoints/*.ckpt")):
+            last = self.folder / "checkpoints" / "last.ckpt"
+            hint = f"type another hydra.run.dir=FOLDER, or ckpt_path={last} to continue it"
+            raise ConfigError(f"{self.folder} holds a run already: {hint}")
         resumed = None if cfg.ckpt_path is None else Checkpoint.read(cfg.ckpt_path)
         self.resumed_at = None if resumed is None else resumed.global_step
-        parts = build.build_components(cfg, self.resumed_at)
-        self.machine, self.data, self.loggers, self.trainer = parts.machine, parts.data, parts.loggers, parts.trainer
+        self.machine, self.data, makers, self.trainer = build.build_components(cfg, self.resumed_at)
         self.machine.apply()
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
         self.data.setup()
@@ -54,19 +52,17 @@ class TrainingRun:
             self.data.require(split)
         if resumed is not None:
             self._check_resumed(resumed)
-        fresh = resumed is None
-        self.model = build.build_model(cfg, self.data, self.machine, parts.optimizer, parts.scheduler, fresh=fresh)
+        self.model = build.build_model(cfg, self.data, self.machine, makers, fresh=resumed is None)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.delivery = self.data.describe_loading(self.trainer.strategy.root_device)
+        kept = (callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint))
+        self.best = next((callback for callback in kept if callback.monitor is not None), None)
+        self.monitor: str = cfg.monitor if self.best is None else str(self.best.monitor)
         self.interrupted = False
         self.monitored: float | None = None
 
     def fit(self) -> None:
-        """Train; Ctrl-C ends it early and sets `interrupted`.
-
-        Raises:
-            Pruned: the sweep that this run is a trial of has better ones.
-        """
+        """Train; Ctrl-C ends it early and sets `interrupted`, and a sweep with better trials ends it with `Pruned`."""
         if self.trainer.is_global_zero:
             self._log_start()
         try:
@@ -93,7 +89,7 @@ class TrainingRun:
         facts |= {
             "split": split,
             "partial": len(table) < len(self.data.rows(split)) or self.data.limit is not None,
-            "monitor": self._monitor(),
+            "monitor": self.monitor,
             "monitored": self.monitored,
             "interrupted": self.interrupted,
             "model": self.cfg.model.backbone,
@@ -107,13 +103,6 @@ class TrainingRun:
             log.info(console.headline(metrics))
         else:
             console.print_results(metrics, self.folder)
-
-    def _check_folder(self) -> None:
-        if self.cfg.ckpt_path is None and any(self.folder.glob("checkpoints/*.ckpt")):
-            raise ConfigError(
-                f"{self.folder} holds a run already: type another hydra.run.dir=FOLDER, "
-                f"or ckpt_path={self.folder / 'checkpoints' / 'last.ckpt'} to continue it"
-            )
 
     def _check_resumed(self, checkpoint: Checkpoint) -> None:
         """Refuse to continue on other classes, images, splits or with another network."""
@@ -133,80 +122,55 @@ class TrainingRun:
     def _log_start(self) -> None:
         """Say what is trained on what, and write it down."""
         update_status(self.folder, fingerprint=self.data.source.fingerprint)
-        for note in self.data.notes:
-            log.info(note)
         trained = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
-        log.info(f"{self.cfg.model.backbone}: {trained:,} parameters to train")
-        log.info(self.machine.summary)
-        log.info(self.delivery)
-        data = {
-            "fingerprint": self.data.source.fingerprint,
-            "splits": self.data.facts()["splits"],
-            "notes": self.data.notes,
-            "delivery": self.delivery,
-        }
+        network = f"{self.cfg.model.backbone}: {trained:,} parameters to train"
+        for line in (*self.data.notes, network, self.machine.summary, self.delivery):
+            log.info(line)
+        known = {key: self.data.facts()[key] for key in ("fingerprint", "splits")}
+        data = {**known, "notes": self.data.notes, "delivery": self.delivery}
         write_environment(self.folder, machine=self.machine.as_dict(), data=data)
         if self.data.source.skipped:
             lines = (f"{path}\t{reason}\n" for path, reason in self.data.source.skipped.items())
             (self.folder / "skipped_images.txt").write_text("".join(lines))
-        for logger in self.loggers:
+        for logger in self.trainer.loggers:
             if isinstance(logger, CSVLogger) and self.resumed_at is not None:
                 build.log_again(logger, self.resumed_at)
             if isinstance(logger, TensorBoardLogger):
                 text = OmegaConf.to_yaml(self.cfg, resolve=True)
                 logger.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()))
 
-    @property
-    def _best_checkpoint(self) -> ModelCheckpoint | None:
-        kept = (callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint))
-        return next((callback for callback in kept if callback.monitor is not None), None)
-
     def _load_best(self) -> dict[str, Any]:
         """Load the best checkpoint, if one was kept; return which weights the model has now, and what chose them."""
-        best = self._best_checkpoint.best_model_path if self._best_checkpoint is not None else ""
-        checkpoint = self._read_together(best)
+        path, strategy = "" if self.best is None else self.best.best_model_path, self.trainer.strategy
+        checkpoint = Checkpoint.read(path) if Path(path).is_file() else None
+        if not strategy.reduce_boolean_decision(checkpoint is not None, all=True):
+            checkpoint = strategy.broadcast(checkpoint)  # to ranks that do not see the first rank's files
         if checkpoint is None:
             weights = "the current weights: no checkpoint was kept"
             return {"checkpoint": weights, "epoch": self.trainer.current_epoch, "selected_on": None}
-        if isinstance(self.trainer.strategy, FSDPStrategy):  # whose ranks hold parts of the weights
+        if isinstance(strategy, FSDPStrategy):  # whose ranks hold parts of the weights
             self.model = checkpoint.build(type(self.model))
         else:
-            self.model.load_state_dict(checkpoint.state_dict)
-        return {
-            "checkpoint": f"checkpoints/{checkpoint.path.name}",
-            "epoch": checkpoint.epoch,
-            **checkpoint.selection,
-        }
-
-    def _read_together(self, path: str) -> Checkpoint | None:
-        """Read a checkpoint, if there is one, on all ranks, even on those that do not see the first rank's files."""
-        strategy = self.trainer.strategy
-        checkpoint = Checkpoint.read(path) if Path(path).is_file() else None
-        seen = strategy.reduce_boolean_decision(checkpoint is not None, all=True)
-        return checkpoint if seen else strategy.broadcast(checkpoint)
-
-    def _monitor(self) -> str:
-        return self.cfg.monitor if self._best_checkpoint is None else str(self._best_checkpoint.monitor)
-
-    def _best_value(self) -> float | None:
-        score = None if self._best_checkpoint is None else self._best_checkpoint.best_model_score
-        score = self.trainer.callback_metrics.get(self._monitor()) if score is None else score
-        return None if score is None else float(score)
+            self.model.load_state_dict(checkpoint.content["state_dict"])
+        return {"checkpoint": f"checkpoints/{checkpoint.path.name}", "epoch": checkpoint.epoch, **checkpoint.selection}
 
     def _record_best(self) -> None:
-        self.monitored = self._best_value()  # now, because prediction clears what was logged
+        """Keep the best value of the monitor now, because prediction clears what was logged."""
+        score = None if self.best is None else self.best.best_model_score
+        score = self.trainer.callback_metrics.get(self.monitor) if score is None else score
+        self.monitored = None if score is None else float(score)
         if self.trainer.is_global_zero and self.monitored is not None:
-            update_status(self.folder, values={self._monitor(): self.monitored})
+            update_status(self.folder, values={self.monitor: self.monitored})
 
     def _record_objectives(self, epoch: int, image: Any) -> None:
         """Write the values that a sweep compares runs by, if those are more than the monitor."""
         names = objectives(self.cfg)
-        if names == [self._monitor()]:
+        if names == [self.monitor]:
             return
         callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # Lightning's, unannotated
         rows = [row for callback in callbacks if isinstance(callback, History) for row in callback.rows]
         scores = next((row for row in reversed(rows) if row["epoch"] == epoch), {})
-        known: dict[str, Any] = {} if self.monitored is None else {self._monitor(): self.monitored}
+        known: dict[str, Any] = {} if self.monitored is None else {self.monitor: self.monitored}
         update_status(self.folder, values=known | measure(names, self.trainer, self.model, image, scores))
 
     def _log_final(self, metrics: dict[str, Any]) -> None:
@@ -214,7 +178,7 @@ class TrainingRun:
         from fer_lightning.evaluation.metrics import final_scores  # scikit-learn, which training should not wait for
 
         scores = final_scores(metrics)
-        for logger in self.loggers:
+        for logger in self.trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 if is_job():  # its sweep describes all jobs, those without a score too
                     logger.log_metrics(scores, 0)
@@ -230,19 +194,13 @@ def described_settings(cfg: DictConfig) -> dict[str, int | float | str | bool]:
     groups = ("data", "augmentation", "model", "loss", "optimizer", "scheduler")
     tree: dict[str, Any] = {group: OmegaConf.to_container(cfg[group], resolve=True) for group in groups}
     trainer = {key: cfg.trainer[key] for key in ("max_epochs", "precision")}
-    flat = flatten({"seed": cfg.seed, "trainer": trainer, **tree})
-    kept = {key: value for key, value in flat.items() if not key.endswith(("._target_", "._partial_"))}
-    return {key: value if isinstance(value, (int, float, str, bool)) else str(value) for key, value in kept.items()}
+    flat = flatten({"seed": cfg.seed, "trainer": trainer, **tree}).items()
+    kept = [(key, value) for key, value in flat if not key.endswith(("._target_", "._partial_"))]
+    return {key: value if isinstance(value, (int, float, str, bool)) else str(value) for key, value in kept}
 
 
 def train(cfg: DictConfig) -> float | None:
-    """Train, score and report one run.
-
-    Args:
-        cfg: composed from `conf/train.yaml`, checked.
-
-    Returns:
-        the value that the best checkpoint was chosen by, for a sweep to compare.
+    """Train, score and report one run; return the value that chose the best checkpoint, for a sweep to compare.
 
     Raises:
         UserError: settings, data, weights or checkpoint cannot be used.
