@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +71,13 @@ def run_verb(name: str, task: str | Task, argv: Sequence[str] | None = None, *, 
             return None
         arguments = complete(name, arguments, positional, swept=name in RECORDED)
         verb.remember_settings(arguments)
-        with ExitStack() as changed:
-            # or Hydra would print errors in its own way
-            changed.enter_context(_changed(os.environ, HYDRA_FULL_ERROR="1"))
+        with (
+            _changed(os.environ, HYDRA_FULL_ERROR="1"),  # or Hydra would print errors in its own way
             # Hydra reads the command line here, and Lightning starts other ranks with it
-            changed.enter_context(_changed(vars(sys), argv=[sys.argv[0], *arguments]))
+            _changed(vars(sys), argv=[sys.argv[0], *arguments]),
             # on a full disk, logging would print a traceback for each line that it cannot write
-            changed.enter_context(_changed(vars(logging), raiseExceptions=False))
+            _changed(vars(logging), raiseExceptions=False),
+        ):
             hydra.main(config_path=str(conf_dir()), config_name=name, **hydra_options(hydra.main))(verb.job())()
     except BrokenPipeError:  # the reader, such as `head`, has closed its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -97,11 +97,7 @@ def run_verb(name: str, task: str | Task, argv: Sequence[str] | None = None, *, 
 
 
 def run_task(task: str | Task, cfg: DictConfig) -> Any:
-    """Check a composed configuration and run a task, as `run_verb` names it, with it.
-
-    Raises:
-        ConfigError: lists every problem of the configuration.
-    """
+    """Check a composed configuration, which raises a ConfigError, and run a task, as `run_verb` names it, with it."""
     silence_libraries()
     with fast_imports():
         check_config(cfg)  # first, because a mistyped key should not wait for torch and Lightning
@@ -113,9 +109,8 @@ class _Verb:
     """One start of a verb, and what it returned."""
 
     def __init__(self, name: str, task: str | Task) -> None:
-        self.name, self.task = name, task
+        self.name, self.task, self.started = name, task, time.time()
         self.full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
-        self.started = time.time()
         self.result: Any = None
         self.settings: dict[Path, bytes] = {}
 
@@ -142,10 +137,9 @@ class _Verb:
     def _run(self, cfg: DictConfig) -> Any:
         hydra = HydraConfig.get()
         folder = Path(hydra.runtime.output_dir)
+        keeps_status = self.name in RECORDED and is_first_process()
         try:
-            with ExitStack() as kept:
-                if self.name in RECORDED and is_first_process():
-                    kept.enter_context(recorded(folder, identify(cfg), [*hydra.overrides.task]))
+            with recorded(folder, identify(cfg), [*hydra.overrides.task]) if keeps_status else nullcontext():
                 self.result = run_task(self.task, cfg)
             return self.result
         except Pruned:
@@ -214,9 +208,8 @@ def _user_error(error: BaseException | None) -> UserError | None:
 
 def _write_to_log_file(text: str) -> Path | None:
     """Write to the log file of the run but not to the screen; return the file."""
-    record = log.makeRecord(log.name, logging.ERROR, __file__, 0, text, (), None)
     for handler in _file_handlers():
-        handler.handle(record)
+        handler.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, text, (), None))
         return Path(handler.baseFilename)
     return None
 

@@ -28,7 +28,9 @@ Entries = dict[str, tuple[str, str]]  # key → value and comment, either may be
 def verbs() -> dict[str, str]:
     """Return every verb with its one-line description: a module of the package that has a `conf/<verb>.yaml`."""
     modules = sorted(Path(__file__).parents[1].glob("*.py"))
-    return {path.stem: _first_line(path) for path in modules if (conf_dir() / f"{path.stem}.yaml").is_file()}
+    trees = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in modules}
+    said = {verb: ast.get_docstring(tree) or verb for verb, tree in trees.items()}
+    return {verb: text.splitlines()[0] for verb, text in said.items() if (conf_dir() / f"{verb}.yaml").is_file()}
 
 
 def usage(verb: str) -> str:
@@ -37,16 +39,14 @@ def usage(verb: str) -> str:
     text = primary.read_text(encoding="utf-8")
     entries = (entry for entry in yaml.safe_load(text).get("defaults", []) if isinstance(entry, dict))
     chosen = {group: option for entry in entries for group, option in entry.items() if group != "hydra"}
-    groups = {group: _options(group, option) for group, option in chosen.items()}
+    groups = {  # their options, the default first
+        group: sorted((conf_dir() / group).glob("*.yaml"), key=lambda path: (path.stem != option, path.stem))
+        for group, option in chosen.items()
+    }
     header = takewhile(lambda line: line.startswith("#"), text.splitlines())
     width = max(map(len, groups), default=0)
-    lines = [
-        verbs().get(verb, verb),
-        "",
-        *(f"  {line[1:].strip()}" for line in header),
-        "",
-        "groups, the default first: group=option",
-    ]
+    lines = [verbs().get(verb, verb), "", *(f"  {line[1:].strip()}" for line in header)]
+    lines += ["", "groups, the default first: group=option"]
     lines += [f"  {group:{width}}  {', '.join(path.stem for path in options)}" for group, options in groups.items()]
     lines += ["", "keys with their defaults: key=value"]
     files = {f"{group}.": groups[group][0] for group, option in chosen.items() if option}
@@ -56,15 +56,6 @@ def usage(verb: str) -> str:
         lines += _describe(_nested(group, options, chosen[group]))
     footer = [line for line in FOOTER.splitlines() if "sweep" in chosen or not line.startswith("  -m ")]
     return "\n".join([*lines, "", *footer])
-
-
-def _first_line(module: Path) -> str:
-    docstring = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8")))
-    return docstring.splitlines()[0] if docstring else module.stem
-
-
-def _options(group: str, default: str | None) -> list[Path]:
-    return sorted((conf_dir() / group).glob("*.yaml"), key=lambda path: (path.stem != default, path.stem))
 
 
 def _entries(path: Path) -> Entries:

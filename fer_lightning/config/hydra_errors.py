@@ -18,16 +18,14 @@ from fer_lightning.core.suggestions import close_matches
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:
-    """Return one message on what is wrong with `overrides`, or with the YAML files.
-
-    Args:
-        error: what composing raised.
-        overrides: what the user typed.
-    """
+    """Return one message about an error of composing: what is wrong with `overrides`, or with the YAML files."""
     if isinstance(error, MissingConfigException):
         return _missing_option(error)
     if isinstance(error, OverrideParseException):
-        return _unreadable(error.override)
+        key, equals, value = error.override.partition("=")
+        if not equals:
+            return f"'{key}' is not understood: settings are typed as key=value, e.g. trainer.max_epochs=20"
+        return f"the value of {key} cannot be read; quote it twice: '{key}=\"{value}\"'"
     text, cause = str(error), error.__cause__
     if found := re.search(r"hydra_plugins\.hydra_(joblib|submitit|ray)_launcher", text):
         return f'the launcher needs {found[1]}, which is not installed: type pip install "fer_lightning[{found[1]}]"'
@@ -62,13 +60,6 @@ def _missing_option(error: MissingConfigException) -> str:
     return f"{group} has no option '{option}'; {guess}There are {', '.join(sorted(error.options))}"
 
 
-def _unreadable(override: str) -> str:
-    key, equals, value = override.partition("=")
-    if not equals:
-        return f"'{override}' is not understood: settings are typed as key=value, e.g. trainer.max_epochs=20"
-    return f"the value of {key} cannot be read; quote it twice: '{key}=\"{value}\"'"
-
-
 def _unknown_keys(text: str, cause: OmegaConfBaseException, overrides: Sequence[str]) -> str:
     first = re.findall("'(.+?)'", text)[0]
     root = cause.parent_node._get_root() if cause.parent_node is not None else OmegaConf.create()
@@ -93,8 +84,7 @@ def _unknown_key(key: str, value: str, valid: list[str], root: DictConfig) -> st
     names = ", ".join(name for name in _beside(key, valid) if not name.startswith("_"))
     if parent in valid and not names:
         return f"there is no setting '{key}', for {parent} is a value: type {parent}={value}"
-    target = OmegaConf.select(root, f"{parent}._target_") if parent and names else None
-    if target is not None:
+    if parent and names and (target := OmegaConf.select(root, f"{parent}._target_")):
         return f"there is no setting '{key}'; {parent} has {names}. If {target} takes it, type +{key}={value}"
     return f"there is no setting '{key}'; " + (f"there are {names}" if names else "see --help")
 

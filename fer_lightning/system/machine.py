@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from fer_lightning.system.precision import WORTHWHILE, bf16_speedup, check_precision, device_name, has_bf16
+from fer_lightning.system.precision import bf16_speedup, check_precision, device_name, has_bf16, torch_device
 from fer_lightning.system.resources import available_cores, is_slurm_task, listed_devices
 
 Auto = Literal["auto"]
@@ -20,17 +20,10 @@ _THREADS_FROM_ENVIRONMENT = torch.get_num_threads() if "OMP_NUM_THREADS" in os.e
 
 @dataclass(frozen=True)
 class Machine:
-    """The choices made for one run.
+    """The choices made for one run, as `resolve_machine` takes them, and a `summary` of one line for the user.
 
-    Attributes:
-        accelerator: `cpu`, `gpu` or `mps`.
-        precision: a precision of Lightning's Trainer.
-        channels_last: memory format of weights and activations.
-        num_workers: loader processes.
-        threads: CPU threads of this process.
-        tf32: whether a GPU may round the factors of fp32 products to ten bits.
-        benchmark: whether cuDNN tries its algorithms and keeps the fastest.
-        summary: one line for the user.
+    With `tf32` a GPU may round the factors of fp32 products to ten bits; with `benchmark` cuDNN tries its algorithms
+    and keeps the fastest.
     """
 
     accelerator: str
@@ -44,8 +37,7 @@ class Machine:
 
     @property
     def device(self) -> torch.device:
-        """Where tensors go; of several GPUs, the current one."""
-        return torch.device("cuda" if self.accelerator in ("gpu", "cuda") else self.accelerator)
+        return torch_device(self.accelerator)
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -76,12 +68,12 @@ def resolve_machine(
 
     Args:
         accelerator: `auto`, `cpu`, `gpu`, `cuda` or `mps`.
-        precision: `auto`, or a precision of Lightning's Trainer. `auto` is bf16 where a short trial is faster for it.
-        channels_last: `auto`, or a choice.
-        num_workers: `auto`, or a number, of each rank.
+        precision: `auto`, bf16 where a short trial is faster for it, or a precision of Lightning's Trainer.
+        channels_last: whether weights and activations have this memory format.
+        num_workers: loader processes of each rank.
         devices: as Lightning's Trainer takes them; each is a rank, and the ranks share the cores.
         deterministic: as Lightning's Trainer takes it; where set, cuDNN does not choose among algorithms.
-        threads: `auto`, or a number, of each rank.
+        threads: CPU threads of each rank.
         jobs: runs at once on this machine, which share its cores.
         tf32: `auto` (yes, on a GPU that has it), or a choice.
         memory: file of earlier trials on this machine; None to repeat them.
@@ -105,31 +97,23 @@ def resolve_machine(
         raise ValueError(f"machine.tf32=true needs an NVIDIA GPU that has it, not {device_name(accelerator)}")
     tf32 = has_tf32 if isinstance(tf32, str) else tf32
     ranks = max(1, len(listed_devices(devices)) or (torch.cuda.device_count() if on_gpu else 1))
-    share = available_cores() // (jobs if is_slurm_task() else ranks * jobs)  # SLURM gave each rank cores of its own
+    cores = available_cores() // (jobs if is_slurm_task() else ranks * jobs)  # SLURM gave each rank cores of its own
     if threads == "auto":
-        threads = _THREADS_FROM_ENVIRONMENT or max(1, share)
+        threads = _THREADS_FROM_ENVIRONMENT or max(1, cores)
     if channels_last == "auto":
         channels_last = accelerator != "mps"
-    if num_workers == "auto":
-        # on a CPU the loaders would take cores from the network; images come decoded from a memory map
-        spare = max(0, min(8, share - 1))
+    if num_workers == "auto":  # on a CPU the loaders would take cores from the network
+        spare = max(0, min(8, cores - 1))
         num_workers = 0 if accelerator == "cpu" else spare
     trial = ""
     if precision == "auto":
         speedup = bf16_speedup(accelerator, threads, memory)
-        precision = "bf16-mixed" if speedup >= WORTHWHILE else "32-true"
+        # below 1.1 times as fast is within the noise of a trial this short
+        precision = "bf16-mixed" if speedup >= 1.1 else "32-true"
         trial = f" (bf16 is {speedup:g} × as fast as fp32 here)" if speedup > 0 else " (no bf16 instructions here)"
     precision = str(precision)
     check_precision(precision, accelerator)
     layout = "channels_last" if channels_last else "contiguous"
     summary = f"{device_name(accelerator)}: {precision}{trial}, {layout}, {threads} thread{'s' * (threads > 1)}"
-    return Machine(
-        accelerator=accelerator,
-        precision=precision,
-        channels_last=channels_last,
-        num_workers=num_workers,
-        threads=threads,
-        tf32=tf32,
-        benchmark=on_gpu and not deterministic,
-        summary=summary + ", TF32" * tf32,
-    )
+    benchmark, summary = on_gpu and not deterministic, summary + ", TF32" * tf32
+    return Machine(accelerator, precision, channels_last, num_workers, threads, tf32, benchmark, summary)

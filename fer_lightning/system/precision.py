@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -15,8 +16,12 @@ from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.system.resources import available_cores
 
-WORTHWHILE = 1.1  # times as fast as fp32: less is within the noise of a trial this short
 _ANSWER = "FER_LIGHTNING_BF16_SPEEDUP"
+
+
+def torch_device(accelerator: str) -> torch.device:
+    """Return where tensors go; of several GPUs, the current one."""
+    return torch.device("cuda" if accelerator in ("gpu", "cuda") else accelerator)
 
 
 def device_name(accelerator: str) -> str:
@@ -26,9 +31,8 @@ def device_name(accelerator: str) -> str:
     if accelerator == "mps":
         return "Apple GPU"
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return f"{line.partition(':')[2].strip()}, {available_cores()} cores"
+        if found := re.search(r"^model name\s*:(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+            return f"{found[1].strip()}, {available_cores()} cores"
     return f"CPU with {available_cores()} cores"
 
 
@@ -58,37 +62,38 @@ def check_precision(precision: str, accelerator: str) -> None:
 def bf16_speedup(accelerator: str, threads: int, memory: Path | None = None) -> float:
     """Return how many times as fast as fp32 a device trains in bf16; 0 where it has no bf16 instructions.
 
-    Takes about 0.2 s. The answer is stored, so that all runs on one machine choose the same; ranks that Lightning
-    starts use the answer of the first.
-
-    Args:
-        accelerator: `cpu`, `gpu` or `mps`.
-        threads: that training will have on a CPU.
-        memory: JSON file of earlier answers; None to measure again.
+    Takes about 0.2 s. The answer is stored in the JSON file `memory`, so that all runs on one machine choose the same;
+    ranks that Lightning starts use the answer of the first.
     """
     if not has_bf16(accelerator):
         return 0.0
     if int(os.environ.get("LOCAL_RANK", "0")) > 0 and _ANSWER in os.environ:
         return float(os.environ[_ANSWER])
-    known = _read(memory)
+    known: dict[str, float] = {}
+    if memory is not None:
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):  # no such file yet, or it is damaged
+            known = {str(key): float(value) for key, value in json.loads(memory.read_text()).items()}
     key = f"{device_name(accelerator)}, torch {torch.__version__}"
     key += f", {threads} threads" if accelerator == "cpu" else ""
     if key not in known:
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
-        known[key] = round(_measure(torch.device("cuda" if accelerator in ("gpu", "cuda") else accelerator)), 2)
+        known[key] = round(_measure(torch_device(accelerator)), 2)
         torch.set_num_threads(before)
-        _write(memory, known)
+        if memory is not None:
+            with contextlib.suppress(OSError):  # without the file each start repeats the trial
+                memory.parent.mkdir(parents=True, exist_ok=True)
+                with atomic_write(memory) as new:
+                    new.write_text(json.dumps(known, indent=1))
     os.environ[_ANSWER] = str(known[key])
     return known[key]
 
 
 def _measure(device: torch.device) -> float:
     """Time training steps of two convolutions, as small networks for faces have them, in fp32 and bf16 in turn."""
-    batch = 32 if device.type == "cpu" else 512
     with torch.random.fork_rng(devices=[]):  # a run's weights must not depend on whether the trial took place
         layers = [nn.Conv2d(16, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1)]
-        network, pixels = nn.Sequential(*layers), torch.rand(batch, 16, 24, 24)
+        network, pixels = nn.Sequential(*layers), torch.rand(32 if device.type == "cpu" else 512, 16, 24, 24)
     network = network.to(device).to(memory_format=torch.channels_last)
     pixels = pixels.to(device, memory_format=torch.channels_last)
     times: dict[bool, list[float]] = {False: [], True: []}
@@ -100,21 +105,3 @@ def _measure(device: torch.device) -> float:
             torch.cuda.synchronize(device)
         times[bf16].append(time.perf_counter() - started)
     return min(times[False][1:]) / min(times[True][1:])  # the first of each chooses the kernels
-
-
-def _read(memory: Path | None) -> dict[str, float]:
-    if memory is None:
-        return {}
-    try:
-        return {str(key): float(value) for key, value in json.loads(memory.read_text()).items()}
-    except (OSError, ValueError, TypeError, AttributeError):  # no such file yet, or it is damaged
-        return {}
-
-
-def _write(memory: Path | None, known: dict[str, float]) -> None:
-    if memory is None:
-        return
-    with contextlib.suppress(OSError):  # without the file each start repeats the trial
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(memory) as new:
-            new.write_text(json.dumps(known, indent=1))

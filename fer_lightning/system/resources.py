@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Sequence
@@ -11,11 +12,7 @@ JOB_VARIABLE = "FER_LIGHTNING_JOB"  # set in the processes of a sweep's job, its
 
 
 def available_cores() -> int:
-    """Return how many CPU cores this process may use, the smallest of three limits.
-
-    They are the cores that the system binds it to, what its container may spend, and what SLURM granted: many clusters
-    count cores without binding processes to them.
-    """
+    """Return how many CPU cores this process may use: of those it is bound to, what its container and SLURM grant."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(limit for limit in (bound, _container_cores(), _slurm_cores()) if limit is not None))
 
@@ -26,7 +23,7 @@ def is_slurm_task() -> bool:
 
 
 def _slurm_cores() -> int | None:
-    """Return the cores that SLURM granted this task, or this job, on this node; None without SLURM."""
+    """Return the cores that SLURM granted this task, or this job, on this node, bound or not; None without SLURM."""
     granted, per_task = (os.environ.get(f"SLURM_CPUS_{name}", "") for name in ("ON_NODE", "PER_TASK"))
     if not granted.isdigit():
         return None
@@ -37,14 +34,10 @@ def _slurm_cores() -> int | None:
 
 
 def _container_cores(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int | None:
-    """Return the CPU time that the control groups of this process may spend, in cores, rounded up; None for no limit.
+    """Return the CPU time that the control groups listed in `own`, and their parents, may spend, in cores, rounded up.
 
-    A limit of a parent group holds as well. `joblib.cpu_count` does not serve here: it reads the limit of the mount's
-    root only, so that it misses every limit of a process that sees the whole tree, such as a service or a SLURM step.
-
-    Args:
-        root: where control groups are mounted, of version 2 or, below `cpu`, of version 1.
-        own: file that lists the groups of this process.
+    They are mounted at `root`, of version 2 or, below `cpu`, of version 1. `joblib.cpu_count` reads the limit of the
+    root only, and misses those of a process that sees the whole tree, such as a service or a SLURM step.
     """
     try:
         lines = [line.split(":", 2) for line in own.read_text(encoding="utf-8").splitlines()]
@@ -54,28 +47,19 @@ def _container_cores(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/pro
     for _, controllers, place in lines:
         if controllers and "cpu" not in controllers.split(","):
             continue
-        top, names = (root / "cpu", "cpu.cfs_quota_us cpu.cfs_period_us") if controllers else (root, "cpu.max")
+        top, names = (root / "cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us")) if controllers else (root, ("cpu.max",))
         group = top / place.strip("/")
-        groups = [one for one in (group, *group.parents) if one.is_relative_to(top)]
-        limits += [_quota([one / name for name in names.split()]) for one in groups]
-    return min((limit for limit in limits if limit is not None), default=None)
-
-
-def _quota(files: Sequence[Path]) -> int | None:
-    """Return quota / period, rounded up, from the files of one group; `max` and -1 are no quota."""
-    try:
-        quota, period = " ".join(file.read_text(encoding="ascii") for file in files).split()
-        return None if quota == "max" or int(quota) < 0 else -(-int(quota) // int(period))
-    except (OSError, ValueError, ZeroDivisionError):
-        return None
+        for folder in (one for one in (group, *group.parents) if one.is_relative_to(top)):
+            with contextlib.suppress(OSError, ValueError, ZeroDivisionError):  # `max` and -1 are no quota
+                texts = [(folder / name).read_text(encoding="ascii") for name in names]
+                quota, period = map(int, " ".join(texts).split())
+                limits += [-(-quota // period)] if quota >= 0 else []
+    return min(limits, default=None)
 
 
 def launched_rank() -> int | None:
-    """Return the rank of this process if a launcher, torchrun or srun, started it; None where none did.
-
-    Torchrun goes first, as in Lightning: it may itself be started by srun, which numbers the nodes then.
-    """
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    """Return the rank of this process if a launcher, torchrun or srun, started it; None where none did."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # first, as in Lightning: srun may have started torchrun on each node
         return int(os.environ["RANK"])
     if "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
         return int(os.environ.get("SLURM_PROCID", "0"))
