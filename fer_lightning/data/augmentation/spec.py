@@ -13,7 +13,6 @@ from typing import Any
 from omegaconf import OmegaConf
 
 _LARGEST = {"rotate": 180, "shift": 0.5, "zoom": 0.9}  # the others: 1
-_LARGEST_ERASE = 0.5  # fraction of the picture that a rectangle of 1:2 can cover
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Augmentation:
             if name not in ("erase_area", "extra") and not 0 <= value <= _LARGEST.get(name, 1)
         ]
         area = tuple(self.erase_area)
-        if len(area) != 2 or not 0 < area[0] <= area[1] <= _LARGEST_ERASE:
+        if len(area) != 2 or not 0 < area[0] <= area[1] <= 0.5:  # a rectangle of 1:2 covers no more
             wrong.append(f"erase_area={list(area)} must be [smallest, largest] with 0 < smallest <= largest <= 0.5")
         if wrong:
             raise ValueError("augmentation: " + "; ".join(f"augmentation.{problem}" for problem in wrong))

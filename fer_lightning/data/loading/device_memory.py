@@ -54,11 +54,7 @@ def fits(resident: bool | Literal["auto"], need: int, device: torch.device) -> b
 
 
 def readable(size: int) -> str:
-    """Format a number of bytes.
-
-    >>> readable(74_381_536), readable(7_438_153_600), readable(9_216)
-    ('74 MB', '7.4 GB', '9 kB')
-    """
+    """Format a number of bytes: 7.4 GB, 74 MB, 9 kB."""
     if size >= 1e9:
         return f"{size / 1e9:.1f} GB"
     return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

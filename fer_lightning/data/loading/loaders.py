@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,18 +13,12 @@ from torch.utils.data import DataLoader
 
 from fer_lightning.data.augmentation.engine import Engine
 from fer_lightning.data.cache.read_rows import read_rows
-from fer_lightning.data.loading.dataset import Batch, IndexedBatch, SplitImages
-from fer_lightning.data.loading.sampler import BatchIndices, TrainBatchSampler
+from fer_lightning.data.loading.dataset import Batch, SplitImages
+from fer_lightning.data.loading.sampler import EvaluationBatchSampler, TrainBatchSampler
+
+BatchSampler = TrainBatchSampler | EvaluationBatchSampler
 
 _BLOCK_BYTES = 16 << 20  # augmentation needs up to sixteen times as much
-
-
-class BatchSampler(Protocol):
-    """Yields the indices of one epoch, batch by batch."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[BatchIndices]: ...
 
 
 class ResidentLoader:
@@ -100,7 +94,8 @@ class StreamedLoader(_ShutsDownWorkers):
     def __init__(
         self, images: SplitImages, sampler: BatchSampler, device: torch.device, engine: Engine | None, **options: Any
     ) -> None:
-        self.batches = DataLoader(images, batch_sampler=sampler, collate_fn=_identity, **options)  # type: ignore[arg-type]
+        # `tuple` collates nothing: `images` returns whole batches
+        self.batches = DataLoader(images, batch_sampler=sampler, collate_fn=tuple, **options)  # type: ignore[arg-type]
         self.device, self.engine = device, engine
 
     def __len__(self) -> int:
@@ -165,8 +160,3 @@ def load_split(images: SplitImages, device: torch.device) -> tuple[Batch, Tensor
     columns = (images.labels, images.index, images.rows)
     labels, index, cache_rows = (torch.from_numpy(column.astype(np.int64)).to(device) for column in columns)
     return Batch(pixels, labels, index), cache_rows
-
-
-def _identity(indexed: IndexedBatch) -> IndexedBatch:
-    """Collate nothing: the dataset returns whole batches. Not a lambda, which spawned workers cannot unpickle."""
-    return indexed

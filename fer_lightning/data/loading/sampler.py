@@ -66,11 +66,9 @@ class TrainBatchSampler(_RankedSampler):
         batch_size: images per batch and rank.
         strategy: one of the above.
         seed: 0 or more; the same on all ranks.
-        drop_last: leave out the images that do not fill a batch on each rank; otherwise a smaller batch comes last,
-            filled up with at most `world_size - 1` repeated images. If there is no full batch at all, the smaller one
-            is always yielded.
-        rank: of this process; None asks torch.distributed, when iterating.
-        world_size: number of processes; given together with `rank`.
+        drop_last: leave out the images that do not fill a batch on each rank; otherwise, and if there is no full batch
+            at all, a smaller batch comes last, filled up with at most `world_size - 1` repeated images.
+        rank, world_size: of this process, and number of processes; None asks torch.distributed, when iterating.
 
     Raises:
         ValueError: an argument is out of its range.

@@ -43,7 +43,6 @@ EXPRESSIONS: Mapping[str, Mapping[str, tuple[float, float]]] = {
     },
 }  # fmt: skip
 CONTROLS = sorted({control for expression in EXPRESSIONS.values() for control in expression})
-WEAKEST = 0.55  # fraction of full strength at which an expression is drawn at least
 
 _SKINS = np.array([(250, 222, 200), (236, 190, 155), (205, 150, 110), (150, 100, 70), (105, 70, 52)], dtype=np.float64)
 _HAIRS = np.array([(35, 28, 25), (80, 55, 35), (150, 105, 55), (215, 180, 115), (170, 80, 40), (175, 170, 168)])
@@ -108,5 +107,5 @@ def sample_controls(emotion: str, stream: RandomStream) -> dict[str, float]:
         | {control: stream.between(*limits) for control, limits in EXPRESSIONS[name].items()}
         for name in ("neutral", emotion)
     )
-    strength = stream.between(WEAKEST, 1.0)
+    strength = stream.between(0.55, 1.0)
     return {key: neutral[key] + strength * (full[key] - neutral[key]) for key in CONTROLS}
