@@ -17,12 +17,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fer_lightning.data.cache.decode import DecodeError, decode_image, fit_image
+from fer_lightning.data.cache.file_snapshot import file_of
 from fer_lightning.data.layouts.csv import read_csv_pixels
 from fer_lightning.data.table.image_table import ImageTable
 from fer_lightning.system.resources import available_cores
-
-Reader = Callable[[int], np.ndarray]
-"""Row of the table -> image (C, H, W), uint8; raises DecodeError with the reason."""
 
 
 class DecodedImages(NamedTuple):
@@ -52,7 +50,7 @@ def decode_table(table: ImageTable, shape: tuple[int, int, int, int], dest: Path
         DataError: the CSV is malformed.
     """
     count, image_shape = shape[0], shape[1:]
-    read = _csv_reader(table, image_shape) if table.source == "csv" else _file_reader(table, image_shape)
+    read = _reader(table, image_size=shape[-1], channels=shape[1])
     step = max(1, min(256, 2**20 // math.prod(image_shape)))  # images that a thread collects before it writes: 1 MB
     digests, failures, unopened = np.zeros(count, dtype=np.uint64), dict[int, str](), set[int]()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -103,8 +101,12 @@ def _digest(content: memoryview | bytes) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 
-def _file_reader(table: ImageTable, image_shape: tuple[int, int, int]) -> Reader:
-    root, paths, (channels, image_size, _) = os.path.abspath(table.root), table.paths, image_shape
+def _reader(table: ImageTable, *, image_size: int, channels: int) -> Callable[[int], np.ndarray]:
+    """Return a function from row to image, (C, H, W) uint8, which raises DecodeError with the reason."""
+    root, paths = os.path.abspath(table.root), table.paths
+    if table.source == "csv":
+        pixels = read_csv_pixels(table.root / file_of(table, paths[0]))
+        return lambda row: fit_image(pixels[int(paths[row].rpartition("#")[2])], image_size, channels)
 
     def read(row: int) -> np.ndarray:
         try:
@@ -113,17 +115,5 @@ def _file_reader(table: ImageTable, image_shape: tuple[int, int, int]) -> Reader
         except OSError as error:
             raise _UnopenedError(f"cannot be opened: {error.strerror or error}") from error
         return decode_image(data, image_size, channels)
-
-    return read
-
-
-def _csv_reader(table: ImageTable, image_shape: tuple[int, int, int]) -> Reader:
-    """Return a reader of paths such as "fer2013.csv#17", data row 17."""
-    pixels = {name: read_csv_pixels(table.root / name) for name in {path.rpartition("#")[0] for path in table.paths}}
-    channels, image_size, _ = image_shape
-
-    def read(row: int) -> np.ndarray:
-        name, _, place = table.paths[row].rpartition("#")
-        return fit_image(pixels[name][int(place)], image_size, channels)
 
     return read

@@ -46,11 +46,11 @@ def take_snapshot(table: ImageTable) -> Snapshot:
 def watched_states(table: ImageTable) -> np.ndarray:
     """Return int64 (n, 2), size in bytes and time of change in ns of the files that every start checks.
 
-    These are the CSV files of a table, or its images; of more than `MOST_FILES` images, as many evenly spaced ones.
+    This is the CSV file of a table, or its images; of more than `MOST_FILES` images, as many evenly spaced ones.
     """
     root = os.path.abspath(table.root)
     if table.source == "csv":
-        return _states_of(root, sorted({file_of(table, path) for path in table.paths}))
+        return _states_of(root, [file_of(table, table.paths[0])])
     count = len(table)
     rows = np.linspace(0, count - 1, MOST_FILES).astype(np.int64) if count > MOST_FILES else slice(None)
     return _states_of(root, table.paths[rows])
@@ -60,10 +60,8 @@ def describe_watch(table: ImageTable) -> tuple[str, ...]:
     """Return a note for the user where not every image is checked at each start."""
     if table.source == "csv" or len(table) <= MOST_FILES:
         return ()
-    return (
-        f"of {len(table):,} images, each start checks the folders and {MOST_FILES:,} files: "
-        "after writing over a picture in place, touch its folder",
-    )
+    hint = "after writing over a picture in place, touch its folder"
+    return (f"of {len(table):,} images, each start checks the folders and {MOST_FILES:,} files: {hint}",)
 
 
 def file_of(table: ImageTable, path: str) -> str:

@@ -29,7 +29,6 @@ from fer_lightning.data.layouts.recognize import absolute
 from fer_lightning.data.table.image_table import ImageTable
 
 _FORMAT = 1  # raise it when the same folders are read into another table than before
-_FRESH = 2_000_000_000  # ns; the coarsest time of change that a file system keeps, FAT's
 
 
 class TableIndex:
@@ -61,7 +60,8 @@ class TableIndex:
         """
         times = [changed for _, changed in seen.values()]
         latest = max(*times, snapshot.states[:, 1].max(initial=0))
-        if min(times) <= 0 or latest > started - _FRESH:  # unknown, or a file system that keeps no times; or too fresh
+        unknown = min(times) <= 0  # or the file system keeps no times; the coarsest are FAT's, of 2 s
+        if unknown or latest > started - 2_000_000_000:
             return
         with contextlib.suppress(OSError):
             self.file.parent.mkdir(parents=True, exist_ok=True)

@@ -55,7 +55,11 @@ def read_layout(
     for path in found.csv_files:
         search.record_state(path)
     if found.trees and layout != "csv":
-        table = read_folder_table(_single_tree(root, found, search), code_order, search)
+        if len(found.trees) > 1:
+            raise DataError(f"{root} holds {len(found.trees)} data sets: type {_suggest(found.trees)}")
+        if found.trees == [root] and split_of(root.name) is not None and not search.split_folders(root):
+            raise DataError(f"{root} is one split of a data set: type its parent, data.root={root.parent}")
+        table = read_folder_table(found.trees[0], code_order, search)
         ignored = [path.name for path in found.csv_files if has_pixel_columns(path)]
         if not ignored:
             return table
@@ -89,28 +93,15 @@ def _read_one_csv(root: Path, files: list[Path], code_order: CodeOrder | None) -
     usable = [path for path in files if has_pixel_columns(path)]
     if len(usable) > 1 and any(path.parent != usable[0].parent or ranks[path] == 99 for path in usable):
         raise DataError(f"{root} holds several CSV files of faces: type {_suggest(usable)}")
-    table = read_csv_table(
-        (usable or files)[0], code_order
-    )  # raises the error that lists the columns if none is usable
+    table = read_csv_table((usable or files)[0], code_order)  # raises an error if none is usable
     if len(usable) < 2:
         return table
     others = ", ".join(path.name for path in usable[1:])
     return replace(table, notes=(f"{usable[0].name} is read, {others} beside it is not: the same faces",))
 
 
-def _single_tree(root: Path, found: FoundData, search: FolderSearch) -> Path:
-    """Return the only data set; raise DataError if there are several, or `root` is one split."""
-    if len(found.trees) > 1:
-        raise DataError(f"{root} holds {len(found.trees)} data sets: type {_suggest(found.trees)}")
-    tree = found.trees[0]
-    if tree == root and split_of(root.name) is not None and not search.split_folders(root):
-        raise DataError(f"{root} is one split of a data set: type its parent, data.root={root.parent}")
-    return tree
-
-
 def _nothing(root: Path, found: FoundData, layout: Layout, listing: Listing) -> DataError:
     """Return the error for a root without a usable data set, with a hint."""
-    archives = [name for name in listing.others if name.lower().endswith(ARCHIVES)]
     if layout == "csv":
         return DataError(f"{root}: no CSV file in it or below; type data.root=PATH/fer2013.csv, or data.layout=auto")
     if layout == "folders" and found.csv_files:
@@ -125,6 +116,7 @@ def _nothing(root: Path, found: FoundData, layout: Layout, listing: Listing) -> 
         names = ", ".join(f"{folder.relative_to(root)}/" for folder in found.unnamed[:5])
         setting = alias_setting([folder.name for folder in found.unnamed[:3]])
         return DataError(f"{root}: images lie in {names}, named for no expression; say what is meant: {setting}")
+    archives = [name for name in listing.others if name.lower().endswith(ARCHIVES)]
     if archives:
         return DataError(f"{root} holds {', '.join(archives[:3])} and no images: unpack it there, and try again")
     if not (listing.folders or listing.others):

@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-_PIECE = 4096  # rows that are converted at a time
-_LONG = 512  # bytes; an average distance above this means that the rows are far apart
-
 
 class _TextColumn(Sequence[str]):
     """A column `(N,)` that is indexed, compared and converted as an array of str."""
 
     @abstractmethod
-    def _pieces(self) -> Iterator[bytes]:
-        """Yield the bytes of some rows at a time, a zero byte between each two."""
+    def _joined(self) -> bytes:
+        """Return the bytes of one row or more, a zero byte between each two."""
 
     @abstractmethod
     def __getitem__(self, index: Any) -> Any:
         """Return one str for an int, else the column of a slice, a mask or an array of rows."""
+
+    def _pieces(self) -> Iterator[bytes]:
+        return (self[first : first + 4096]._joined() for first in range(0, len(self), 4096))
 
     def __iter__(self) -> Iterator[str]:
         for piece in self._pieces():
@@ -85,18 +85,15 @@ class PathColumn(_TextColumn):
     def _bytes_at(self, start: int) -> bytes:
         return self._blob[start : self._blob.find(b"\0", start)]
 
-    def _pieces(self) -> Iterator[bytes]:
-        for first in range(0, len(self), _PIECE):
-            starts = self._starts[first : first + _PIECE]
-            begin, end = int(starts[0]), self._blob.find(b"\0", int(starts[-1]))
-            if (starts[1:] > starts[:-1]).all() and end - begin < _LONG * len(starts):
-                run = self._blob[begin:end]
-                if run.count(b"\0") == len(starts) - 1:  # exactly these rows, side by side
-                    yield run
-                    continue
-            yield b"\0".join(map(self._bytes_at, starts.tolist()))
+    def _joined(self) -> bytes:
+        begin, end = int(self._starts[0]), self._blob.find(b"\0", int(self._starts[-1]))
+        near = (self._starts[1:] > self._starts[:-1]).all() and end - begin < 512 * len(self)  # bytes
+        joined = self._blob[begin:end] if near else b""
+        if not near or joined.count(b"\0") != len(self) - 1:  # else these are exactly these rows, side by side
+            joined = b"\0".join(map(self._bytes_at, self._starts.tolist()))
         if isinstance(self._blob, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             self._blob.madvise(mmap.MADV_DONTNEED)  # pages that were read count as memory of the process
+        return joined
 
 
 class CategoricalColumn(_TextColumn):
@@ -139,10 +136,8 @@ class CategoricalColumn(_TextColumn):
         code = self.words.index(other) if other in self.words else -1
         return np.asarray(self.codes == code)
 
-    def _pieces(self) -> Iterator[bytes]:
-        words = [word.encode() for word in self.words]
-        for first in range(0, len(self), _PIECE):
-            yield b"\0".join(map(words.__getitem__, self.codes[first : first + _PIECE].tolist()))
+    def _joined(self) -> bytes:
+        return "\0".join(map(self.words.__getitem__, self.codes.tolist())).encode()
 
 
 def starts_in(blob: bytes, offset: int = 0) -> np.ndarray:

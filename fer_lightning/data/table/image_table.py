@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,8 @@ class ImageTable:
 
     def counts(self) -> dict[str, np.ndarray]:
         """Return images per class, (K,) int64, for each split that is present, in the order of `SPLITS`."""
-        return {
-            split: np.bincount(self.labels[self.splits == split], minlength=len(self.classes))
-            for split in (*SPLITS, "")
-            if (self.splits == split).any()
-        }
+        present = [split for split in (*SPLITS, "") if split in self.splits]
+        return {split: np.bincount(self.labels[self.splits == split], minlength=len(self.classes)) for split in present}
 
     def take(self, rows: np.ndarray, **changes: Any) -> ImageTable:
         """Return a table of some rows, a mask or positions, with other fields replaced by `changes`."""
@@ -106,10 +104,8 @@ def select_classes(
     if classes is not None:
         kept = tuple(dict.fromkeys(_known_class(name, kept, becomes) for name in _as_list(classes, "data.classes")))
     if len(kept) < 2:
-        raise ConfigError(
-            f"data.classes and data.merge leave {' and '.join(kept) or 'no class'}, but a classifier needs two; "
-            f"classes of the data set: {', '.join(table.classes)}"
-        )
+        what = f"data.classes and data.merge leave {' and '.join(kept) or 'no class'}, but a classifier needs two"
+        raise ConfigError(f"{what}; classes of the data set: {', '.join(table.classes)}")
     code = np.array([kept.index(becomes[name]) if becomes[name] in kept else -1 for name in table.classes])
     keep = (code >= 0)[table.labels]
     explanation = f"{table.explanation}; used: {describe_counts(table.splits[keep], kept)} ({', '.join(kept)})"
@@ -130,11 +126,8 @@ def digest_table(table: ImageTable) -> str:
 
 def keep_first(table: ImageTable, limit: int) -> ImageTable:
     """Keep the first `limit` images, 1 or more, of each class in each split."""
-    kept = [
-        np.flatnonzero((table.splits == split) & (table.labels == label))[:limit]
-        for split in (*SPLITS, "")
-        for label in range(len(table.classes))
-    ]
+    groups = product((*SPLITS, ""), range(len(table.classes)))
+    kept = [np.flatnonzero((table.splits == split) & (table.labels == label))[:limit] for split, label in groups]
     return table.take(np.sort(np.concatenate(kept)))
 
 

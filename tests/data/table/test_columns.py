@@ -15,7 +15,7 @@ MANY = [f"{split}/{number}.jpg" for split in ("train", "test") for number in ran
 SPLITS = ("train", "validation", "test", "")
 
 
-@pytest.mark.parametrize("paths", [ODD, MANY, []], ids=["odd", "many", "none"])
+@pytest.mark.parametrize("paths", [ODD, MANY, ["x" * 2000], []], ids=["odd", "many", "long", "none"])
 def test_paths_are_what_they_were(paths: list[str]) -> None:
     column = PathColumn.of(paths)
     assert len(column) == len(paths)
