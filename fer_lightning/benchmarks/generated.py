@@ -21,7 +21,7 @@ from fer_lightning.data.cache.build import DecodedImages, write_images
 from fer_lightning.data.cache.file_snapshot import take_snapshot
 from fer_lightning.data.cache.image_cache import open_cache
 from fer_lightning.data.cache.table_index import TableIndex
-from fer_lightning.data.layouts.file_state import State, state_of
+from fer_lightning.data.layouts.folder_search import State, state_of
 from fer_lightning.data.source import read_source
 from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
 from fer_lightning.data.table.emotions import EMOTIONS

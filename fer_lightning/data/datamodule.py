@@ -22,7 +22,7 @@ from fer_lightning.data.loading.loaders import BatchSampler, TrainLoader
 from fer_lightning.data.loading.sampler import EvaluationBatchSampler, TrainBatchSampler
 from fer_lightning.data.source import ImageRows, Source, draw_source, read_source
 from fer_lightning.data.split_policy import resolve_splits
-from fer_lightning.data.stratified_split import describe_duplicates
+from fer_lightning.data.stratified_split import duplicates_across
 from fer_lightning.data.table.emotions import CodeOrder
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, digest_table, keep_first, select_classes
 
@@ -108,13 +108,9 @@ class ExpressionDataModule(pl.LightningDataModule):
         self.holdout, self.split, self.image_size, self.channels = holdout, split, image_size, channels
         self.batch_size, self.sampler, self.on_error = batch_size, sampler, on_error
         self.draw_seed = seed if draw_seed is None else draw_seed
-        self.loaders = LoaderFactory(
-            engine=build_engine(augmentation, engine, self.draw_seed, image_size, channels),
-            resident=resident,
-            num_workers=0 if num_workers == "auto" else int(num_workers),
-            pin_memory=pin_memory,
-            persistent_workers=persistent_workers,
-        )
+        augment = build_engine(augmentation, engine, self.draw_seed, image_size, channels)
+        workers = 0 if num_workers == "auto" else int(num_workers)
+        self.loaders = LoaderFactory(augment, resident, workers, pin_memory, persistent_workers)
         self.cache_dir = DEFAULT_CACHE if cache_dir is None else Path(cache_dir).expanduser()
         self.limit, self.seed = limit, seed
         self.counts = DRAWN_FACES if synthetic is None else synthetic
@@ -137,11 +133,13 @@ class ExpressionDataModule(pl.LightningDataModule):
         splits, cuts = resolve_splits(table, digests, holdout=self.holdout, split=self.split, seed=self.seed)
         table = replace(table, splits=splits)
         self._splits_digest = digest_table(table)
-        duplicates = () if self.layout == "synthetic" else describe_duplicates(digests, splits)
+        notes = [*source.notes, *cuts]
         if self.limit is not None:
             table = keep_first(table, self.limit)
-            cuts = (*cuts, f"kept the first {self.limit} images of each class and split (data.limit)")
-        self._source = replace(source, table=table, notes=(*source.notes, *cuts, *duplicates))
+            notes.append(f"kept the first {self.limit} images of each class and split (data.limit)")
+        for (earlier, later), count in duplicates_across(digests, splits).items():
+            notes.append(f"{count:,} {later} images have a pixel-identical duplicate in {earlier}")
+        self._source = replace(source, table=table, notes=tuple(notes))
 
     def _read(self) -> Source:
         pixels: dict[str, Any] = {"image_size": self.image_size, "channels": self.channels}

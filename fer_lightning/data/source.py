@@ -15,7 +15,7 @@ from fer_lightning.data.cache.file_snapshot import describe_watch, take_snapshot
 from fer_lightning.data.cache.image_cache import open_cache
 from fer_lightning.data.cache.read_rows import read_rows
 from fer_lightning.data.cache.table_index import TableIndex
-from fer_lightning.data.layouts.file_state import State
+from fer_lightning.data.layouts.folder_search import State
 from fer_lightning.data.layouts.recognize import Layout, read_layout
 from fer_lightning.data.table.emotions import CodeOrder
 from fer_lightning.data.table.image_table import SPLITS, ImageTable

@@ -40,8 +40,6 @@ def stratified_split(
     names, parts = list(fractions), np.array(list(fractions.values()), dtype=float)
     if (parts <= 0).any() or abs(parts.sum() - 1) > 1e-6:
         raise ConfigError(f"fractions of a split must be above 0 and sum to 1: {dict(fractions)}")
-    if len(labels) == 0:
-        return CategoricalColumn(np.array([], dtype=np.uint8), names)
     group, label_of_group = _group_labels(np.asarray(labels), groups)
     split_of_group = np.zeros(len(label_of_group), dtype=np.uint8)
     for label in np.unique(label_of_group).tolist():
@@ -79,7 +77,7 @@ def _group_labels(labels: np.ndarray, groups: np.ndarray | None) -> tuple[np.nda
     if groups is None:
         return np.arange(len(labels)), labels
     distinct, group = np.unique(groups, return_inverse=True)
-    width = int(labels.max()) + 1
+    width = int(labels.max(initial=0)) + 1
     votes = np.bincount(group * width + labels, minlength=len(distinct) * width)
     return group, votes.reshape(-1, width).argmax(axis=1)
 
@@ -93,11 +91,3 @@ def _apportion(total: int, fractions: np.ndarray) -> np.ndarray:
     while sizes.sum() > total:
         sizes[np.argmax(np.where(sizes > 1, sizes - quota, -np.inf))] -= 1
     return sizes
-
-
-def describe_duplicates(digests: np.ndarray, splits: CategoricalColumn | np.ndarray) -> tuple[str, ...]:
-    """Return a line for each pair of splits that share pixel-identical images; arguments as for `duplicates_across`."""
-    return tuple(
-        f"{count:,} {later} images have a pixel-identical duplicate in {earlier}"
-        for (earlier, later), count in duplicates_across(digests, splits).items()
-    )

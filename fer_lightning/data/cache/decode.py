@@ -16,7 +16,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 # PNG chunks that OpenCV ignores: a transparent colour, animation, and three encodings of the orientation.
 _PNG_EXTRAS = (b"tRNS", b"acTL", b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
-_PNG_WITH_ALPHA = (4, 6)
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 without tables and reserved markers
 
 # The messages here say what is wrong with a file, so OpenCV need not; it moved this function in 4.12.
@@ -92,7 +91,7 @@ def _is_plain_png(data: bytes) -> bool:
 
     Check sums are verified here because libpng would print its own messages to the terminal.
     """
-    if data[:8] != b"\x89PNG\r\n\x1a\n" or len(data) < 33 or data[25] in _PNG_WITH_ALPHA:
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or len(data) < 33 or data[25] in (4, 6):  # which have alpha
         return False
     if any(extra in data for extra in _PNG_EXTRAS) or data[16:18] != b"\0\0" or data[20:22] != b"\0\0":
         return False  # or a side of 65,536 pixels and more

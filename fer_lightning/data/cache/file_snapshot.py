@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fer_lightning.data.layouts.file_state import state_of
+from fer_lightning.data.layouts.folder_search import state_of
 from fer_lightning.data.table.image_table import ImageTable
 
 MOST_FILES = 50_000  # checked at each start, which takes about 0.15 s on a local disk

@@ -30,7 +30,7 @@ from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.core.errors import DataError
 from fer_lightning.data.cache.file_snapshot import file_of, take_snapshot
 from fer_lightning.data.cache.read_rows import FILE_NAME, map_images
-from fer_lightning.data.layouts.file_state import state_of
+from fer_lightning.data.layouts.folder_search import state_of
 from fer_lightning.data.table.image_table import ImageTable
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ def open_cache(
         image_size: height and width, pixels.
         channels: 1 for grey, 3 for red, green, blue.
         cache_dir: folder of all caches, created if missing; may be deleted at any time.
-        progress: show a bar on stderr.
-        state: key of the table's `Snapshot` if known.
-        decode: writes the pixels, called as `build.decode_table`, which is the default.
+        progress: whether to show a bar on stderr.
+        state: key of the table's `Snapshot`, if known.
+        decode: None for `build.decode_table`.
 
     Raises:
         DataError: `cache_dir` cannot be written, or there is no room in it.

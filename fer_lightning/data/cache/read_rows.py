@@ -15,7 +15,7 @@ FILE_NAME = "images.npy"
 
 
 class MappedImages(np.ndarray):
-    """A memory map (N, C, H, W), uint8, that is pickled as its path: a loader worker maps the file again."""
+    """A read-only memory map (N, C, H, W), uint8, pickled as its path: a loader worker maps the file again."""
 
     folder: Path | None = None  # None for a slice or a copy
     begin = 0  # of the pixels, in bytes
@@ -28,12 +28,7 @@ class MappedImages(np.ndarray):
 
 
 def map_images(folder: Path) -> np.ndarray:
-    """Map the images of a cache's folder: (N, C, H, W), uint8, read-only, pickled as the path.
-
-    Raises:
-        OSError: there is no such file.
-        ValueError: it is cut short.
-    """
+    """Map the images of a cache's folder; raise OSError if there is no such file, ValueError if it is cut short."""
     mapped = np.load(folder / FILE_NAME, mmap_mode="r")
     images: MappedImages = mapped.view(MappedImages)
     images.folder, images.begin = folder, mapped.offset

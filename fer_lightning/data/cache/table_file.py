@@ -28,11 +28,7 @@ _FACTS = ("source", "classes", "explanation", "notes", "empty")
 
 
 def write_table(path: Path, table: ImageTable, record: dict[str, Any]) -> None:
-    """Write a table of one or more rows, before classes are selected, and a record, stored as JSON with it.
-
-    Raises:
-        OSError: `path` cannot be written.
-    """
+    """Write a table of one or more rows, before classes are selected, and a record, stored as JSON with it."""
     columns: dict[str, tuple[str, int, int]] = {}
     checksum = 0
 
@@ -60,12 +56,7 @@ def write_table(path: Path, table: ImageTable, record: dict[str, Any]) -> None:
 
 
 def read_table(path: Path) -> tuple[ImageTable, dict[str, Any]]:
-    """Return the table and the record.
-
-    Raises:
-        OSError: there is no such file.
-        ValueError: it is damaged, or another kind of file.
-    """
+    """Return the table and the record; raise OSError if there is no such file, ValueError if it is damaged."""
     with path.open("rb") as file:
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     stop = len(content) - len(_END) - _CHECKSUM.size
@@ -79,14 +70,10 @@ def read_table(path: Path) -> tuple[ImageTable, dict[str, Any]]:
     places = header["columns"].items()
     columns = {name: np.frombuffer(content, dtype, count, offset) for name, (dtype, offset, count) in places}
     facts = {name: _as_tuples(value) for name, value in header["table"].items()}
-    table = ImageTable(
-        **facts | {"root": Path(facts["root"])},
-        paths=PathColumn(content, columns["starts"]),
-        labels=columns["labels"],
-        splits=CategoricalColumn(columns["splits"], (*SPLITS, "")),
-        rows=np.arange(len(columns["starts"])),
-    )
-    return table, header["record"]
+    paths = PathColumn(content, columns["starts"])
+    splits = CategoricalColumn(columns["splits"], (*SPLITS, ""))
+    facts |= {"root": Path(facts["root"]), "paths": paths, "labels": columns["labels"], "splits": splits}
+    return ImageTable(**facts, rows=np.arange(len(paths))), header["record"]
 
 
 def _as_tuples(value: Any) -> Any:

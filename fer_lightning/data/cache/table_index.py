@@ -24,7 +24,7 @@ from fer_lightning import __version__
 from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.data.cache.file_snapshot import Snapshot, watched_states
 from fer_lightning.data.cache.table_file import read_table, write_table
-from fer_lightning.data.layouts.file_state import State, state_of
+from fer_lightning.data.layouts.folder_search import State, state_of
 from fer_lightning.data.layouts.recognize import absolute
 from fer_lightning.data.table.image_table import ImageTable
 

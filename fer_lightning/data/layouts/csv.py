@@ -49,17 +49,11 @@ def read_csv_table(path: Path, code_order: CodeOrder | None = None) -> ImageTabl
         found = _look_up(path, frame[columns["usage"]], USAGES, "Training, PublicTest or PrivateTest")
         splits = CategoricalColumn.of(found, SPLITS)
     order = np.lexsort((labels, splits.codes))
+    paths = PathColumn.of(f"{path.name}#{row}" for row in order)
     unsplit = "" if "usage" in columns else " without a Usage column (no split)"
-    return ImageTable(
-        root=path.parent,
-        source="csv",
-        paths=PathColumn.of(f"{path.name}#{row}" for row in order),
-        labels=labels[order],
-        splits=splits[order],
-        classes=classes,
-        explanation=f"found {path.name}{unsplit} in {path.parent}: {describe_counts(splits, classes)}",
-        rows=np.arange(len(labels)),
-    )
+    explanation = f"found {path.name}{unsplit} in {path.parent}: {describe_counts(splits, classes)}"
+    rows = np.arange(len(labels))
+    return ImageTable(path.parent, "csv", paths, labels[order], splits[order], classes, explanation, rows)
 
 
 def read_csv_pixels(path: Path) -> np.ndarray:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fer_lightning.core.errors import DataError
-from fer_lightning.data.layouts.file_state import UNKNOWN, State, state_of
 from fer_lightning.data.table.emotions import canonical, fold
 
 IMAGE_SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
@@ -19,6 +18,9 @@ SPLIT_NAMES: dict[str, str] = {
     **dict.fromkeys(("test", "testing", "testset"), "test"),
 }
 NOT_DATA: frozenset[str] = frozenset({"__macosx", "@eadir", "$recycle.bin", "lost+found", "thumbs.db", "desktop.ini"})
+State = tuple[int, int]
+"""Of a file or folder: size in bytes, and time of the last change in ns."""
+UNKNOWN: State = (-1, -1)
 MOST_LEVELS = 6  # kagglehub: datasets/<owner>/<slug>/versions/<n>/images
 MOST_FOLDERS = 5_000  # limits the search if somebody types a home folder
 
@@ -151,6 +153,15 @@ class FolderSearch:
                 break
             folder = inner
         return folder
+
+
+def state_of(path: str | Path) -> State:
+    """Return the state of a file or folder without opening it; `UNKNOWN` where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return UNKNOWN
+    return status.st_size, status.st_mtime_ns
 
 
 def split_of(name: str) -> str | None:

@@ -43,18 +43,12 @@ def read_folder_table(tree: Path, code_order: CodeOrder | None, search: FolderSe
     sizes = [len(files[key]) for key in order]
     codes = np.array([(*SPLITS, "").index(split) for split, _ in order], dtype=np.uint8)
     splits = CategoricalColumn(np.repeat(codes, sizes), (*SPLITS, ""))
-    return ImageTable(
-        root=tree,
-        source="folders",
-        paths=PathColumn.of(path for key in order for path in sorted(files[key], key=_natural)),
-        labels=np.repeat(np.array([classes.index(name) for _, name in order]), sizes),
-        splits=splits,
-        classes=classes,
-        explanation=f"found {reader.found} under {tree}: {describe_counts(splits, classes)}",
-        rows=np.arange(sum(sizes)),
-        notes=tuple(notes),
-        empty=tuple(key for key, paths in files.items() if not paths),
-    )
+    paths = PathColumn.of(path for key in order for path in sorted(files[key], key=_natural))
+    labels = np.repeat([classes.index(name) for _, name in order], sizes)
+    explanation = f"found {reader.found} under {tree}: {describe_counts(splits, classes)}"
+    empty = tuple(key for key, found in files.items() if not found)
+    rows = np.arange(sum(sizes))
+    return ImageTable(tree, "folders", paths, labels, splits, classes, explanation, rows, tuple(notes), empty)
 
 
 def alias_setting(names: Sequence[str]) -> str:

@@ -12,8 +12,7 @@ from fer_lightning.core.choices import check_choices
 from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import did_you_mean
 from fer_lightning.data.layouts.csv import KNOWN_FILES, has_pixel_columns, read_csv_table
-from fer_lightning.data.layouts.file_state import State
-from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderSearch, FoundData, Listing, split_of
+from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderSearch, FoundData, Listing, State, split_of
 from fer_lightning.data.layouts.folders import alias_setting, read_folder_table
 from fer_lightning.data.table.emotions import CodeOrder, canonical
 from fer_lightning.data.table.image_table import ImageTable

@@ -51,9 +51,8 @@ class _TextColumn(Sequence[str]):
 class PathColumn(_TextColumn):
     """The paths of many images; a selection shares the bytes of the whole.
 
-    Args:
-        blob: bytes or a memory map: UTF-8 (undecodable bytes as "surrogateescape"), each path ended by a zero byte.
-        starts: (N,) unsigned, where in `blob` each path begins.
+    `blob` holds UTF-8 (undecodable bytes as "surrogateescape"), each path ended by a zero byte; `starts` says where in
+    it each path begins, (N,) unsigned.
     """
 
     def __init__(self, blob: bytes | mmap.mmap, starts: np.ndarray) -> None:
@@ -126,9 +125,6 @@ class CategoricalColumn(_TextColumn):
 
     def __contains__(self, word: object) -> bool:
         return bool(np.any(self == word))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(np.array(self.words, dtype=str if dtype is None else dtype)[self.codes])
 
     def __eq__(self, other: object) -> np.ndarray:  # type: ignore[override]  # as NumPy's arrays do
         if not isinstance(other, str):
