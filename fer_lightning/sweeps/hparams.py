@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -38,25 +37,13 @@ MAX_CHOICES = 12  # numbers with a check box each in TensorBoard; more become a 
 Value = str | bool | float
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row of the tab: one job.
-
-    Attributes:
-        folder: of the job.
-        settings: name → value, with its state under `STATUS`.
-        scores: tag → value: the sweep's objectives, and the final scores.
-        status: TensorBoard's code.
-        started: seconds since 1970; None if unknown.
-        ended: likewise.
-    """
+class Row(NamedTuple):
+    """A job: its settings by name, its state among them under `STATUS`, and its scores by tag."""
 
     folder: Path
+    status: Status
     settings: dict[str, Value]
     scores: dict[str, float]
-    status: int
-    started: float | None
-    ended: float | None
 
 
 def write_hparams(sweep_folder: Path) -> None:
@@ -67,13 +54,22 @@ def write_hparams(sweep_folder: Path) -> None:
     """
     jobs = [job for job in Jobs(sweep_folder).known if job_state(job) != RUNNING]
     composed = {job: settings for job in jobs if (settings := _composed(job)) is not None}
-    varied = [*differing_keys([*composed.values()])]
-    rows = [_row(job, composed[job].values if job in composed else _typed(job), varied) for job in jobs]
-    _unify(rows)
-    varied += {key for job in jobs if job not in composed for key in _typed(job)}
+    typed = {job: _typed(job) for job in jobs if job not in composed}
+    varied = differing_keys([*composed.values()])
+    rows = [_row(job, composed[job].values if job in composed else typed[job], varied) for job in jobs]
+    differing = {STATUS, *map(_name, varied), *(_name(key) for settings in typed.values() for key in settings)}
+    names = dict.fromkeys(name for row in rows for name in row.settings)
+    tags = dict.fromkeys(tag for row in rows for tag in row.scores)
+    starts = [moment for row in rows if (moment := _seconds(row.status.started)) is not None]
+    experiment = api_pb2.Experiment(
+        description="the jobs of a sweep",
+        time_created_secs=min(starts, default=time.time()),
+        hparam_infos=[_column(name, rows, name in differing) for name in names],
+        metric_infos=[api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in sorted(tags, key=_rank)],
+    )
+    columns = [_about(metadata.EXPERIMENT_TAG, experiment=experiment)]
     for number, row in enumerate(rows):
-        summaries = [_experiment(rows, [*map(_name, varied), STATUS])] if number == 0 else []  # the first one counts
-        _write(row, [*summaries, *_session(row)])
+        _write(row, [*columns, *_session(row)] if number == 0 else _session(row))  # the first description counts
 
 
 def _composed(job: Job) -> Settings | None:
@@ -105,24 +101,11 @@ def _row(job: Job, settings: Mapping[str, Any], varied: Sequence[str]) -> Row:
     except (OSError, ValueError, KeyError):
         scores = {}
     compared = {f"objective/{name}": value for name, value in status.values.items()}
+    shown = {_name(key): _plain(key, settings[key]) for key in wanted}
+    shown[STATUS] = f"{state}: {status.reason}" if state == FAILED else state
     return Row(
-        folder=job.folder,
-        settings={_name(key): _plain(key, settings[key]) for key in wanted}
-        | {STATUS: f"{state}: {status.reason}" if state == FAILED else state},
-        scores={tag: value for tag, value in (compared | scores).items() if math.isfinite(value)},
-        status=api_pb2.STATUS_SUCCESS if state == FINISHED else api_pb2.STATUS_FAILURE,
-        started=_seconds(status.started),
-        ended=_seconds(status.ended),
+        job.folder, status, shown, {tag: value for tag, value in (compared | scores).items() if math.isfinite(value)}
     )
-
-
-def _unify(rows: Sequence[Row]) -> None:
-    """Convert a setting to text in all rows if it is text in some: a column has one type."""
-    for name in {name for row in rows for name in row.settings}:
-        having = [row for row in rows if name in row.settings]
-        if _kind(row.settings[name] for row in having) == api_pb2.DATA_TYPE_STRING:
-            for row in having:
-                row.settings[name] = format_value(name, row.settings[name])
 
 
 def _name(key: str) -> str:
@@ -139,36 +122,22 @@ def _seconds(moment: str | None) -> float | None:
     return None if moment is None else datetime.fromisoformat(moment).timestamp()
 
 
-def _experiment(rows: Sequence[Row], varied: Collection[str]) -> Summary.Value:
-    """Return the description of the columns: settings with their domains, and scores."""
-    names = dict.fromkeys(name for row in rows for name in row.settings)
-    tags = dict.fromkeys(tag for row in rows for tag in row.scores)
-    experiment = api_pb2.Experiment(
-        description="the jobs of a sweep",
-        time_created_secs=min((row.started for row in rows if row.started is not None), default=time.time()),
-        hparam_infos=[_column(name, rows, name in varied) for name in names],
-        metric_infos=[api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in sorted(tags, key=_rank)],
-    )
-    return _about(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment))
-
-
 def _rank(tag: str) -> tuple[bool, int]:
     """Order of the scores: objectives first, then as in reports."""
     name = tag.rpartition("/")[2]
     return not tag.startswith("objective/"), [*SCORES, name].index(name)
 
 
-def _kind(values: Iterable[Value]) -> Any:
-    """Return the type of a column: boolean or number if all its values are, else text."""
-    kinds = {type(value) for value in values}
-    if kinds == {bool}:
-        return api_pb2.DATA_TYPE_BOOL
-    return api_pb2.DATA_TYPE_FLOAT64 if kinds <= {int, float} else api_pb2.DATA_TYPE_STRING
-
-
 def _column(name: str, rows: Sequence[Row], differs: bool) -> api_pb2.HParamInfo:
-    values = [row.settings[name] for row in rows if name in row.settings]
-    choices, kind = sorted(set(values)), _kind(values)
+    """Describe a setting; convert it to text in all rows if it is text in some, as a column has one type."""
+    having = [row.settings for row in rows if name in row.settings]
+    types = {type(settings[name]) for settings in having}
+    kind = api_pb2.DATA_TYPE_BOOL if types == {bool} else api_pb2.DATA_TYPE_FLOAT64
+    if not (types == {bool} or types <= {int, float}):
+        kind = api_pb2.DATA_TYPE_STRING
+        for settings in having:
+            settings[name] = format_value(name, settings[name])
+    choices = sorted({settings[name] for settings in having})
     info = api_pb2.HParamInfo(name=name, type=kind, differs=differs, display_name=name.lstrip("_"))
     if kind == api_pb2.DATA_TYPE_FLOAT64 and len(choices) > MAX_CHOICES:
         info.domain_interval.min_value, info.domain_interval.max_value = choices[0], choices[-1]
@@ -177,35 +146,32 @@ def _column(name: str, rows: Sequence[Row], differs: bool) -> api_pb2.HParamInfo
     return info
 
 
-def _session(row: Row) -> Iterator[Summary.Value]:
-    """Yield the summaries that make a run a row."""
-    begin = SessionStartInfo(group_name=row.folder.name, start_time_secs=row.started)
+def _session(row: Row) -> list[Summary.Value]:
+    """Return the summaries that make a run a row."""
+    begin = SessionStartInfo(group_name=row.folder.name, start_time_secs=_seconds(row.status.started))
     for name, value in row.settings.items():
-        cell = begin.hparams[name]
-        if isinstance(value, bool):
-            cell.bool_value = value
-        elif isinstance(value, str):
-            cell.string_value = value
-        else:
-            cell.number_value = value
-    yield _about(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=begin))
-    end = SessionEndInfo(status=row.status, end_time_secs=row.ended)
-    yield _about(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end))
-    for tag, value in row.scores.items():
-        yield Summary.Value(tag=tag, simple_value=value)
+        field = {bool: "bool_value", str: "string_value"}.get(type(value), "number_value")
+        setattr(begin.hparams[name], field, value)
+    status = api_pb2.STATUS_SUCCESS if row.settings[STATUS] == FINISHED else api_pb2.STATUS_FAILURE
+    end = SessionEndInfo(status=status, end_time_secs=_seconds(row.status.ended))
+    return [
+        _about(metadata.SESSION_START_INFO_TAG, session_start_info=begin),
+        _about(metadata.SESSION_END_INFO_TAG, session_end_info=end),
+        *(Summary.Value(tag=tag, simple_value=value) for tag, value in row.scores.items()),
+    ]
 
 
-def _about(tag: str, data: HParamsPluginData) -> Summary.Value:
-    return Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR)
+def _about(tag: str, **content: Any) -> Summary.Value:
+    data = metadata.create_summary_metadata(HParamsPluginData(**content))
+    return Summary.Value(tag=tag, metadata=data, tensor=metadata.NULL_TENSOR)
 
 
 def _write(row: Row, values: Sequence[Summary.Value]) -> None:
     """Write one event file of these values, dated when the job ended."""
     folder = row.folder / "tensorboard"
     folder.mkdir(exist_ok=True)
-    moment = time.time() if row.ended is None else row.ended
+    moment = _seconds(row.status.ended) or time.time()
     with atomic_write(folder / FILE) as new, new.open("wb") as file:
         records = RecordWriter(file)
-        records.write(Event(wall_time=moment, file_version="brain.Event:2").SerializeToString())
-        for value in values:
-            records.write(Event(wall_time=moment, step=0, summary=Summary(value=[value])).SerializeToString())
+        for content in ({"file_version": "brain.Event:2"}, *({"summary": Summary(value=[value])} for value in values)):
+            records.write(Event(wall_time=moment, **content).SerializeToString())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,17 +73,18 @@ class OptunaSweeper(OptunaSweeperImpl):  # type: ignore[misc]  # hydra-optuna-sw
         for name, count in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
             if not isinstance(count, int) or count < 1:
                 raise ConfigError(f"hydra.sweeper.{name}={count} must be a whole number of 1 or more")
-        names, space = self._objectives(), self._space(arguments)
+        if self.config.hydra.job.name != "train":
+            raise ConfigError("sweep=optuna searches what training can find: type it for fer_lightning.train")
+        names, space, settings = objectives(self.config), self._space(arguments), self.config.sweep
         sweep = Sweep(self.config, self.hydra_context, self.launcher)
         sweep.start("optuna")
         sweep.placed = [*sweep.jobs.known]  # those of earlier sessions
         with _exclusive(sweep.folder):
-            settings = self.config.sweep
             url = study_url(sweep.folder) if settings.storage is None else str(settings.storage)
             study = Study(url, str(settings.study), directions(names), _owner(sweep.folder))
             study.optuna.sampler = self._sampler(space, len(study.trials()))
-            options = [item for item in arguments if override_key(item).startswith("sweep.")]
-            options = [item for item in options if override_key(item) not in _SWEEP_ONLY]
+            passed = [item for item in arguments if override_key(item).startswith("sweep.")]
+            options = [item for item in passed if override_key(item) not in _SWEEP_ONLY]
             if settings.storage is None:
                 options.append(f"sweep.storage={quoted(url)}")
             try:
@@ -116,7 +118,7 @@ class OptunaSweeper(OptunaSweeperImpl):  # type: ignore[misc]  # hydra-optuna-sw
                 if job not in tried and sweep.needs_run(job):
                     to_run.setdefault(job, trial)  # equal trials are one job
             tried.update(to_run)
-            study.close_connections()
+            study.storage.remove_session()  # a fork would inherit its connections
             sweep.launch([*to_run], *([*options, f"sweep.trial={trial.number}"] for trial in to_run.values()))
             for trial, job in zip(trials, jobs, strict=True):
                 _report_trial(study, trial, job, names, needs_run=sweep.needs_run(job))
@@ -124,10 +126,7 @@ class OptunaSweeper(OptunaSweeperImpl):  # type: ignore[misc]  # hydra-optuna-sw
     def _place(self, sweep: Sweep, trial: Trial, space: Space) -> Job:
         try:
             overrides = self._configure_trials([trial], space.searched, {}, space.fixed)[0]
-        except (
-            ValueError,
-            RuntimeError,
-        ) as error:  # of samplers, or of a study that searched otherwise
+        except (ValueError, RuntimeError) as error:  # of samplers, or of a study that searched otherwise
             raise ConfigError(
                 f"trial {trial.number} cannot be proposed ({first_lines(error)}): a study keeps what it searches; for "
                 "another search type another sweep.study=NAME or another folder"
@@ -136,22 +135,17 @@ class OptunaSweeper(OptunaSweeperImpl):  # type: ignore[misc]  # hydra-optuna-sw
         shown = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in trial.params.items()}
         return sweep.place([nulls.get(override, override) for override in overrides], label_of(shown))
 
-    def _objectives(self) -> list[str]:
-        if self.config.hydra.job.name != "train":
-            raise ConfigError("sweep=optuna searches what training can find: type it for fer_lightning.train")
-        return objectives(self.config)
-
     def _space(self, arguments: Sequence[str]) -> Space:
         """Return the search space, after composing one example of it: a mistake would fail all trials."""
         typed = [item for item in arguments if not override_key(item).startswith("sweep.")]
         space = read_space(self.params, typed)
         if not space.searched and self.custom_search_space_extender is None:
             space = read_space(self.otherwise, typed)
-        if not space.searched and self.custom_search_space_extender is None:
-            raise ConfigError(
-                "there is nothing to search: type sweep=small_cnn or the like for a space that is shipped, or "
-                "'optimizer.lr=tag(log,interval(1e-4,1e-2))' for your own"
-            )
+            if not space.searched:
+                raise ConfigError(
+                    "there is nothing to search: type sweep=small_cnn or the like for a space that is shipped, or "
+                    "'optimizer.lr=tag(log,interval(1e-4,1e-2))' for your own"
+                )
         try:
             self.hydra_context.config_loader.load_sweep_config(self.config, space.example())
         except (HydraException, OmegaConfBaseException) as error:
@@ -159,23 +153,17 @@ class OptunaSweeper(OptunaSweeperImpl):  # type: ignore[misc]  # hydra-optuna-sw
         return space
 
     def _sampler(self, space: Space, trials: int) -> optuna.samplers.BaseSampler:
-        """Return the sampler; its seed is moved on by the number of trials, so that a resumed sweep draws new ones.
-
-        Args:
-            space: to search.
-            trials: how many the study has.
-        """
+        """Return the sampler; its seed is moved on by the study's trials, so that a resumed sweep draws new ones."""
         settings: Any = self.settings
         kind = str(settings._target_).rpartition(".")[2]
-        continues_itself = kind in ("GridSampler", "QMCSampler")
-        if not continues_itself and settings.get("seed") is not None:
+        if kind not in ("GridSampler", "QMCSampler") and settings.get("seed") is not None:  # those continue themselves
             settings = OmegaConf.merge(settings, {"seed": int(settings.seed) + trials})
         if kind == "GPSampler":
             import torch
 
             torch.set_num_threads(1)  # it uses PyTorch, whose threads would deadlock a forked job
-        allowed = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
         try:
+            allowed = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
             sampler = instantiate(settings, _execution_whitelist_=allowed)
             if isinstance(sampler, functools.partial):
                 choices = {name: self._to_grid_sampler_choices(dist) for name, dist in space.searched.items()}
@@ -198,16 +186,17 @@ def _report_trial(study: Study, trial: Trial, job: Job, names: Sequence[str], *,
     if status.reason == "storage":
         raise StorageError(f"#{job.number} {job.label}: {status.message}")
     values = [status.values[name] for name in names if name in status.values]
+    reason, message = (status.reason if status.status == FAILED else "killed"), status.message
     if status.status == PRUNED:
         study.tell(trial, TrialState.PRUNED, facts=facts)
-    elif status.status == FINISHED and len(values) == len(names) and all(value == value for value in values):
-        study.tell(trial, TrialState.COMPLETE, values, facts)
-    elif status.status == FINISHED:
+        return
+    if status.status == FINISHED:
+        if len(values) == len(names) and not any(map(math.isnan, values)):
+            study.tell(trial, TrialState.COMPLETE, values, facts)
+            return
         missing = ", ".join(name for name in names if name not in status.values) or "a number"
-        study.tell(trial, TrialState.FAIL, facts={**facts, REASON: "error", MESSAGE: f"{missing} was not measured"})
-    else:
-        reason = status.reason if status.status == FAILED else "killed"
-        study.tell(trial, TrialState.FAIL, facts={**facts, REASON: reason, MESSAGE: status.message})
+        reason, message = "error", f"{missing} was not measured"
+    study.tell(trial, TrialState.FAIL, facts={**facts, REASON: reason, MESSAGE: message})
 
 
 @contextmanager

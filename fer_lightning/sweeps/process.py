@@ -17,14 +17,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from hydra.core.global_hydra import GlobalHydra
 
-from fer_lightning.system.resources import JOB_VARIABLE
+from fer_lightning.system.resources import JOB_VARIABLE, is_slurm_task
 
 SWEEP_VARIABLE = "FER_LIGHTNING_SWEEP"  # environment variable: process id of the sweep
 PID = "job.pid"  # in the folder of a running job: id of its process and of its session
@@ -76,16 +76,8 @@ def end_with_sweep() -> None:
     threading.Thread(target=watch, name="end-with-sweep", daemon=True).start()
 
 
-def run_forked(
-    verb: str,
-    start: Start,
-    arguments: Sequence[str],
-    log: Path | None,
-    *,
-    pid: Path | None = None,
-    variables: Mapping[str, str] | None = None,
-) -> int:
-    """Run `start(arguments)` in a fork of this process.
+def run_forked(verb: str, start: Start, arguments: Sequence[str], log: Path | None, pid: Path | None = None) -> int:
+    """Run `start(arguments)` in a fork of this process, and return its exit code, or minus the signal that ended it.
 
     Args:
         verb: whose module becomes `__main__`, with which Lightning starts the other ranks.
@@ -93,15 +85,10 @@ def run_forked(
         arguments: command line.
         log: file for its output; None for the terminal.
         pid: file that holds the process id while it runs; None for none.
-        variables: added to its environment.
-
-    Returns:
-        the exit code; minus the signal's number where a signal ended it.
     """
     read_end, write_end = os.pipe()
-    fork = multiprocessing.get_context("fork")
-    options = (verb, start, arguments, log, (read_end, write_end), variables or {})
-    child = fork.Process(target=_run, args=options, daemon=False)
+    options = (verb, start, arguments, log, (read_end, write_end))
+    child = multiprocessing.get_context("fork").Process(target=_run, args=options, daemon=False)
     child.start()
     os.close(read_end)
 
@@ -110,20 +97,13 @@ def run_forked(
         return child.exitcode or 0
 
     try:
-        with _pid_file(child.pid or 0, pid), _forwarding_sigterm(child.pid or 0):
+        with _supervising(child.pid or 0, pid):
             return _wait_for_exit(child.pid or 0, wait)
     finally:
         os.close(write_end)
 
 
-def _run(
-    verb: str,
-    start: Start,
-    arguments: Sequence[str],
-    log: Path | None,
-    pipe: tuple[int, int],
-    variables: Mapping[str, str],
-) -> None:
+def _run(verb: str, start: Start, arguments: Sequence[str], log: Path | None, pipe: tuple[int, int]) -> None:
     """Run the verb in the fork, after clearing the state that it inherited from its parent."""
     atexit._clear()  # these functions are the parent's
     os.setsid()
@@ -137,7 +117,7 @@ def _run(
         os.close(file)
     _restore_signals()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.environ.update({JOB_VARIABLE: "1", **variables})
+    os.environ.update(_variables())
     GlobalHydra.instance().clear()
     sys.modules["__main__"] = importlib.import_module(f"fer_lightning.{verb}")
     try:
@@ -150,39 +130,43 @@ def run_spawned(
     verb: str,
     arguments: Sequence[str],
     log: Path | None,
-    *,
     pid: Path | None = None,
     folder: Path | None = None,
     done: Callable[[], bool] | None = None,
-    variables: Mapping[str, str] | None = None,
 ) -> int:
     """Run a verb in a new interpreter; see `run_forked`.
 
     Args:
-        verb, arguments, log, pid, variables: as there.
+        verb, arguments, log, pid: as there.
         folder: working directory where it exists; None for that of this process.
         done: polled, and the process is killed when it returns true; None to wait for the end.
     """
     with ExitStack() as files:
         out = None if log is None else files.enter_context(log.open("ab"))
-        command = [sys.executable, "-m", f"fer_lightning.{verb}", *arguments]
         child = subprocess.Popen(
-            command,
+            [sys.executable, "-m", f"fer_lightning.{verb}", *arguments],
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=out,
-            env={**os.environ, JOB_VARIABLE: "1", **(variables or {})},
+            env={**os.environ, **_variables()},
             cwd=folder if folder is not None and folder.is_dir() else None,
             start_new_session=True,
         )
         files.enter_context(child)
-        files.enter_context(_pid_file(child.pid, pid))
-        files.enter_context(_forwarding_sigterm(child.pid))
+        files.enter_context(_supervising(child.pid, pid))
         while done is not None and child.poll() is None:
             if done():
                 child.kill()
             time.sleep(0.2)
         return _wait_for_exit(child.pid, child.wait) if done is None else child.wait()
+
+
+def _variables() -> dict[str, str]:
+    """Return the environment variables of a job."""
+    if "SLURM_JOB_ID" in os.environ and not is_slurm_task():
+        # for Lightning: it starts the ranks, if there are to be several
+        return {JOB_VARIABLE: "1", "SLURM_JOB_NAME": "interactive"}
+    return {JOB_VARIABLE: "1"}
 
 
 def _wait_for_exit(child: int, wait: Callable[[], int]) -> int:
@@ -208,39 +192,32 @@ def _wait_for_exit(child: int, wait: Callable[[], int]) -> int:
 
 
 @contextmanager
-def _forwarding_sigterm(child: int) -> Iterator[None]:
-    """Forward SIGTERM to the run, as submitit handles it without ending: SLURM ends jobs so."""
+def _supervising(child: int, pid: Path | None) -> Iterator[None]:
+    """Keep the id of a run in a file; forward SIGTERM to it, with which SLURM ends jobs and submitit does not end."""
     before = signal.getsignal(signal.SIGTERM)
-    if not callable(before) or threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def forward(number: int, frame: FrameType | None) -> None:
         _signal(child, signal.SIGTERM)
-        before(number, frame)
+        if callable(before):
+            before(number, frame)
 
-    signal.signal(signal.SIGTERM, forward)
+    forwards = callable(before) and threading.current_thread() is threading.main_thread()
+    if pid is not None:
+        pid.write_text(f"{child}\n", encoding="ascii")
+    if forwards:
+        signal.signal(signal.SIGTERM, forward)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if forwards:
+            signal.signal(signal.SIGTERM, before)
+        if pid is not None:
+            pid.unlink(missing_ok=True)
 
 
 def _signal(session: int, number: int) -> None:
     with suppress(OSError):
         os.killpg(session, number)
-
-
-@contextmanager
-def _pid_file(process: int, pid: Path | None) -> Iterator[None]:
-    if pid is None:
-        yield
-        return
-    pid.write_text(f"{process}\n", encoding="ascii")
-    try:
-        yield
-    finally:
-        pid.unlink(missing_ok=True)
 
 
 def _restore_signals() -> None:

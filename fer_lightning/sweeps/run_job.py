@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import signal
 import zipfile
@@ -66,15 +65,12 @@ def _run(verb: str, start: Callable[[Sequence[str]], object], arguments: Sequenc
     """Run a job in a fork or in a new process, as its launcher allows, and return the exit code."""
     hydra = HydraConfig.get()
     launcher = kind(hydra.launcher)
-    variables: dict[str, str] = {}
     log = None if launcher == BASIC else folder / LOG
-    if "SLURM_JOB_ID" in os.environ and task() is None:
-        variables["SLURM_JOB_NAME"] = "interactive"  # for Lightning: it starts the ranks, if there are to be several
     if launcher in FORKING and may_fork():
         preload(verb)
-        return run_forked(verb, start, arguments, log, pid=folder / PID, variables=variables)
+        return run_forked(verb, start, arguments, log, folder / PID)
     try:
-        return run_spawned(verb, arguments, log, pid=folder / PID, folder=Path(hydra.runtime.cwd), variables=variables)
+        return run_spawned(verb, arguments, log, folder / PID, Path(hydra.runtime.cwd))
     except CalledProcessError as error:
         # raised by submitit at the time limit: it has queued the job again, and SLURM ends the scontrol command, too
         raise SystemExit(1) from error

@@ -35,11 +35,9 @@ def study_url(folder: Path) -> str:
 
 
 def open_storage(url: str, *, new: bool = False) -> BaseStorage:
-    """Open a storage of Optuna.
+    """Open a storage of Optuna: a data base, by SQLAlchemy's URL, or the file of `journal:///PATH`.
 
-    Args:
-        url: of a data base, in SQLAlchemy's form, or `journal:///PATH` of a file.
-        new: whether its tables may have to be created.
+    Its tables are created only where it is said to be `new`.
 
     Raises:
         ConfigError: the URL is invalid, or needs a package that is not installed.
@@ -64,11 +62,7 @@ def open_storage(url: str, *, new: bool = False) -> BaseStorage:
 
 @contextmanager
 def storage_errors(url: str) -> Iterator[None]:
-    """Turn errors of a storage into one message.
-
-    Raises:
-        StorageError: it failed.
-    """
+    """Turn errors of a storage into one message, of a StorageError."""
     try:
         yield
     except (StorageInternalError, SQLAlchemyError, OSError) as error:
@@ -84,14 +78,13 @@ class Study:
     A trial belongs to the sweep that asked for it, so that a resumed sweep continues its own trials only.
 
     Args:
-        url: of the storage.
+        url: of the storage; see `open_storage`. Wherever it cannot be read or written, a StorageError is raised.
         name: of the study in it.
         directions: `maximize` or `minimize`, of each objective.
         owner: unique name of the sweep.
 
     Raises:
         ConfigError: there is a study of this name with other objectives, or the storage is invalid.
-        StorageError: the storage cannot be read or written.
     """
 
     def __init__(self, url: str, name: str, directions: Sequence[str], owner: str) -> None:
@@ -101,6 +94,7 @@ class Study:
             self.optuna = optuna.create_study(
                 study_name=name, storage=self.storage, directions=[*directions], load_if_exists=True
             )
+            self._id = self.storage.get_study_id_from_name(name)
             found = [direction.name.lower() for direction in self.optuna.directions]
         if found != [*directions]:
             raise ConfigError(
@@ -117,54 +111,49 @@ class Study:
     def count_finished(self) -> int:
         """Return how many trials have ended; a failed one that was repeated counts once."""
         ended = self.trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-        return len(ended) - len(self._repeated() & {trial.number for trial in ended})
+        return len({trial.number for trial in ended} - self._repeated())
 
     def unfinished_trials(self) -> list[Trial]:
         """Return the unfinished trials of this sweep, whose process ended before it could report them."""
-        mine = [trial for trial in self.trials(TrialState.RUNNING) if trial.user_attrs.get(OWNER) == self.owner]
-        return [self._trial(trial.number) for trial in mine]
+        numbers = [trial.number for trial in self._own(TrialState.RUNNING)]
+        find = self.storage.get_trial_id_from_study_id_trial_number
+        with storage_errors(self.url):
+            return [Trial(self.optuna, find(self._id, number)) for number in numbers]
 
     def repeat_failed(self) -> int:
         """Queue copies of the failed trials of this sweep, as Optuna cannot reopen a trial; return how many."""
         repeated = self._repeated()
-        mine = [trial for trial in self.trials(TrialState.FAIL) if trial.user_attrs.get(OWNER) == self.owner]
-        again = [trial for trial in mine if trial.number not in repeated]
+        again = [trial for trial in self._own(TrialState.FAIL) if trial.number not in repeated]
         for trial in again:
             kept = {key: value for key, value in trial.user_attrs.items() if key not in (JOB, REASON, MESSAGE)}
+            copy = create_trial(
+                state=TrialState.WAITING,
+                params=trial.params,
+                distributions=trial.distributions,
+                user_attrs={**kept, REPEATS: trial.number},
+                system_attrs=trial.system_attrs,  # its position in a grid
+            )
             with storage_errors(self.url):
-                self.optuna.add_trial(
-                    create_trial(
-                        state=TrialState.WAITING,
-                        params=trial.params,
-                        distributions=trial.distributions,
-                        user_attrs={**kept, REPEATS: trial.number},
-                        system_attrs=trial.system_attrs,  # its position in a grid
-                    )
-                )
+                self.optuna.add_trial(copy)
         return len(again)
 
     def ask(self) -> Trial:
         """Return the next trial: a queued one, or a new one that is created with its owner."""
-        if self.trials(TrialState.WAITING):
-            with storage_errors(self.url):
-                trial = self.optuna.ask()
-                trial.set_user_attr(OWNER, self.owner)
-            return trial
+        queued = self.trials(TrialState.WAITING)
         with storage_errors(self.url):
-            owned = create_trial(state=TrialState.RUNNING, user_attrs={OWNER: self.owner})
-            study_id = self.storage.get_study_id_from_name(self.optuna.study_name)
-            return Trial(self.optuna, self.storage.create_new_trial(study_id, owned))
+            if not queued:
+                owned = create_trial(state=TrialState.RUNNING, user_attrs={OWNER: self.owner})
+                return Trial(self.optuna, self.storage.create_new_trial(self._id, owned))
+            trial = self.optuna.ask()
+            trial.set_user_attr(OWNER, self.owner)
+            return trial
 
     def tell(
-        self,
-        trial: Trial,
-        state: TrialState,
-        values: Sequence[float] | None = None,
-        facts: Mapping[str, Any] | None = None,
+        self, trial: Trial, state: TrialState, values: Sequence[float] | None = None, facts: Mapping[str, Any] = {}
     ) -> None:
         """End a trial as COMPLETE with values of the objectives, PRUNED or FAIL; `facts` become its attributes."""
         with storage_errors(self.url):
-            for name, fact in (facts or {}).items():
+            for name, fact in facts.items():
                 trial.set_user_attr(name, fact)
             try:
                 self.optuna.tell(trial, values, state)
@@ -179,14 +168,8 @@ class Study:
         with storage_errors(self.url):
             return self.optuna.best_trials if len(self.optuna.directions) > 1 else [self.optuna.best_trial]
 
-    def close_connections(self) -> None:
-        """Close the connections, which a fork would inherit."""
-        self.storage.remove_session()
-
-    def _trial(self, number: int) -> Trial:
-        with storage_errors(self.url):
-            study_id = self.storage.get_study_id_from_name(self.optuna.study_name)
-            return Trial(self.optuna, self.storage.get_trial_id_from_study_id_trial_number(study_id, number))
+    def _own(self, state: TrialState) -> list[FrozenTrial]:
+        return [trial for trial in self.trials(state) if trial.user_attrs.get(OWNER) == self.owner]
 
     def _repeated(self) -> set[int]:
         return {trial.user_attrs[REPEATS] for trial in self.trials() if REPEATS in trial.user_attrs}

@@ -24,22 +24,15 @@ from fer_lightning.core.errors import ConfigError, DataError, SweepError, UserEr
 from fer_lightning.runs.config_hash import identify, identify_overrides
 from fer_lightning.runs.files import SWEEP_PLAN
 from fer_lightning.runs.status import FAILED, message_of, now, reason_of, write_failure
+from fer_lightning.sweeps import launchers
 from fer_lightning.sweeps.job_folders import Job, Jobs, has_crashed
-from fer_lightning.sweeps.launchers import (
-    BASIC,
-    JOBLIB,
-    SLURM,
-    kind,
-    max_parallel_jobs,
-    silence_launchers,
-    waiting_for_all_jobs,
-)
 from fer_lightning.sweeps.process import SWEEP_VARIABLE
 from fer_lightning.sweeps.summary import describe_result, print_summary
 from fer_lightning.sweeps.watch import forwarding_ctrl_c, reporting_jobs
 
 HPARAMS_INTERVAL = 60  # seconds, at least, between two updates of TensorBoard's HParams
 MAX_CRASHES = 3  # of a job or a launcher, after which it is not tried again
+Pairs = Sequence[tuple[Job, Sequence[str]]]  # jobs with their further overrides
 log = logging.getLogger(__name__)
 
 
@@ -57,7 +50,7 @@ class Sweep:
         self._invalid: set[Job] = set()
         self._fingerprints: dict[str, str | None] = {}
         self._hparams_updated = time.monotonic()
-        silence_launchers()
+        launchers.silence_launchers()
 
     def start(self, sweeper: str) -> None:
         """Write the command line to `sweep.json` in the folder, from which the sweep can be resumed.
@@ -66,7 +59,7 @@ class Sweep:
             ConfigError: the launcher's settings cannot work.
             SweepError: the folder holds another sweep, or cannot be written.
         """
-        max_parallel_jobs(self.config.hydra.launcher, 1)
+        launchers.max_parallel_jobs(self.config.hydra.launcher, 1)
         plan = {"verb": self.config.hydra.job.name, "arguments": sys.argv[1:], "sweeper": sweeper, "started": now()}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +79,7 @@ class Sweep:
 
     def place(self, overrides: Sequence[str], label: str) -> Job:
         """Return the job of these overrides, in its folder; one that cannot be composed is recorded as failed."""
-        kept = [override for override in overrides if not override_key(override).startswith(("sweep.", "hydra."))]
+        kept = [text for text in overrides if not override_key(text).startswith(("sweep.", "hydra."))]
         try:
             composed = self.context.config_loader.load_sweep_config(self.config, kept)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
@@ -120,79 +113,73 @@ class Sweep:
         """
         os.environ[SWEEP_VARIABLE] = str(os.getpid())
         pairs = [*zip(jobs, options if options else [()] * len(jobs), strict=True)]
-        if kind(self.config.hydra.launcher) != BASIC:
+        if launchers.kind(self.config.hydra.launcher) != launchers.BASIC:
             self._launch_with_retries(pairs)
             return
         for job, own in pairs:
             log.info(f"#{job.number} {job.label}")
             with forwarding_ctrl_c(self.folder, [job], None):
-                error = self._call_launcher([self._overrides(job, own, 1)], [job])
+                error = self._call_launcher([(job, own)], 1)
             if error is not None:
                 log.error(f"the job could not be started ({type(error).__name__}: {first_lines(error)})")
             self._report_job(job)
 
-    def _launch_with_retries(self, pairs: Sequence[tuple[Job, Sequence[str]]]) -> None:
+    def _launch_with_retries(self, left: Pairs) -> None:
         """Run jobs with a parallel launcher; start it again where it fails, as a crashed worker ends all others."""
-        settings, left = self.config.hydra.launcher, [*pairs]
-        if not left:
-            return
-        name = kind(settings).removesuffix("Launcher").lower()
-        for _ in range(MAX_CRASHES):
-            before, at_once = {job: job.status for job, _ in left}, max_parallel_jobs(settings, len(left))
+        settings, tries = self.config.hydra.launcher, 0
+        name = launchers.kind(settings).removesuffix("Launcher").lower()
+        while left:
+            if tries == MAX_CRASHES:
+                raise SweepError(f"{name} broke off {MAX_CRASHES} times with {len(left)} jobs left")
+            tries += 1
+            before, at_once = {job: job.status for job, _ in left}, launchers.max_parallel_jobs(settings, len(left))
             many = f"{len(left)} job{'s' * (len(left) > 1)} by {name}"
             log.info(f"{many}, {at_once} at once" if at_once > 1 else many)
             error = self._launch_parallel(left, at_once)
             if error is None:
                 return
             idle = all(job.status == status for job, status in before.items())
-            if idle and kind(settings) != JOBLIB:  # except joblib, of which a worker crashed at its start
+            if (
+                idle and launchers.kind(settings) != launchers.JOBLIB
+            ):  # except joblib, of which a worker crashed at its start
                 raise SweepError(f"{name} does not run the jobs: {error}") from error
             log.error(f"{name} ended early ({type(error).__name__}: {first_lines(error)})")
             # the status of a job that has not started is unchanged
             left = [(job, own) for job, own in left if job.status in (None, before[job]) or has_crashed(job)]
-            if not left:
-                return
-        raise SweepError(f"{name} broke off {MAX_CRASHES} times with {len(left)} jobs left")
 
-    def _launch_parallel(self, pairs: Sequence[tuple[Job, Sequence[str]]], at_once: int) -> Exception | None:
+    def _launch_parallel(self, pairs: Pairs, at_once: int) -> Exception | None:
         """Launch jobs together, report each as it ends, and return the exception of the launcher, if any."""
         settings, jobs = self.config.hydra.launcher, [job for job, _ in pairs]
-        overrides = [self._overrides(job, own, at_once) for job, own in pairs]
         if hasattr(self.launcher, "joblib"):  # its own count would start workers without jobs
             self.launcher.joblib["n_jobs"] = at_once
-        message = "stopping the jobs after a batch; Ctrl-C again to leave at once"
+        ctrl_c = forwarding_ctrl_c(self.folder, jobs, "stopping the jobs after a batch; Ctrl-C again to leave at once")
         try:
-            with (
-                forwarding_ctrl_c(self.folder, jobs, message),
-                reporting_jobs(jobs, self._report_job),
-                waiting_for_all_jobs(settings),
-            ):
-                return self._call_launcher(overrides, jobs)
+            with ctrl_c, reporting_jobs(jobs, self._report_job), launchers.waiting_for_all_jobs(settings):
+                return self._call_launcher(pairs, at_once)
         except KeyboardInterrupt:
-            if kind(settings) == SLURM:
+            if launchers.kind(settings) == launchers.SLURM:
                 log.info("jobs that SLURM has are left to it: squeue lists them, scancel ends them")
             raise
 
-    def _call_launcher(self, overrides: Sequence[Sequence[str]], jobs: Sequence[Job]) -> Exception | None:
+    def _call_launcher(self, pairs: Pairs, at_once: int) -> Exception | None:
         """Launch jobs and return the exception of the launcher, if any; jobs record their own failures."""
+        folder = f"hydra.sweep.dir={quoted(self.folder.absolute())}"  # workers may have another working directory
+        overrides = [
+            [*job.overrides, *own, folder, f"hydra.sweep.subdir={quoted(job.folder.name)}", f"sweep.at_once={at_once}"]
+            for job, own in pairs
+        ]
         try:
-            results = self.launcher.launch(overrides, initial_job_idx=jobs[0].number)
+            results = self.launcher.launch(overrides, initial_job_idx=pairs[0][0].number)
         except UserError:
             raise
         except Exception as error:
             return error
-        for job, result in zip(jobs, results, strict=False):
+        for (job, _), result in zip(pairs, results, strict=False):
             failure = getattr(result, "_return_value", None)
             if isinstance(failure, Exception) and job.status is None:  # it failed before the run could record it
                 with suppress(OSError):
                     write_failure(job.folder, job.identity, job.overrides, reason_of(failure), message_of(failure))
         return None
-
-    def _overrides(self, job: Job, own: Sequence[str], at_once: int) -> list[str]:
-        """Return the overrides with which the launcher composes a job."""
-        folder = f"hydra.sweep.dir={quoted(self.folder.absolute())}"  # workers may have another working directory
-        subfolder = f"hydra.sweep.subdir={quoted(job.folder.name)}"
-        return [*job.overrides, *own, folder, subfolder, f"sweep.at_once={at_once}"]
 
     def finish(self) -> None:
         """Print the results of all jobs.
@@ -201,22 +188,22 @@ class Sweep:
             SweepError: no job finished and one failed, or one failed and `sweep.strict` is true.
         """
         self.report()
-        failed = [job for job in self.placed if job.status is not None and job.status.status == FAILED]
-        if failed and (self.config.sweep.strict or not any(job.status and job.status.over for job in self.placed)):
-            error = SweepError(f"{len(failed)} of {len(self.placed)} jobs failed")
-            reasons = {job.status.reason for job in failed if job.status is not None}
-            for reason, kind_of_error in (("configuration", ConfigError), ("data", DataError)):
-                if reasons == {reason}:
-                    error.exit_code = kind_of_error.exit_code
+        statuses = [status for job in self.placed if (status := job.status) is not None]
+        reasons = [status.reason for status in statuses if status.status == FAILED]
+        if reasons and (self.config.sweep.strict or not any(status.over for status in statuses)):
+            error = SweepError(f"{len(reasons)} of {len(self.placed)} jobs failed")
+            kinds = {"configuration": ConfigError, "data": DataError}
+            if len(set(reasons)) == 1 and reasons[0] in kinds:
+                error.exit_code = kinds[reasons[0]].exit_code
             raise error
 
     def report(self) -> None:
         """Print the results so far, and update TensorBoard's HParams."""
-        self.update_hparams()
+        self._update_hparams()
         if self.placed:
             print_summary(self.folder, self.placed, self.config.hydra.job.name)
 
-    def update_hparams(self) -> None:
+    def _update_hparams(self) -> None:
         """Update TensorBoard's HParams tab, where the jobs log to TensorBoard."""
         loggers = self.config.logger.values() if "logger" in self.config else ()
         if any(str(logger.get("_target_")).endswith("TensorBoardLogger") for logger in loggers):
@@ -230,7 +217,7 @@ class Sweep:
         """Log the result of a job, and update TensorBoard's HParams now and then."""
         log.info(describe_result(job))
         if time.monotonic() - self._hparams_updated > HPARAMS_INTERVAL:
-            self.update_hparams()
+            self._update_hparams()
 
     def _fingerprint(self, cfg: DictConfig) -> str | None:
         """Return that of the images as they are now; None where they cannot be read: the job will report why."""
