@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from optuna.trial import FrozenTrial
+from rich.console import Console
+from rich.table import Table
 
 from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.sweeps.study import JOB, Study
@@ -20,36 +21,28 @@ def report_best_trials(study: Study, folder: Path, names: Sequence[str]) -> None
     found = sorted(study.best_trials(), key=lambda trial: trial.values, reverse=True)
     if not found:
         return
-    best_trials = [_describe(trial, names) for trial in found]
+    best_trials = [
+        {
+            "number": trial.number,
+            "values": dict(zip(names, trial.values, strict=True)),
+            "params": trial.params,
+            "overrides": [f"{name}={'null' if value is None else value}" for name, value in trial.params.items()],
+            "job": trial.user_attrs.get(JOB),
+        }
+        for trial in found
+    ]
+    result: dict[str, Any] = {"name": "optuna"}
     if len(names) > 1:
-        result: dict[str, Any] = {"name": "optuna", "solutions": best_trials}
+        result["solutions"] = best_trials
     else:
-        best = best_trials[0]
-        result = {"name": "optuna", "best_params": best["params"], "best_value": found[0].value, **best}
+        result |= {"best_params": found[0].params, "best_value": found[0].value, **best_trials[0]}
     with atomic_write(folder / FILE) as new:
         OmegaConf.save(OmegaConf.create(result), new)
-    _print(found, names)
-
-
-def _describe(trial: FrozenTrial, names: Sequence[str]) -> dict[str, Any]:
-    return {
-        "number": trial.number,
-        "values": dict(zip(names, trial.values, strict=True)),
-        "params": trial.params,
-        "overrides": [f"{name}={'null' if value is None else value}" for name, value in trial.params.items()],
-        "job": trial.user_attrs.get(JOB),
-    }
-
-
-def _print(found: Sequence[FrozenTrial], names: Sequence[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
     title = "the best trial" if len(names) == 1 else "no other trial is better in all"
     table = Table("trial", *names, "overrides", show_edge=False, pad_edge=False, title=title, title_justify="left")
-    for trial in found:
-        overrides = " ".join(_describe(trial, names)["overrides"])
-        table.add_row(f"{trial.number}", *(f"{value:.4g}" for value in trial.values), overrides)
+    for trial in best_trials:
+        values = (f"{value:.4g}" for value in trial["values"].values())
+        table.add_row(f"{trial['number']}", *values, " ".join(trial["overrides"]))
+    console = Console()
     console.print()
     console.print(table)

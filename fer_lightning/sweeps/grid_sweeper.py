@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -35,35 +34,29 @@ class GridSweeper(BasicSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         # Hydra writes ~key as ~key=null, which deletes no other value than null
-        deletions = [one for one in overrides if one.is_delete()]
         deleted = {
-            f"{one.get_key_element()}={one.get_value_element_as_str()}": str(one.input_line) for one in deletions
+            f"{one.get_key_element()}={one.get_value_element_as_str()}": str(one.input_line)
+            for one in overrides
+            if one.is_delete()
         }
         grid = self.split_arguments(overrides, None)[0]
         combinations = [[deleted.get(text) or text for text in one] for one in grid]
+        counts = Counter(map(override_key, {text for one in combinations for text in one}))
         sweep = Sweep(self.config, self.hydra_context, self.launcher)
         sweep.start("grid")
-        differing = _differing(combinations)
-        jobs = [sweep.place(one, label_of(_values(one, differing))) for one in combinations]
-        if len(jobs) > len(set(jobs)):
-            log.info(f"{len(jobs)} combinations are {len(set(jobs))} jobs: the others would compute the same")
-        opened = [job for job in dict.fromkeys(jobs) if sweep.needs_run(job)]
-        most = len(opened) if self.max_batch_size is None else self.max_batch_size
+        jobs = []
+        for one in combinations:
+            pairs = ((override_key(text), text.partition("=")[2]) for text in one)
+            jobs.append(sweep.place(one, label_of({key: value for key, value in pairs if counts[key] > 1})))
+        different = dict.fromkeys(jobs)
+        if len(jobs) > len(different):
+            log.info(f"{len(jobs)} combinations are {len(different)} jobs: the others would compute the same")
+        to_run = [job for job in different if sweep.needs_run(job)]
+        most = len(to_run) if self.max_batch_size is None else self.max_batch_size
         try:
-            for start in range(0, len(opened), max(1, most)):
-                sweep.launch(opened[start : start + most])
+            for start in range(0, len(to_run), max(1, most)):
+                sweep.launch(to_run[start : start + most])
         except BaseException:
             sweep.report()
             raise
         sweep.finish()
-
-
-def _values(overrides: Sequence[str], keys: set[str]) -> dict[str, Any]:
-    pairs = ((override_key(text), text.partition("=")[2]) for text in overrides)
-    return {key: value for key, value in pairs if key in keys}
-
-
-def _differing(combinations: Sequence[Sequence[str]]) -> set[str]:
-    texts = {text for combination in combinations for text in combination}
-    counts = Counter(override_key(text) for text in texts)
-    return {key for key, count in counts.items() if count > 1}

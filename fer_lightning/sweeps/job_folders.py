@@ -21,13 +21,7 @@ _LONGEST = 100  # characters of a folder's name, of which file systems take 255 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep.
-
-    Attributes:
-        folder: inside that of the sweep, `<number>_<what differs>`.
-        overrides: that make it what it is.
-        identity: of its settings.
-    """
+    """One run of a sweep: its folder `<number>_<what differs>`, overrides, and the identity of its settings."""
 
     folder: Path
     overrides: tuple[str, ...]
@@ -49,11 +43,7 @@ class Job:
 
 
 class Jobs:
-    """The jobs in a folder, by their identity.
-
-    Args:
-        folder: of the sweep; need not exist.
-    """
+    """The jobs in the folder of a sweep, which need not exist, by their identity."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -70,14 +60,8 @@ class Jobs:
         """Return the job of these settings: the one that is there, or a new one, numbered next.
 
         Another version may have other settings and defaults, and so another identity for the same job: what it recorded
-        is compared by overrides instead.
-
-        Args:
-            overrides: of the job.
-            identity: of its settings.
-            label: what differs from other jobs, for the name of a new folder.
-            fingerprint: returns that of the images as they are now; called where a job has recorded one. Other images
-                make another job.
+        is compared by overrides instead. Other images make another job: `fingerprint` returns that of the images as
+        they are now, and is called where a job has recorded one. The label names a new folder.
         """
         for position, job in enumerate(self.known):
             if job.identity == identity or (
@@ -89,22 +73,18 @@ class Jobs:
                 if trained_on is None or fingerprint() in (None, trained_on):
                     self.known[position] = replace(job, identity=identity)
                     return self.known[position]
-        job = Job(
-            self._unstarted_folder(label) or self.folder / file_name(self._next(), label), tuple(overrides), identity
-        )
-        self.known.append(job)
-        return job
+        self.known.append(Job(self._new_folder(label), tuple(overrides), identity))
+        return self.known[-1]
 
-    def _unstarted_folder(self, label: str) -> Path | None:
-        """Return the folder of such a job whose process ended before the run started."""
+    def _new_folder(self, label: str) -> Path:
+        """Return the folder of such a job whose process ended before the run started, or a new one."""
         taken = {job.folder for job in self.known}
-        places = sorted(set(self.folder.glob("[0-9]*")) - taken, key=_number)
-        unstarted = (place for place in places if (place / HYDRA).is_dir() and not (place / STATUS).exists())
-        return next((place for place in unstarted if place.name == file_name(_number(place), label)), None)
-
-    def _next(self) -> int:
-        numbers = (_number(place) for place in self.folder.glob("*") if place.is_dir())
-        return max([-1, *numbers, *(job.number for job in self.known)]) + 1
+        for place in sorted(set(self.folder.glob("[0-9]*")) - taken, key=_number):
+            unstarted = (place / HYDRA).is_dir() and not (place / STATUS).exists()
+            if unstarted and place.name == file_name(_number(place), label):
+                return place
+        folders = {place for place in self.folder.glob("*") if place.is_dir()} | taken
+        return self.folder / file_name(max(map(_number, folders), default=-1) + 1, label)
 
 
 def has_crashed(job: Job) -> bool:

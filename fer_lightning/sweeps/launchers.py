@@ -16,9 +16,8 @@ BASIC, JOBLIB, LOCAL, SLURM, RAY = "BasicLauncher", "JoblibLauncher", "LocalLaun
 FORKING = (BASIC, JOBLIB)  # launchers in whose processes forking is safe: no other threads
 LOGGERS = (  # of launchers; they print every job's command line
     "hydra._internal.core_plugins.basic_launcher",
-    "hydra_plugins.hydra_joblib_launcher._core",
+    *(f"hydra_plugins.hydra_{name}" for name in ("joblib_launcher._core", "ray_launcher._core")),
     "hydra_plugins.hydra_submitit_launcher.submitit_launcher",
-    "hydra_plugins.hydra_ray_launcher._core",
 )
 log = logging.getLogger(__name__)
 
@@ -29,17 +28,18 @@ def kind(settings: DictConfig) -> str:
 
 
 def max_parallel_jobs(settings: DictConfig, count: int) -> int:
-    """Return how many of `count` jobs will run at once on the machine of the sweep, by the launcher's settings.
+    """Return how many of `count` jobs the launcher will run at once on the machine of the sweep.
 
     Raises:
-        ConfigError: they are no numbers.
+        ConfigError: its settings are no numbers.
     """
     most = 1  # a SLURM job sees only the cores that it was granted
     if kind(settings) == JOBLIB:
-        asked = _whole(settings.n_jobs, "hydra.launcher.n_jobs")
-        if asked == 0:
+        most = _whole(settings.n_jobs, "hydra.launcher.n_jobs")
+        if most == 0:
             raise ConfigError("hydra.launcher.n_jobs=0 would run nothing: type 1 or more, or -1 for one a core")
-        most = asked if asked > 0 else available_cores() + 1 + asked
+        if most < 0:
+            most += available_cores() + 1
     elif kind(settings) == LOCAL:  # submitit's: it starts all jobs at once
         most = count
     elif kind(settings) == RAY:
@@ -48,11 +48,7 @@ def max_parallel_jobs(settings: DictConfig, count: int) -> int:
 
 
 def granted_cores(settings: DictConfig) -> int:
-    """Return the cores that Ray grants each job.
-
-    Raises:
-        ConfigError: they are no number.
-    """
+    """Return the cores that Ray grants each job; raise ConfigError if they are no number."""
     asked = OmegaConf.select(settings, "ray.remote.num_cpus")
     return 1 if asked is None else max(1, _whole(asked, "hydra.launcher.ray.remote.num_cpus"))
 

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 # of the machine, and of this container: cgroups v2 and v1
-COUNTERS = (
-    Path("/proc/vmstat"),
-    Path("/sys/fs/cgroup/memory.events"),
-    Path("/sys/fs/cgroup/memory/memory.oom_control"),
-)
+COUNTERS = ("/proc/vmstat", "/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
 
-def oom_kills(counters: Sequence[Path] = COUNTERS) -> int:
+def oom_kills(counters: Iterable[str | Path] = COUNTERS) -> int:
     """Return how many processes the system has killed to free memory; 0 where it does not say."""
     found = 0
     for counter in counters:
-        try:
-            text = counter.read_text(encoding="ascii")
-        except (OSError, ValueError):
-            continue
-        found += sum(int(count) for count in re.findall(r"^oom_kill (\d+)$", text, flags=re.M))
+        with suppress(OSError, ValueError):
+            text = Path(counter).read_text(encoding="ascii")
+            found += sum(map(int, re.findall(r"^oom_kill (\d+)$", text, flags=re.M)))
     return found

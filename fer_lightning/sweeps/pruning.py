@@ -29,7 +29,7 @@ class PruneTrial(pl.Callback):
         pruner: one of Optuna's.
         monitor: score to report; the study's direction says which end is better.
         storage: URL of the study's storage.
-        study: name of the study.
+        study: its name.
         trial: number of the trial; None for no trial.
         objectives: of the study; None for the monitor.
     """
@@ -76,25 +76,20 @@ class PruneTrial(pl.Callback):
 
     def _should_prune(self, epoch: int, value: float) -> bool:
         """Report the score of an epoch, unless it has been reported, and return whether to prune the trial."""
-        from fer_lightning.sweeps.study import storage_errors
+        import optuna
+
+        from fer_lightning.sweeps.study import open_storage, storage_errors
 
         with storage_errors(self.url):
-            storage, study, trial_id = self._open()
+            if self._opened is None:
+                storage = open_storage(self.url)
+                study = optuna.load_study(study_name=self.study, storage=storage)
+                study_id = storage.get_study_id_from_name(self.study)
+                self._opened = storage, study, storage.get_trial_id_from_study_id_trial_number(study_id, self.trial)
+            storage, study, trial_id = self._opened
             trial = storage.get_trial(trial_id)
             if trial.state.is_finished():  # its sweep has ended it
                 return False
             if epoch not in trial.intermediate_values:
                 storage.set_trial_intermediate_value(trial_id, epoch, value)
             return bool(self.pruner.prune(study, storage.get_trial(trial_id)))
-
-    def _open(self) -> tuple[BaseStorage, optuna.Study, int]:
-        if self._opened is None:
-            import optuna
-
-            from fer_lightning.sweeps.study import open_storage
-
-            storage = open_storage(self.url)
-            study = optuna.load_study(study_name=self.study, storage=storage)
-            study_id = storage.get_study_id_from_name(self.study)
-            self._opened = storage, study, storage.get_trial_id_from_study_id_trial_number(study_id, self.trial)
-        return self._opened

@@ -79,10 +79,8 @@ def _run(verb: str, start: Callable[[Sequence[str]], object], arguments: Sequenc
 def command_line(verb: str, folder: Path, cfg: DictConfig) -> list[str]:
     """Return the command line of a job's run, and empty its folder where there is no checkpoint to continue from."""
     hydra = HydraConfig.get()
-    flags: list[str] = []
-    for source in hydra.runtime.config_sources:
-        if source.provider == "command-line":
-            flags += ["--config-dir", source.path]
+    sources = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    flags = [word for path in sources for word in ("--config-dir", path)]
     if hydra.job.config_name != verb:
         flags += ["--config-name", str(hydra.job.config_name)]
     last = folder / LAST_CHECKPOINT
@@ -92,51 +90,38 @@ def command_line(verb: str, folder: Path, cfg: DictConfig) -> list[str]:
     if verb == "train" and zipfile.is_zipfile(last):  # not one that was cut off by a full disk
         own.append(f"ckpt_path={quoted(last)}")
     else:
-        _clear(folder)
+        for path in folder.iterdir():  # left by an attempt without a checkpoint
+            if path.name in _KEPT:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
     return [*flags, *hydra.overrides.task, *own]
 
 
 def finalize_status(folder: Path, cfg: DictConfig, code: int, *, short_of_memory: bool) -> Status:
-    """Complete the status of a run that has ended: from its exit code where the run could not write it.
+    """Complete the status of a run that has ended, from its exit code (minus the signal) where it could not write it.
 
-    Args:
-        folder: of the run.
-        cfg: of the job.
-        code: exit code; minus the signal's number where a signal ended the run.
-        short_of_memory: whether the system killed a process meanwhile to free memory.
+    `short_of_memory` says whether the system killed a process meanwhile to free memory.
     """
     status = read_status(folder)
     if status is None:
         status = Status(identity=identify(cfg), overrides=[*HydraConfig.get().overrides.task], started=now())
     if status.status != RUNNING:
         return status
-    status = replace(status, message=_describe_exit(code, short_of_memory), ended=now())
-    if code in STOP_CODES:
-        status = replace(status, status=INTERRUPTED)
+    for_memory = short_of_memory and code == -signal.SIGKILL
+    if code < 0:
+        why = ": the system ended it to free memory" if for_memory else ""
+        message = f"the process was ended by {signal.Signals(-code).name}{why}"
     else:
-        killed = "out of memory" if short_of_memory and code == -signal.SIGKILL else "killed"
+        message = f"the process ended with exit code {code} and could not say why in its folder; see its log"
+    status = replace(status, status=INTERRUPTED, message=message, ended=now())
+    if code not in STOP_CODES:
+        killed = "out of memory" if for_memory else "killed"
         status = replace(status, status=FAILED, reason="storage" if code > 0 else killed)  # > 0: it could not write
     write_status(folder, status)
     return status
-
-
-def _describe_exit(code: int, short_of_memory: bool) -> str:
-    if code >= 0:
-        return f"the process ended with exit code {code} and could not say why in its folder; see its log"
-    name = signal.Signals(-code).name
-    memory = ": the system ended it to free memory" if name == "SIGKILL" and short_of_memory else ""
-    return f"the process was ended by {name}{memory}"
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an attempt without a checkpoint left."""
-    for path in folder.iterdir():
-        if path.name in _KEPT:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 def preload(verb: str) -> None:

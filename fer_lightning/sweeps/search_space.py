@@ -24,15 +24,15 @@ class Space(NamedTuple):
 
     def example(self) -> list[str]:
         """Return the overrides of one possible trial."""
-        return [*(f"{name}={_example(distribution)}" for name, distribution in self.searched.items()), *self.fixed]
+        values = {
+            name: one.choices[0] if isinstance(one, CategoricalDistribution) else one.low
+            for name, one in self.searched.items()
+        }
+        return [*(f"{name}={'null' if value is None else value}" for name, value in values.items()), *self.fixed]
 
 
 def read_space(params: DictConfig | None, typed: Sequence[str]) -> Space:
-    """Read the search space and the fixed overrides.
-
-    Args:
-        params: of the YAML files; may be nested.
-        typed: overrides of the command line, which take precedence.
+    """Read the space from the YAML files (`params`, maybe nested) and the overrides typed, which take precedence.
 
     Raises:
         ConfigError: something cannot be read.
@@ -47,11 +47,3 @@ def read_space(params: DictConfig | None, typed: Sequence[str]) -> Space:
     except (ValueError, AssertionError, NotImplementedError) as error:
         raise ConfigError(f"the search space cannot be read: {first_lines(error)}") from error
     return Space(searched, [*(f"{name}={value}" for name, value in fixed.items()), *plain])
-
-
-def _example(distribution: BaseDistribution) -> Any:
-    """Return one possible value of a parameter, as written on a command line."""
-    if isinstance(distribution, CategoricalDistribution):
-        value = distribution.choices[0]
-        return "null" if value is None else value
-    return distribution.low

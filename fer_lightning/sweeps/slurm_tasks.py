@@ -37,16 +37,14 @@ def follow_first_task(verb: str, folder: Path, log: Path) -> None:
         time.sleep(INTERVAL)
     if plan["arguments"] is None:
         return
-    unlocked_since: float | None = None
+    seen = time.monotonic()
 
     def is_alone() -> bool:
         """Whether the first task, which holds the job's lock, ended more than `GRACE` seconds ago."""
-        nonlocal unlocked_since
+        nonlocal seen
         if is_locked(folder):
-            unlocked_since = None
-        elif unlocked_since is None:
-            unlocked_since = time.monotonic()
-        return unlocked_since is not None and time.monotonic() - unlocked_since > GRACE
+            seen = time.monotonic()
+        return time.monotonic() - seen > GRACE
 
     run_spawned(verb, plan["arguments"], log, done=is_alone)
 

@@ -8,6 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+
 from fer_lightning.config.overrides import quoted
 from fer_lightning.core.errors import first_lines
 from fer_lightning.runs.status import FAILED, Status
@@ -21,9 +24,7 @@ def describe_result(job: Job) -> str:
         return f"{title}: not started"
     values = ", ".join(f"{name} {value:.4g}" for name, value in status.values.items())
     took = "" if status.seconds is None else f", {status.seconds:.0f} s"
-    reason = "" if status.status != FAILED else f" ({status.reason}): {first_lines(Exception(status.message))}"
-    scores = f", {values}" if values and status.over else ""
-    return f"{title}: {job_state(job)}{reason}{scores}{took}"
+    return f"{title}: {_outcome(job_state(job), status)}{f', {values}' if values and status.over else ''}{took}"
 
 
 def job_state(job: Job) -> str:
@@ -36,19 +37,19 @@ def job_state(job: Job) -> str:
 
 def print_summary(folder: Path, jobs: Sequence[Job], verb: str = "train") -> None:
     """Print a table of the jobs, by number, and the commands to type next."""
-    from rich.console import Console
-    from rich.table import Table
-
     console = Console()
     states = {job: job_state(job) for job in jobs}
-    statuses = {job: job.status for job in jobs}
-    names = [*dict.fromkeys(name for status in statuses.values() if status is not None for name in status.values)]
+    statuses = {job: job.status for job in sorted(jobs, key=lambda job: job.number)}
+    known = [status for status in statuses.values() if status is not None]
+    names = [*dict.fromkeys(name for status in known for name in status.values)]
     table = Table(show_edge=False, pad_edge=False)
     for heading in ("#", "job", "outcome", *names, "seconds"):
-        table.add_column(heading, justify="right" if heading in ("#", *names, "seconds") else "left", overflow="fold")
-    for job in sorted(jobs, key=lambda job: job.number):
-        status = statuses[job]
-        table.add_row(f"{job.number}", job.label, _outcome(states[job], status), *_numbers(status, names))
+        table.add_column(heading, justify="left" if heading in ("job", "outcome") else "right", overflow="fold")
+    for job, found in statuses.items():
+        status = found or Status()
+        scores = (f"{status.values[name]:.4g}" if name in status.values else "–" for name in names)
+        seconds = "–" if status.seconds is None else f"{status.seconds:.0f}"
+        table.add_row(f"{job.number}", job.label, _outcome(states[job], status, 120), *scores, seconds)
     console.print()
     console.print(table)
     counts = Counter(states.values())
@@ -57,24 +58,16 @@ def print_summary(folder: Path, jobs: Sequence[Job], verb: str = "train") -> Non
     console.print(f"\npython -m fer_lightning.compare {shlex.quote(str(folder))}", highlight=False, soft_wrap=True)
     open_states = {"unfinished", "interrupted", "not started"} & set(counts)
     # a wrong setting would fail again
-    failed = any(status.status == FAILED and status.reason != "configuration" for status in statuses.values() if status)
-    if open_states or failed:
-        retry = "" if open_states else " sweep.retry=true"
-        what = "go on" if open_states else "try the failed ones again"
+    if open_states or any(status.status == FAILED and status.reason != "configuration" for status in known):
+        retry, what = ("", "go on") if open_states else (" sweep.retry=true", "try the failed ones again")
         plain = re.fullmatch(r"[\w./:@+-]+", str(folder))
         named = shlex.quote(f"sweep.resume={folder if plain else quoted(folder)}")
         command = f"python -m fer_lightning.{verb} -m {named}{retry}"
         console.print(f"{command}   # {what}", highlight=False, soft_wrap=True)
 
 
-def _outcome(state: str, status: Status | None) -> str:
-    if status is None or state != FAILED:
+def _outcome(state: str, status: Status, width: int = 200) -> str:
+    """Return the state of a job, and why it failed, if it did."""
+    if state != FAILED:
         return state
-    return f"{state} ({status.reason}): {first_lines(Exception(status.message), 120)}"
-
-
-def _numbers(status: Status | None, names: Sequence[str]) -> list[str]:
-    if status is None:
-        return ["–"] * (len(names) + 1)
-    values = [f"{status.values[name]:.4g}" if name in status.values else "–" for name in names]
-    return [*values, "–" if status.seconds is None else f"{status.seconds:.0f}"]
+    return f"{state} ({status.reason}): {first_lines(Exception(status.message), width)}"

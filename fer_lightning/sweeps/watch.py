@@ -56,12 +56,8 @@ def reporting_jobs(jobs: Sequence[Job], report: Callable[[Job], None]) -> Iterat
 def forwarding_ctrl_c(folder: Path, jobs: Sequence[Job], message: str | None) -> Iterator[None]:
     """Forward Ctrl-C to the jobs that run on this machine, wait until they have ended, and then end the sweep.
 
-    The first Ctrl-C lets a job finish its batch, the second ends it at once, the third kills it.
-
-    Args:
-        folder: of the sweep.
-        jobs: that may run.
-        message: printed at the first Ctrl-C; None where the jobs print their own.
+    The first Ctrl-C lets a job finish its batch, and prints the message unless the jobs print their own; the second
+    ends it at once, the third kills it.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; at once where no job runs here.
@@ -100,9 +96,8 @@ def _running(jobs: Sequence[Job]) -> list[int]:
     """Return the sessions of running jobs; only descendants of this process, as a recorded id may be reused."""
     import psutil
 
-    ours = {process.pid for process in psutil.Process().children(recursive=True)}
-    found = []
+    recorded = set()
     for job in jobs:
         with suppress(OSError, ValueError):
-            found.append(int((job.folder / PID).read_text(encoding="ascii")))
-    return [session for session in found if session in ours]
+            recorded.add(int((job.folder / PID).read_text(encoding="ascii")))
+    return [process.pid for process in psutil.Process().children(recursive=True) if process.pid in recorded]
