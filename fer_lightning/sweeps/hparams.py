@@ -53,8 +53,13 @@ def write_hparams(sweep_folder: Path) -> None:
         OSError: a file cannot be written.
     """
     jobs = [job for job in Jobs(sweep_folder).known if job_state(job) != RUNNING]
-    composed = {job: settings for job in jobs if (settings := _composed(job)) is not None}
-    typed = {job: _typed(job) for job in jobs if job not in composed}
+    composed: dict[Job, Settings] = {}
+    typed: dict[Job, dict[str, Any]] = {}
+    for job in jobs:
+        try:
+            composed[job] = read_settings(job.folder / SETTINGS)
+        except (OSError, ValueError):  # they could not be composed
+            typed[job] = _typed(job)
     varied = differing_keys([*composed.values()])
     rows = [_row(job, composed[job].values if job in composed else typed[job], varied) for job in jobs]
     differing = {STATUS, *map(_name, varied), *(_name(key) for settings in typed.values() for key in settings)}
@@ -68,16 +73,8 @@ def write_hparams(sweep_folder: Path) -> None:
         metric_infos=[api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in sorted(tags, key=_rank)],
     )
     columns = [_about(metadata.EXPERIMENT_TAG, experiment=experiment)]
-    for number, row in enumerate(rows):
-        _write(row, [*columns, *_session(row)] if number == 0 else _session(row))  # the first description counts
-
-
-def _composed(job: Job) -> Settings | None:
-    """Return the settings of a job; None where they could not be composed."""
-    try:
-        return read_settings(job.folder / SETTINGS)
-    except (OSError, ValueError):
-        return None
+    for row in rows:
+        _write(row, columns if row is rows[0] else [])  # TensorBoard takes the first description
 
 
 def _typed(job: Job) -> dict[str, Any]:
@@ -132,8 +129,11 @@ def _column(name: str, rows: Sequence[Row], differs: bool) -> api_pb2.HParamInfo
     """Describe a setting; convert it to text in all rows if it is text in some, as a column has one type."""
     having = [row.settings for row in rows if name in row.settings]
     types = {type(settings[name]) for settings in having}
-    kind = api_pb2.DATA_TYPE_BOOL if types == {bool} else api_pb2.DATA_TYPE_FLOAT64
-    if not (types == {bool} or types <= {int, float}):
+    if types == {bool}:
+        kind = api_pb2.DATA_TYPE_BOOL
+    elif types <= {int, float}:
+        kind = api_pb2.DATA_TYPE_FLOAT64
+    else:
         kind = api_pb2.DATA_TYPE_STRING
         for settings in having:
             settings[name] = format_value(name, settings[name])
@@ -146,32 +146,30 @@ def _column(name: str, rows: Sequence[Row], differs: bool) -> api_pb2.HParamInfo
     return info
 
 
-def _session(row: Row) -> list[Summary.Value]:
-    """Return the summaries that make a run a row."""
-    begin = SessionStartInfo(group_name=row.folder.name, start_time_secs=_seconds(row.status.started))
-    for name, value in row.settings.items():
-        field = {bool: "bool_value", str: "string_value"}.get(type(value), "number_value")
-        setattr(begin.hparams[name], field, value)
-    status = api_pb2.STATUS_SUCCESS if row.settings[STATUS] == FINISHED else api_pb2.STATUS_FAILURE
-    end = SessionEndInfo(status=status, end_time_secs=_seconds(row.status.ended))
-    return [
-        _about(metadata.SESSION_START_INFO_TAG, session_start_info=begin),
-        _about(metadata.SESSION_END_INFO_TAG, session_end_info=end),
-        *(Summary.Value(tag=tag, simple_value=value) for tag, value in row.scores.items()),
-    ]
-
-
 def _about(tag: str, **content: Any) -> Summary.Value:
     data = metadata.create_summary_metadata(HParamsPluginData(**content))
     return Summary.Value(tag=tag, metadata=data, tensor=metadata.NULL_TENSOR)
 
 
-def _write(row: Row, values: Sequence[Summary.Value]) -> None:
-    """Write one event file of these values, dated when the job ended."""
-    folder = row.folder / "tensorboard"
-    folder.mkdir(exist_ok=True)
-    moment = _seconds(row.status.ended) or time.time()
-    with atomic_write(folder / FILE) as new, new.open("wb") as file:
+def _write(row: Row, columns: Sequence[Summary.Value]) -> None:
+    """Write the event file that makes a run a row, dated when the job ended."""
+    ended = _seconds(row.status.ended)
+    begin = SessionStartInfo(group_name=row.folder.name, start_time_secs=_seconds(row.status.started))
+    for name, value in row.settings.items():
+        field = {bool: "bool_value", str: "string_value"}.get(type(value), "number_value")
+        setattr(begin.hparams[name], field, value)
+    status = api_pb2.STATUS_SUCCESS if row.settings[STATUS] == FINISHED else api_pb2.STATUS_FAILURE
+    values = [
+        *columns,
+        _about(metadata.SESSION_START_INFO_TAG, session_start_info=begin),
+        _about(metadata.SESSION_END_INFO_TAG, session_end_info=SessionEndInfo(status=status, end_time_secs=ended)),
+        *(Summary.Value(tag=tag, simple_value=value) for tag, value in row.scores.items()),
+    ]
+    moment = time.time() if ended is None else ended
+    events = [Event(wall_time=moment, file_version="brain.Event:2")]
+    events += [Event(wall_time=moment, summary=Summary(value=[value])) for value in values]
+    (row.folder / "tensorboard").mkdir(exist_ok=True)
+    with atomic_write(row.folder / "tensorboard" / FILE) as new, new.open("wb") as file:
         records = RecordWriter(file)
-        for content in ({"file_version": "brain.Event:2"}, *({"summary": Summary(value=[value])} for value in values)):
-            records.write(Event(wall_time=moment, **content).SerializeToString())
+        for event in events:
+            records.write(event.SerializeToString())

@@ -26,6 +26,7 @@ class Job:
     folder: Path
     overrides: tuple[str, ...]
     identity: str = field(compare=False)
+    version: str | None = field(default=__version__, compare=False)  # of the package that ran it
 
     @property
     def number(self) -> int:
@@ -48,13 +49,11 @@ class Jobs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.known: list[Job] = []
-        self._by_other_version: set[Job] = set()
         for place in sorted(folder.glob("[0-9]*"), key=_number):
             status = read_status(place)
             if status is not None and status.identity is not None and _number(place) >= 0:
-                self.known.append(Job(place, tuple(map(current_override, status.overrides)), status.identity))
-                if status.version != __version__:
-                    self._by_other_version.add(self.known[-1])
+                overrides = tuple(map(current_override, status.overrides))
+                self.known.append(Job(place, overrides, status.identity, status.version))
 
     def place(self, overrides: Sequence[str], identity: str, label: str, fingerprint: Callable[[], str | None]) -> Job:
         """Return the job of these settings: the one that is there, or a new one, numbered next.
@@ -64,9 +63,8 @@ class Jobs:
         they are now, and is called where a job has recorded one. The label names a new folder.
         """
         for position, job in enumerate(self.known):
-            if job.identity == identity or (
-                job in self._by_other_version and _same_overrides(job.overrides, overrides)
-            ):
+            other_version = job.version != __version__
+            if job.identity == identity or (other_version and _same_overrides(job.overrides, overrides)):
                 status = job.status
                 trained_on = None if status is None else status.fingerprint
                 # images that cannot be read now are assumed to be the same

@@ -14,11 +14,6 @@ from fer_lightning.system.resources import available_cores
 
 BASIC, JOBLIB, LOCAL, SLURM, RAY = "BasicLauncher", "JoblibLauncher", "LocalLauncher", "SlurmLauncher", "RayLauncher"
 FORKING = (BASIC, JOBLIB)  # launchers in whose processes forking is safe: no other threads
-LOGGERS = (  # of launchers; they print every job's command line
-    "hydra._internal.core_plugins.basic_launcher",
-    *(f"hydra_plugins.hydra_{name}" for name in ("joblib_launcher._core", "ray_launcher._core")),
-    "hydra_plugins.hydra_submitit_launcher.submitit_launcher",
-)
 log = logging.getLogger(__name__)
 
 
@@ -54,9 +49,9 @@ def granted_cores(settings: DictConfig) -> int:
 
 
 def silence_launchers() -> None:
-    """Silence the launchers' own lists of jobs, and the duplicates of submitit's messages."""
-    for name in LOGGERS:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    """Silence the launchers, which print every job's command line, and the duplicates of submitit's messages."""
+    logging.getLogger("hydra._internal.core_plugins").setLevel(logging.WARNING)
+    logging.getLogger("hydra_plugins").setLevel(logging.WARNING)
     logging.getLogger("submitit").propagate = False
 
 

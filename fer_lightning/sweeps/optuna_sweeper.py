@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -79,7 +78,11 @@ class OptunaSweeper(OptunaSweeperImpl):  # type: ignore[misc]  # hydra-optuna-sw
         sweep = Sweep(self.config, self.hydra_context, self.launcher)
         sweep.start("optuna")
         sweep.placed = [*sweep.jobs.known]  # those of earlier sessions
-        with _exclusive(sweep.folder):
+        try:
+            lock = FileLock(sweep.folder / LOCK).acquire(timeout=0)  # no second process may continue the same sweep
+        except Timeout as error:
+            raise SweepError(f"{sweep.folder} is in use by another process: wait for it, or end it") from error
+        with lock:
             url = study_url(sweep.folder) if settings.storage is None else str(settings.storage)
             study = Study(url, str(settings.study), directions(names), _owner(sweep.folder))
             study.optuna.sampler = self._sampler(space, len(study.trials()))
@@ -197,16 +200,6 @@ def _report_trial(study: Study, trial: Trial, job: Job, names: Sequence[str], *,
         missing = ", ".join(name for name in names if name not in status.values) or "a number"
         reason, message = "error", f"{missing} was not measured"
     study.tell(trial, TrialState.FAIL, facts={**facts, REASON: reason, MESSAGE: message})
-
-
-@contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Lock the folder, so that no second process continues the same sweep."""
-    try:
-        with FileLock(folder / LOCK, timeout=0):
-            yield
-    except Timeout as error:
-        raise SweepError(f"{folder} is in use by another process: wait for it, or end it") from error
 
 
 def _owner(folder: Path) -> str:

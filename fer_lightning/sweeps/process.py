@@ -111,10 +111,9 @@ def _run(verb: str, start: Start, arguments: Sequence[str], log: Path | None, pi
     os.dup2(pipe[0], 0)
     os.close(pipe[0])
     if log is not None:
-        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.dup2(file, 1)
-        os.dup2(file, 2)
-        os.close(file)
+        with log.open("ab") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
     _restore_signals()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ.update(_variables())
@@ -174,21 +173,16 @@ def _wait_for_exit(child: int, wait: Callable[[], int]) -> int:
 
     KeyboardInterrupt is raised only after the run has ended: it gets Ctrl-C too, and may have to finish something.
     """
-    interrupted: KeyboardInterrupt | None = None
-    while True:
-        try:
-            if hasattr(os, "waitid"):
-                # WNOWAIT keeps the process id taken until its session is killed
-                end = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-                if end is not None and (end.si_code, end.si_status) != (os.CLD_EXITED, 0):
-                    _signal(child, signal.SIGKILL)
-            code = wait()
-            break
-        except KeyboardInterrupt as stop:
-            interrupted = stop
-    if interrupted is not None:
-        raise interrupted
-    return code
+    try:
+        if hasattr(os, "waitid"):
+            # WNOWAIT keeps the process id taken until its session is killed
+            end = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+            if end is not None and (end.si_code, end.si_status) != (os.CLD_EXITED, 0):
+                _signal(child, signal.SIGKILL)
+        return wait()
+    except KeyboardInterrupt:
+        _wait_for_exit(child, wait)
+        raise
 
 
 @contextmanager

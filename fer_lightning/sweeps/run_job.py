@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import signal
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from subprocess import CalledProcessError
@@ -22,22 +21,19 @@ from fer_lightning.runs.lock import locked
 from fer_lightning.runs.status import FAILED, INTERRUPTED, RUNNING, Status, now, read_status, write_status
 from fer_lightning.sweeps.launchers import BASIC, FORKING, RAY, granted_cores, kind
 from fer_lightning.sweeps.oom_kills import oom_kills
-from fer_lightning.sweeps.process import PID, end_with_sweep, may_fork, run_forked, run_spawned
+from fer_lightning.sweeps.process import PID, Start, end_with_sweep, may_fork, run_forked, run_spawned
 from fer_lightning.sweeps.slurm_tasks import announce_run, follow_first_task, task
 from fer_lightning.sweeps.watch import STOPPING
 from fer_lightning.system.resources import available_cores
 
 LOG = "output.log"
 STOP_CODES = (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes
-_KEPT = (HYDRA, STATUS, LOCK, LOG)
-log = logging.getLogger(__name__)
 
 
-def run_job(verb: str, cfg: DictConfig, start: Callable[[Sequence[str]], object]) -> dict[str, float]:
+def run_job(verb: str, cfg: DictConfig, start: Start) -> dict[str, float]:
     """Run the job that Hydra's launcher composed; `start` runs the verb with a command line, in this process.
 
-    Returns:
-        values of a finished or pruned job by name, otherwise none: an exception would end other jobs, too.
+    Return the values of a finished or pruned job by name, otherwise none: an exception would end other jobs, too.
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
@@ -61,7 +57,7 @@ def run_job(verb: str, cfg: DictConfig, start: Callable[[Sequence[str]], object]
     return status.values if status.over else {}
 
 
-def _run(verb: str, start: Callable[[Sequence[str]], object], arguments: Sequence[str], folder: Path) -> int:
+def _run(verb: str, start: Start, arguments: Sequence[str], folder: Path) -> int:
     """Run a job in a fork or in a new process, as its launcher allows, and return the exit code."""
     hydra = HydraConfig.get()
     launcher = kind(hydra.launcher)
@@ -91,7 +87,7 @@ def command_line(verb: str, folder: Path, cfg: DictConfig) -> list[str]:
         own.append(f"ckpt_path={quoted(last)}")
     else:
         for path in folder.iterdir():  # left by an attempt without a checkpoint
-            if path.name in _KEPT:
+            if path.name in (HYDRA, STATUS, LOCK, LOG):
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,7 +28,8 @@ from fer_lightning.runs.files import SWEEP_PLAN
 from fer_lightning.runs.status import FAILED, message_of, now, reason_of, write_failure
 from fer_lightning.sweeps import launchers
 from fer_lightning.sweeps.job_folders import Job, Jobs, has_crashed
-from fer_lightning.sweeps.process import SWEEP_VARIABLE
+from fer_lightning.sweeps.process import SWEEP_VARIABLE, may_fork
+from fer_lightning.sweeps.run_job import preload
 from fer_lightning.sweeps.summary import describe_result, print_summary
 from fer_lightning.sweeps.watch import forwarding_ctrl_c, reporting_jobs
 
@@ -220,10 +223,23 @@ class Sweep:
             self._update_hparams()
 
     def _fingerprint(self, cfg: DictConfig) -> str | None:
-        """Return that of the images as they are now; None where they cannot be read: the job will report why."""
-        from fer_lightning.sweeps.fingerprint import fingerprint
+        """Return that of the images as they are now; None where they cannot be read: the job will report why.
 
+        A process of its own reads them: this starts threads, after which forking is not safe.
+        """
         key = OmegaConf.to_yaml(cfg.data, resolve=True)
         if key not in self._fingerprints:
-            self._fingerprints[key] = fingerprint(cfg)
+            if may_fork():
+                preload(cfg.hydra.job.name)
+            start = multiprocessing.get_context("fork" if may_fork() else "spawn")
+            with ProcessPoolExecutor(1, mp_context=start) as process:
+                self._fingerprints[key] = process.submit(_read_fingerprint, cfg).result()
         return self._fingerprints[key]
+
+
+def _read_fingerprint(cfg: DictConfig) -> str | None:
+    from fer_lightning.training import build
+
+    with suppress(UserError):
+        return build.build_data(cfg).source.fingerprint
+    return None
