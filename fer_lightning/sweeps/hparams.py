@@ -27,7 +27,6 @@ from fer_lightning.runs.files import METRICS, SETTINGS
 from fer_lightning.runs.settings import TARGET, Settings, differing_keys, format_value, read_settings
 from fer_lightning.runs.status import FAILED, FINISHED, RUNNING, Status
 from fer_lightning.sweeps.job_folders import Job, Jobs
-from fer_lightning.sweeps.summary import job_state
 
 # sorts before the files of the job's own logger: a reader of TensorBoard never returns to a file after the next one
 FILE = "events.out.tfevents.0.hparams"
@@ -47,12 +46,8 @@ class Row(NamedTuple):
 
 
 def write_hparams(sweep_folder: Path) -> None:
-    """Write the rows of a sweep's jobs, replacing those written before; running jobs are left out.
-
-    Raises:
-        OSError: a file cannot be written.
-    """
-    jobs = [job for job in Jobs(sweep_folder).known if job_state(job) != RUNNING]
+    """Write the rows of a sweep's jobs that do not run, replacing those written before; OSError where that fails."""
+    jobs = [job for job in Jobs(sweep_folder).known if job.state != RUNNING]
     composed: dict[Job, Settings] = {}
     typed: dict[Job, dict[str, Any]] = {}
     for job in jobs:
@@ -91,28 +86,23 @@ def _read(text: str) -> Value:
 
 
 def _row(job: Job, settings: Mapping[str, Any], varied: Sequence[str]) -> Row:
-    status, state = job.status or Status(), job_state(job)
-    wanted = (key for key in settings if key in varied or (key.startswith(DESCRIBED) and not key.endswith(TARGET)))
+    status, state = job.status or Status(), job.state
     try:
         scores = final_scores(json.loads((job.folder / METRICS).read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError):
         scores = {}
-    compared = {f"objective/{name}": value for name, value in status.values.items()}
-    shown = {_name(key): _plain(key, settings[key]) for key in wanted}
+    scores = {f"objective/{name}": value for name, value in status.values.items()} | scores
+    shown: dict[str, Value] = {}
+    for key, value in settings.items():
+        if key in varied or (key.startswith(DESCRIBED) and not key.endswith(TARGET)):
+            plain = isinstance(value, (int, float)) and math.isfinite(value)  # or a truth value
+            shown[_name(key)] = value if plain else format_value(key, value)
     shown[STATUS] = f"{state}: {status.reason}" if state == FAILED else state
-    return Row(
-        job.folder, status, shown, {tag: value for tag, value in (compared | scores).items() if math.isfinite(value)}
-    )
+    return Row(job.folder, status, shown, {tag: value for tag, value in scores.items() if math.isfinite(value)})
 
 
 def _name(key: str) -> str:
     return key.removesuffix(f".{TARGET}")
-
-
-def _plain(key: str, value: Any) -> Value:
-    if isinstance(value, bool) or (isinstance(value, (int, float)) and math.isfinite(value)):
-        return value
-    return format_value(key, value)
 
 
 def _seconds(moment: str | None) -> float | None:

@@ -38,6 +38,14 @@ class Job:
         return read_status(self.folder)
 
     @property
+    def state(self) -> str:
+        """Its status, `not started`, or `unfinished` where its process ended without writing how."""
+        status = self.status
+        if status is None:
+            return "not started"
+        return "unfinished" if status.status == RUNNING and not is_locked(self.folder) else status.status
+
+    @property
     def label(self) -> str:
         """What differs from other jobs, as in the folder's name."""
         return self.folder.name.partition("_")[2]
@@ -83,12 +91,6 @@ class Jobs:
                 return place
         folders = {place for place in self.folder.glob("*") if place.is_dir()} | taken
         return self.folder / file_name(max(map(_number, folders), default=-1) + 1, label)
-
-
-def has_crashed(job: Job) -> bool:
-    """Whether a job started, and its process ended without writing how."""
-    status = job.status
-    return status is not None and status.status == RUNNING and not is_locked(job.folder)
 
 
 def label_of(overrides: Mapping[str, Any]) -> str:

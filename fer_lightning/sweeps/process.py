@@ -79,12 +79,8 @@ def end_with_sweep() -> None:
 def run_forked(verb: str, start: Start, arguments: Sequence[str], log: Path | None, pid: Path | None = None) -> int:
     """Run `start(arguments)` in a fork of this process, and return its exit code, or minus the signal that ended it.
 
-    Args:
-        verb: whose module becomes `__main__`, with which Lightning starts the other ranks.
-        start: function of the verb.
-        arguments: command line.
-        log: file for its output; None for the terminal.
-        pid: file that holds the process id while it runs; None for none.
+    The module of the verb becomes `__main__`, with which Lightning starts the other ranks. Output goes to `log`, or to
+    the terminal; `pid` is a file that holds the process id while it runs.
     """
     read_end, write_end = os.pipe()
     options = (verb, start, arguments, log, (read_end, write_end))
@@ -133,12 +129,9 @@ def run_spawned(
     folder: Path | None = None,
     done: Callable[[], bool] | None = None,
 ) -> int:
-    """Run a verb in a new interpreter; see `run_forked`.
+    """Run a verb in a new interpreter, in `folder` where that exists; otherwise like `run_forked`.
 
-    Args:
-        verb, arguments, log, pid: as there.
-        folder: working directory where it exists; None for that of this process.
-        done: polled, and the process is killed when it returns true; None to wait for the end.
+    `done` is polled, and the process killed when it returns true.
     """
     with ExitStack() as files:
         out = None if log is None else files.enter_context(log.open("ab"))
@@ -178,7 +171,8 @@ def _wait_for_exit(child: int, wait: Callable[[], int]) -> int:
             # WNOWAIT keeps the process id taken until its session is killed
             end = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
             if end is not None and (end.si_code, end.si_status) != (os.CLD_EXITED, 0):
-                _signal(child, signal.SIGKILL)
+                with suppress(OSError):
+                    os.killpg(child, signal.SIGKILL)
         return wait()
     except KeyboardInterrupt:
         _wait_for_exit(child, wait)
@@ -191,7 +185,8 @@ def _supervising(child: int, pid: Path | None) -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
 
     def forward(number: int, frame: FrameType | None) -> None:
-        _signal(child, signal.SIGTERM)
+        with suppress(OSError):
+            os.killpg(child, signal.SIGTERM)
         if callable(before):
             before(number, frame)
 
@@ -207,11 +202,6 @@ def _supervising(child: int, pid: Path | None) -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
         if pid is not None:
             pid.unlink(missing_ok=True)
-
-
-def _signal(session: int, number: int) -> None:
-    with suppress(OSError):
-        os.killpg(session, number)
 
 
 def _restore_signals() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,6 @@ from fer_lightning.system.resources import is_job
 if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
-
-log = logging.getLogger(__name__)
 
 
 class PruneTrial(pl.Callback):

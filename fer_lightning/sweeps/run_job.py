@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from subprocess import CalledProcessError
@@ -20,13 +22,14 @@ from fer_lightning.runs.files import HYDRA, LAST_CHECKPOINT, LOCK, STATUS
 from fer_lightning.runs.lock import locked
 from fer_lightning.runs.status import FAILED, INTERRUPTED, RUNNING, Status, now, read_status, write_status
 from fer_lightning.sweeps.launchers import BASIC, FORKING, RAY, granted_cores, kind
-from fer_lightning.sweeps.oom_kills import oom_kills
 from fer_lightning.sweeps.process import PID, Start, end_with_sweep, may_fork, run_forked, run_spawned
 from fer_lightning.sweeps.slurm_tasks import announce_run, follow_first_task, task
 from fer_lightning.sweeps.watch import STOPPING
 from fer_lightning.system.resources import available_cores
 
 LOG = "output.log"
+# files that count the processes killed to free memory: of the machine, and of this container (cgroups v2 and v1)
+COUNTERS = ("/proc/vmstat", "/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 STOP_CODES = (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes
 
 
@@ -118,6 +121,16 @@ def finalize_status(folder: Path, cfg: DictConfig, code: int, *, short_of_memory
         status = replace(status, status=FAILED, reason="storage" if code > 0 else killed)  # > 0: it could not write
     write_status(folder, status)
     return status
+
+
+def oom_kills(counters: Iterable[str | Path] = COUNTERS) -> int:
+    """Return how many processes the system has killed to free memory; 0 where it does not say."""
+    found = 0
+    for counter in counters:
+        with suppress(OSError, ValueError):
+            text = Path(counter).read_text(encoding="ascii")
+            found += sum(map(int, re.findall(r"^oom_kill (\d+)$", text, flags=re.M)))
+    return found
 
 
 def preload(verb: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,6 @@ JOURNAL = "journal://"
 _LOCK_TIMEOUT = 60  # seconds to wait for another process that writes to a SQLite file
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=ExperimentalWarning)
-log = logging.getLogger(__name__)
 
 
 def study_url(folder: Path) -> str:
@@ -77,11 +75,8 @@ class Study:
 
     A trial belongs to the sweep that asked for it, so that a resumed sweep continues its own trials only.
 
-    Args:
-        url: of the storage; see `open_storage`. Wherever it cannot be read or written, a StorageError is raised.
-        name: of the study in it.
-        directions: `maximize` or `minimize`, of each objective.
-        owner: unique name of the sweep.
+    `directions` say `maximize` or `minimize` for each objective; `owner` is the unique name of the sweep. All methods
+    raise StorageError where the storage cannot be read or written.
 
     Raises:
         ConfigError: there is a study of this name with other objectives, or the storage is invalid.
@@ -105,8 +100,7 @@ class Study:
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Return the trials of all sweeps in these states, or in any state where none is given."""
         with storage_errors(self.url):
-            trials: list[FrozenTrial] = self.optuna.get_trials(deepcopy=False, states=states or None)
-        return trials
+            return [*self.optuna.get_trials(deepcopy=False, states=states or None)]
 
     def count_finished(self) -> int:
         """Return how many trials have ended; a failed one that was repeated counts once."""

@@ -14,7 +14,7 @@ from rich.table import Table
 from fer_lightning.config.overrides import quoted
 from fer_lightning.core.errors import first_lines
 from fer_lightning.runs.status import FAILED, Status
-from fer_lightning.sweeps.job_folders import Job, has_crashed
+from fer_lightning.sweeps.job_folders import Job
 
 
 def describe_result(job: Job) -> str:
@@ -24,21 +24,13 @@ def describe_result(job: Job) -> str:
         return f"{title}: not started"
     values = ", ".join(f"{name} {value:.4g}" for name, value in status.values.items())
     took = "" if status.seconds is None else f", {status.seconds:.0f} s"
-    return f"{title}: {_outcome(job_state(job), status)}{f', {values}' if values and status.over else ''}{took}"
-
-
-def job_state(job: Job) -> str:
-    """Return the status of a job, `not started`, or `unfinished` where its process ended without writing how."""
-    status = job.status
-    if status is None:
-        return "not started"
-    return "unfinished" if has_crashed(job) else status.status
+    return f"{title}: {_outcome(job.state, status)}{f', {values}' if values and status.over else ''}{took}"
 
 
 def print_summary(folder: Path, jobs: Sequence[Job], verb: str = "train") -> None:
     """Print a table of the jobs, by number, and the commands to type next."""
     console = Console()
-    states = {job: job_state(job) for job in jobs}
+    states = {job: job.state for job in jobs}
     statuses = {job: job.status for job in sorted(jobs, key=lambda job: job.number)}
     known = [status for status in statuses.values() if status is not None]
     names = [*dict.fromkeys(name for status in known for name in status.values)]

@@ -27,7 +27,7 @@ from fer_lightning.runs.config_hash import identify, identify_overrides
 from fer_lightning.runs.files import SWEEP_PLAN
 from fer_lightning.runs.status import FAILED, message_of, now, reason_of, write_failure
 from fer_lightning.sweeps import launchers
-from fer_lightning.sweeps.job_folders import Job, Jobs, has_crashed
+from fer_lightning.sweeps.job_folders import Job, Jobs
 from fer_lightning.sweeps.process import SWEEP_VARIABLE, may_fork
 from fer_lightning.sweeps.run_job import preload
 from fer_lightning.sweeps.summary import describe_result, print_summary
@@ -104,7 +104,7 @@ class Sweep:
         if status.over or job in self._invalid:
             return False
         failed = status.status == FAILED and status.reason != "storage"  # a full disk is not the job's fault
-        failed = failed or (has_crashed(job) and status.attempts >= MAX_CRASHES)
+        failed = failed or (job.state == "unfinished" and status.attempts >= MAX_CRASHES)
         return not failed or bool(self.config.sweep.retry)
 
     def launch(self, jobs: Sequence[Job], *options: Sequence[str]) -> None:
@@ -142,13 +142,12 @@ class Sweep:
             if error is None:
                 return
             idle = all(job.status == status for job, status in before.items())
-            if (
-                idle and launchers.kind(settings) != launchers.JOBLIB
-            ):  # except joblib, of which a worker crashed at its start
+            # of joblib, a worker may have crashed at its start
+            if idle and launchers.kind(settings) != launchers.JOBLIB:
                 raise SweepError(f"{name} does not run the jobs: {error}") from error
             log.error(f"{name} ended early ({type(error).__name__}: {first_lines(error)})")
             # the status of a job that has not started is unchanged
-            left = [(job, own) for job, own in left if job.status in (None, before[job]) or has_crashed(job)]
+            left = [(job, own) for job, own in left if job.status in (None, before[job]) or job.state == "unfinished"]
 
     def _launch_parallel(self, pairs: Pairs, at_once: int) -> Exception | None:
         """Launch jobs together, report each as it ends, and return the exception of the launcher, if any."""

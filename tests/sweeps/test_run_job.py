@@ -10,8 +10,7 @@ import pytest
 from omegaconf import DictConfig
 
 from fer_lightning.runs.status import Status, read_status, write_status
-from fer_lightning.sweeps.oom_kills import oom_kills
-from fer_lightning.sweeps.run_job import finalize_status
+from fer_lightning.sweeps.run_job import finalize_status, oom_kills
 
 Compose = Callable[..., DictConfig]
 
