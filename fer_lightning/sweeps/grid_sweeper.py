@@ -17,17 +17,10 @@ log = logging.getLogger(__name__)
 
 
 class GridSweeper(BasicSweeper):
-    """Hydra's basic sweeper, except that failed jobs do not end the sweep and finished ones are skipped.
-
-    Arguments as there: `params`, and `max_batch_size`, the most jobs given to the launcher together.
-    """
+    """Hydra's basic sweeper, except that failed jobs do not end the sweep and finished ones are skipped."""
 
     def sweep(self, arguments: Sequence[str]) -> None:
-        """Run all combinations.
-
-        Raises:
-            SweepError: all jobs failed, or the folder cannot be written.
-        """
+        """Run all combinations; raise SweepError if all jobs failed, or the folder cannot be written."""
         assert self.config is not None  # Hydra has called setup()
         assert self.hydra_context is not None
         assert self.launcher is not None

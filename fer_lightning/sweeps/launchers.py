@@ -23,11 +23,7 @@ def kind(settings: DictConfig) -> str:
 
 
 def max_parallel_jobs(settings: DictConfig, count: int) -> int:
-    """Return how many of `count` jobs the launcher will run at once on the machine of the sweep.
-
-    Raises:
-        ConfigError: its settings are no numbers.
-    """
+    """Return how many of `count` jobs will run at once on this machine; raise ConfigError for settings not numbers."""
     most = 1  # a SLURM job sees only the cores that it was granted
     if kind(settings) == JOBLIB:
         most = _whole(settings.n_jobs, "hydra.launcher.n_jobs")

@@ -180,8 +180,7 @@ class OptunaSweeper(OptunaSweeperImpl):  # type: ignore[misc]  # hydra-optuna-sw
 def _report_trial(study: Study, trial: Trial, job: Job, names: Sequence[str], *, needs_run: bool) -> None:
     """Tell the study the result of a trial; an interrupted one stays open, to be continued with the sweep.
 
-    Raises:
-        StorageError: the job could not write to its disk or folder, and others could not either.
+    Raise StorageError if the job could not write to its disk or folder: others could not either.
     """
     status, facts = job.status, {JOB: job.folder.name}
     if status is None or (needs_run and status.status != FAILED):

@@ -32,11 +32,7 @@ class Space(NamedTuple):
 
 
 def read_space(params: DictConfig | None, typed: Sequence[str]) -> Space:
-    """Read the space from the YAML files (`params`, maybe nested) and the overrides typed, which take precedence.
-
-    Raises:
-        ConfigError: something cannot be read.
-    """
+    """Read YAML's `params`, maybe nested, and the overrides typed, which take precedence; or raise ConfigError."""
     keys = {override_key(item) for item in typed}
     plain_params: Any = {} if params is None else OmegaConf.to_container(params, resolve=True)
     shipped = [f"{key}={value}" for key, value in flatten(plain_params).items() if key not in keys]

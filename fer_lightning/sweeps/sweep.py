@@ -184,11 +184,7 @@ class Sweep:
         return None
 
     def finish(self) -> None:
-        """Print the results of all jobs.
-
-        Raises:
-            SweepError: no job finished and one failed, or one failed and `sweep.strict` is true.
-        """
+        """Print all results; raise SweepError if a job failed, and none finished or `sweep.strict` is true."""
         self.report()
         statuses = [status for job in self.placed if (status := job.status) is not None]
         reasons = [status.reason for status in statuses if status.status == FAILED]
