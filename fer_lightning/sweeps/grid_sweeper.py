@@ -48,7 +48,7 @@ class GridSweeper(BasicSweeper):
         most = len(to_run) if self.max_batch_size is None else self.max_batch_size
         try:
             for start in range(0, len(to_run), max(1, most)):
-                sweep.launch(to_run[start : start + most])
+                sweep.launch(dict.fromkeys(to_run[start : start + most], ()))
         except BaseException:
             sweep.report()
             raise

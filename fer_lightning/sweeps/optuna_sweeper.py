@@ -6,7 +6,6 @@ import functools
 import logging
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -84,7 +83,11 @@ class OptunaSweeper(OptunaSweeperImpl):  # type: ignore[misc]  # hydra-optuna-sw
             raise SweepError(f"{sweep.folder} is in use by another process: wait for it, or end it") from error
         with lock:
             url = study_url(sweep.folder) if settings.storage is None else str(settings.storage)
-            study = Study(url, str(settings.study), directions(names), _owner(sweep.folder))
+            owner = sweep.folder / "study.owner"  # name of this sweep: a study may hold trials of several
+            if not owner.is_file():
+                with atomic_write(owner) as new:
+                    new.write_text(uuid4().hex, encoding="utf-8")
+            study = Study(url, str(settings.study), directions(names), owner.read_text(encoding="utf-8"))
             study.optuna.sampler = self._sampler(space, len(study.trials()))
             passed = [item for item in arguments if override_key(item).startswith("sweep.")]
             options = [item for item in passed if override_key(item) not in _SWEEP_ONLY]
@@ -122,7 +125,7 @@ class OptunaSweeper(OptunaSweeperImpl):  # type: ignore[misc]  # hydra-optuna-sw
                     to_run.setdefault(job, trial)  # equal trials are one job
             tried.update(to_run)
             study.storage.remove_session()  # a fork would inherit its connections
-            sweep.launch([*to_run], *([*options, f"sweep.trial={trial.number}"] for trial in to_run.values()))
+            sweep.launch({job: [*options, f"sweep.trial={trial.number}"] for job, trial in to_run.items()})
             for trial, job in zip(trials, jobs, strict=True):
                 _report_trial(study, trial, job, names, needs_run=sweep.needs_run(job))
 
@@ -188,23 +191,13 @@ def _report_trial(study: Study, trial: Trial, job: Job, names: Sequence[str], *,
     if status.reason == "storage":
         raise StorageError(f"#{job.number} {job.label}: {status.message}")
     values = [status.values[name] for name in names if name in status.values]
-    reason, message = (status.reason if status.status == FAILED else "killed"), status.message
     if status.status == PRUNED:
         study.tell(trial, TrialState.PRUNED, facts=facts)
-        return
-    if status.status == FINISHED:
-        if len(values) == len(names) and not any(map(math.isnan, values)):
-            study.tell(trial, TrialState.COMPLETE, values, facts)
-            return
-        missing = ", ".join(name for name in names if name not in status.values) or "a number"
-        reason, message = "error", f"{missing} was not measured"
-    study.tell(trial, TrialState.FAIL, facts={**facts, REASON: reason, MESSAGE: message})
-
-
-def _owner(folder: Path) -> str:
-    """Return the unique name of the sweep in a folder; a study may hold trials of several sweeps."""
-    file = folder / "study.owner"
-    if not file.is_file():
-        with atomic_write(file) as new:
-            new.write_text(uuid4().hex, encoding="utf-8")
-    return file.read_text(encoding="utf-8")
+    elif status.status == FINISHED and len(values) == len(names) and not any(map(math.isnan, values)):
+        study.tell(trial, TrialState.COMPLETE, values, facts)
+    else:
+        reason, message = (status.reason if status.status == FAILED else "killed"), status.message
+        if status.status == FINISHED:
+            missing = ", ".join(name for name in names if name not in status.values) or "a number"
+            reason, message = "error", f"{missing} was not measured"
+        study.tell(trial, TrialState.FAIL, facts={**facts, REASON: reason, MESSAGE: message})

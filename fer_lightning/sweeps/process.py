@@ -88,15 +88,12 @@ def run_forked(verb: str, start: Start, arguments: Sequence[str], log: Path | No
     child.start()
     os.close(read_end)
 
-    def wait() -> int:
-        child.join()
-        return child.exitcode or 0
-
     try:
         with _supervising(child.pid or 0, pid):
-            return _wait_for_exit(child.pid or 0, wait)
+            _wait_for_exit(child.pid or 0, child.join)
     finally:
         os.close(write_end)
+    return child.exitcode or 0
 
 
 def _run(verb: str, start: Start, arguments: Sequence[str], log: Path | None, pipe: tuple[int, int]) -> None:
@@ -150,7 +147,9 @@ def run_spawned(
             if done():
                 child.kill()
             time.sleep(0.2)
-        return _wait_for_exit(child.pid, child.wait) if done is None else child.wait()
+        if done is None:
+            _wait_for_exit(child.pid, child.wait)
+        return child.wait()
 
 
 def _variables() -> dict[str, str]:
@@ -161,7 +160,7 @@ def _variables() -> dict[str, str]:
     return {JOB_VARIABLE: "1"}
 
 
-def _wait_for_exit(child: int, wait: Callable[[], int]) -> int:
+def _wait_for_exit(child: int, wait: Callable[[], object]) -> None:
     """Wait for a run, and kill what is left of its session (ranks, loaders) where it did not exit with 0.
 
     KeyboardInterrupt is raised only after the run has ended: it gets Ctrl-C too, and may have to finish something.
@@ -173,7 +172,7 @@ def _wait_for_exit(child: int, wait: Callable[[], int]) -> int:
             if end is not None and (end.si_code, end.si_status) != (os.CLD_EXITED, 0):
                 with suppress(OSError):
                     os.killpg(child, signal.SIGKILL)
-        return wait()
+        wait()
     except KeyboardInterrupt:
         _wait_for_exit(child, wait)
         raise

@@ -100,10 +100,7 @@ def command_line(verb: str, folder: Path, cfg: DictConfig) -> list[str]:
 
 
 def finalize_status(folder: Path, cfg: DictConfig, code: int, *, short_of_memory: bool) -> Status:
-    """Complete the status of a run that has ended, from its exit code (minus the signal) where it could not write it.
-
-    `short_of_memory` says whether the system killed a process meanwhile to free memory.
-    """
+    """Complete the status of an ended run that could not write it, from its exit code, or minus the signal."""
     status = read_status(folder)
     if status is None:
         status = Status(identity=identify(cfg), overrides=[*HydraConfig.get().overrides.task], started=now())

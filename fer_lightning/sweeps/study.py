@@ -178,9 +178,7 @@ def _without_password(url: str) -> str:
 
 def _cause(error: BaseException) -> str:
     """Return the message of the data base itself."""
-    found: BaseException | None = error
-    while found is not None:
-        if getattr(found, "orig", None) is not None:
-            return str(found.orig)  # type: ignore[attr-defined]  # of SQLAlchemy's errors
+    found: Any = error
+    while found is not None and getattr(found, "orig", None) is None:  # an attribute of SQLAlchemy's errors
         found = found.__cause__
-    return first_lines(error)
+    return first_lines(error) if found is None else str(found.orig)

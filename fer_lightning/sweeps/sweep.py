@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -35,7 +35,6 @@ from fer_lightning.sweeps.watch import forwarding_ctrl_c, reporting_jobs
 
 HPARAMS_INTERVAL = 60  # seconds, at least, between two updates of TensorBoard's HParams
 MAX_CRASHES = 3  # of a job or a launcher, after which it is not tried again
-Pairs = Sequence[tuple[Job, Sequence[str]]]  # jobs with their further overrides
 log = logging.getLogger(__name__)
 
 
@@ -107,27 +106,26 @@ class Sweep:
         failed = failed or (job.state == "unfinished" and status.attempts >= MAX_CRASHES)
         return not failed or bool(self.config.sweep.retry)
 
-    def launch(self, jobs: Sequence[Job], *options: Sequence[str]) -> None:
-        """Run jobs, each with further overrides (options), in parallel if the launcher can.
+    def launch(self, jobs: Mapping[Job, Sequence[str]]) -> None:
+        """Run jobs, each with further overrides, in parallel if the launcher can.
 
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed; the jobs have ended, except those on a cluster.
             SweepError: the launcher fails.
         """
         os.environ[SWEEP_VARIABLE] = str(os.getpid())
-        pairs = [*zip(jobs, options if options else [()] * len(jobs), strict=True)]
         if launchers.kind(self.config.hydra.launcher) != launchers.BASIC:
-            self._launch_with_retries(pairs)
+            self._launch_with_retries(jobs)
             return
-        for job, own in pairs:
+        for job, own in jobs.items():
             log.info(f"#{job.number} {job.label}")
             with forwarding_ctrl_c(self.folder, [job], None):
-                error = self._call_launcher([(job, own)], 1)
+                error = self._call_launcher({job: own}, 1)
             if error is not None:
                 log.error(f"the job could not be started ({type(error).__name__}: {first_lines(error)})")
             self._report_job(job)
 
-    def _launch_with_retries(self, left: Pairs) -> None:
+    def _launch_with_retries(self, left: Mapping[Job, Sequence[str]]) -> None:
         """Run jobs with a parallel launcher; start it again where it fails, as a crashed worker ends all others."""
         settings, tries = self.config.hydra.launcher, 0
         name = launchers.kind(settings).removesuffix("Launcher").lower()
@@ -135,7 +133,7 @@ class Sweep:
             if tries == MAX_CRASHES:
                 raise SweepError(f"{name} broke off {MAX_CRASHES} times with {len(left)} jobs left")
             tries += 1
-            before, at_once = {job: job.status for job, _ in left}, launchers.max_parallel_jobs(settings, len(left))
+            before, at_once = {job: job.status for job in left}, launchers.max_parallel_jobs(settings, len(left))
             many = f"{len(left)} job{'s' * (len(left) > 1)} by {name}"
             log.info(f"{many}, {at_once} at once" if at_once > 1 else many)
             error = self._launch_parallel(left, at_once)
@@ -147,36 +145,37 @@ class Sweep:
                 raise SweepError(f"{name} does not run the jobs: {error}") from error
             log.error(f"{name} ended early ({type(error).__name__}: {first_lines(error)})")
             # the status of a job that has not started is unchanged
-            left = [(job, own) for job, own in left if job.status in (None, before[job]) or job.state == "unfinished"]
+            again = {job for job in left if job.status in (None, before[job]) or job.state == "unfinished"}
+            left = {job: own for job, own in left.items() if job in again}
 
-    def _launch_parallel(self, pairs: Pairs, at_once: int) -> Exception | None:
+    def _launch_parallel(self, jobs: Mapping[Job, Sequence[str]], at_once: int) -> Exception | None:
         """Launch jobs together, report each as it ends, and return the exception of the launcher, if any."""
-        settings, jobs = self.config.hydra.launcher, [job for job, _ in pairs]
+        settings = self.config.hydra.launcher
         if hasattr(self.launcher, "joblib"):  # its own count would start workers without jobs
             self.launcher.joblib["n_jobs"] = at_once
         ctrl_c = forwarding_ctrl_c(self.folder, jobs, "stopping the jobs after a batch; Ctrl-C again to leave at once")
         try:
             with ctrl_c, reporting_jobs(jobs, self._report_job), launchers.waiting_for_all_jobs(settings):
-                return self._call_launcher(pairs, at_once)
+                return self._call_launcher(jobs, at_once)
         except KeyboardInterrupt:
             if launchers.kind(settings) == launchers.SLURM:
                 log.info("jobs that SLURM has are left to it: squeue lists them, scancel ends them")
             raise
 
-    def _call_launcher(self, pairs: Pairs, at_once: int) -> Exception | None:
+    def _call_launcher(self, jobs: Mapping[Job, Sequence[str]], at_once: int) -> Exception | None:
         """Launch jobs and return the exception of the launcher, if any; jobs record their own failures."""
         folder = f"hydra.sweep.dir={quoted(self.folder.absolute())}"  # workers may have another working directory
         overrides = [
             [*job.overrides, *own, folder, f"hydra.sweep.subdir={quoted(job.folder.name)}", f"sweep.at_once={at_once}"]
-            for job, own in pairs
+            for job, own in jobs.items()
         ]
         try:
-            results = self.launcher.launch(overrides, initial_job_idx=pairs[0][0].number)
+            results = self.launcher.launch(overrides, initial_job_idx=next(iter(jobs)).number)
         except UserError:
             raise
         except Exception as error:
             return error
-        for (job, _), result in zip(pairs, results, strict=False):
+        for job, result in zip(jobs, results, strict=False):
             failure = getattr(result, "_return_value", None)
             if isinstance(failure, Exception) and job.status is None:  # it failed before the run could record it
                 with suppress(OSError):

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,7 +20,7 @@ _PRESSES_TO_KILL = 3
 
 
 @contextmanager
-def reporting_jobs(jobs: Sequence[Job], report: Callable[[Job], None]) -> Iterator[None]:
+def reporting_jobs(jobs: Collection[Job], report: Callable[[Job], None]) -> Iterator[None]:
     """Call `report` from a thread as each job ends; at the end of the context also for jobs that have not.
 
     Ctrl-C is blocked in the processes that are started inside: the terminal would send it to a launcher's workers, too,
@@ -53,7 +53,7 @@ def reporting_jobs(jobs: Sequence[Job], report: Callable[[Job], None]) -> Iterat
 
 
 @contextmanager
-def forwarding_ctrl_c(folder: Path, jobs: Sequence[Job], message: str | None) -> Iterator[None]:
+def forwarding_ctrl_c(folder: Path, jobs: Collection[Job], message: str | None) -> Iterator[None]:
     """Forward Ctrl-C to the jobs that run on this machine, wait until they have ended, and then end the sweep.
 
     The first Ctrl-C lets a job finish its batch, and prints the message unless the jobs print their own; the second
@@ -92,7 +92,7 @@ def forwarding_ctrl_c(folder: Path, jobs: Sequence[Job], message: str | None) ->
         raise KeyboardInterrupt
 
 
-def _running(jobs: Sequence[Job]) -> list[int]:
+def _running(jobs: Collection[Job]) -> list[int]:
     """Return the sessions of running jobs; only descendants of this process, as a recorded id may be reused."""
     import psutil
 
