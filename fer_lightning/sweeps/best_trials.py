@@ -13,8 +13,6 @@ from rich.table import Table
 from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.sweeps.study import JOB, Study
 
-FILE = "optimization_results.yaml"
-
 
 def report_best_trials(study: Study, folder: Path, names: Sequence[str]) -> None:
     """Print the best trials and write them to `optimization_results.yaml`, the file of hydra-optuna-sweeper."""
@@ -36,7 +34,7 @@ def report_best_trials(study: Study, folder: Path, names: Sequence[str]) -> None
         result["solutions"] = best_trials
     else:
         result |= {"best_params": found[0].params, "best_value": found[0].value, **best_trials[0]}
-    with atomic_write(folder / FILE) as new:
+    with atomic_write(folder / "optimization_results.yaml") as new:
         OmegaConf.save(OmegaConf.create(result), new)
     title = "the best trial" if len(names) == 1 else "no other trial is better in all"
     table = Table("trial", *names, "overrides", show_edge=False, pad_edge=False, title=title, title_justify="left")

@@ -15,7 +15,6 @@ from fer_lightning.runs.files import HYDRA, STATUS
 from fer_lightning.runs.lock import is_locked
 from fer_lightning.runs.status import RUNNING, Status, read_status
 
-ADDED = ("sweep.", "hydra.", "machine.jobs")  # overrides of a job that depend on how its sweep is run
 _LONGEST = 100  # characters of a folder's name, of which file systems take 255 bytes
 
 
@@ -113,7 +112,7 @@ def _same_overrides(recorded: Sequence[str], typed: Sequence[str]) -> bool:
     old, new = ({override_key(text): text for text in reversed(texts)} for texts in (recorded, typed))
     if "ckpt_path" not in new:
         old.pop("ckpt_path", None)  # the last checkpoint of a job that was continued
-    return {key: text for key, text in old.items() if not key.startswith(ADDED)} == new
+    return {key: text for key, text in old.items() if not key.startswith(("sweep.", "hydra.", "machine.jobs"))} == new
 
 
 def _number(folder: Path) -> int:

@@ -30,7 +30,6 @@ from fer_lightning.sweeps.search_space import Space, read_space
 from fer_lightning.sweeps.study import JOB, MESSAGE, REASON, Study, storage_errors, study_url
 from fer_lightning.sweeps.sweep import Sweep
 
-LOCK = "study.lock"
 _SWEEP_ONLY = ("sweep.resume", "sweep.retry", "sweep.strict", "sweep.at_once", "sweep.trial")  # not passed to jobs
 log = logging.getLogger(__name__)
 
@@ -77,8 +76,8 @@ class OptunaSweeper(OptunaSweeperImpl):  # type: ignore[misc]  # hydra-optuna-sw
         sweep = Sweep(self.config, self.hydra_context, self.launcher)
         sweep.start("optuna")
         sweep.placed = [*sweep.jobs.known]  # those of earlier sessions
-        try:
-            lock = FileLock(sweep.folder / LOCK).acquire(timeout=0)  # no second process may continue the same sweep
+        try:  # no second process may continue the same sweep
+            lock = FileLock(sweep.folder / "study.lock").acquire(timeout=0)
         except Timeout as error:
             raise SweepError(f"{sweep.folder} is in use by another process: wait for it, or end it") from error
         with lock:

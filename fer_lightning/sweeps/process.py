@@ -56,10 +56,7 @@ def end_with_parent() -> None:
 
 
 def end_with_sweep() -> None:
-    """In a launcher's worker process: ignore Ctrl-C, which the sweep forwards to jobs, and exit when the sweep is gone.
-
-    A worker of joblib alone would notice that only when it returns a result.
-    """
+    """In a launcher's worker: ignore Ctrl-C, which the sweep forwards to jobs, and exit when the sweep is gone."""
     sweep, parent = os.environ.get(SWEEP_VARIABLE), os.getppid()
     if sweep is None or sweep == str(os.getpid()):  # the sweep itself runs its jobs
         return

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning.pytorch as pl
 
 from fer_lightning.core.errors import StorageError
 from fer_lightning.runs.status import Pruned
 from fer_lightning.system.resources import is_job
-
-if TYPE_CHECKING:
-    import optuna
-    from optuna.storages import BaseStorage
 
 
 class PruneTrial(pl.Callback):
@@ -43,7 +39,7 @@ class PruneTrial(pl.Callback):
         self.pruner, self.monitor, self.url, self.study, self.trial = pruner, monitor, storage or "", study, trial
         self.active = is_job() and None not in (trial, storage) and objectives in (None, [monitor])
         self._validated, self._pruned = False, ""  # why it is pruned
-        self._opened: tuple[BaseStorage, optuna.Study, int] | None = None
+        self._opened: tuple[Any, Any, int] | None = None  # storage, study, and id of the trial in it
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validated = not trainer.sanity_checking

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from hydra.errors import HydraException
 from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 from omegaconf import DictConfig, OmegaConf
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 
 from fer_lightning.config.hydra_errors import explain
 from fer_lightning.config.overrides import override_key
@@ -24,10 +24,7 @@ class Space(NamedTuple):
 
     def example(self) -> list[str]:
         """Return the overrides of one possible trial."""
-        values = {
-            name: one.choices[0] if isinstance(one, CategoricalDistribution) else one.low
-            for name, one in self.searched.items()
-        }
+        values = {name: one.choices[0] if hasattr(one, "choices") else one.low for name, one in self.searched.items()}
         return [*(f"{name}={'null' if value is None else value}" for name, value in values.items()), *self.fixed]
 
 

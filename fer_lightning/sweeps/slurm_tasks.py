@@ -15,7 +15,6 @@ from fer_lightning.sweeps.process import run_spawned
 from fer_lightning.system.resources import is_slurm_task
 
 PLAN = ".tasks.json"
-INTERVAL = 0.2  # seconds between two looks
 GRACE = 60.0  # seconds that a rank may take to end after the first has
 
 
@@ -34,7 +33,7 @@ def announce_run(folder: Path, arguments: Sequence[str] | None) -> None:
 def follow_first_task(verb: str, folder: Path, log: Path) -> None:
     """As another task, run what the first one announced; killed when the first one is gone."""
     while (plan := _plan(folder)).get("attempt") != _attempt():
-        time.sleep(INTERVAL)
+        time.sleep(0.2)
     if plan["arguments"] is None:
         return
     seen = time.monotonic()

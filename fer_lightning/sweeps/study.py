@@ -21,8 +21,6 @@ from fer_lightning.core.errors import ConfigError, StorageError, first_lines
 
 # attributes of a trial; the dot keeps them apart from names of settings
 OWNER, JOB, REASON, MESSAGE, REPEATS = ".sweep", ".job", ".reason", ".message", ".repeats"
-JOURNAL = "journal://"
-_LOCK_TIMEOUT = 60  # seconds to wait for another process that writes to a SQLite file
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=ExperimentalWarning)
 
@@ -42,13 +40,13 @@ def open_storage(url: str, *, new: bool = False) -> BaseStorage:
         StorageError: it cannot be reached.
     """
     with storage_errors(url):
-        if url.startswith(JOURNAL):
-            return JournalStorage(JournalFileBackend(url.removeprefix(JOURNAL)))
+        if url.startswith("journal://"):
+            return JournalStorage(JournalFileBackend(url.removeprefix("journal://")))
         options: dict[str, Any] = {}
         try:
             if make_url(url).get_backend_name() == "sqlite":
-                # no pool: forks would inherit its open connections
-                options = {"poolclass": NullPool, "connect_args": {"timeout": _LOCK_TIMEOUT}}
+                # no pool: forks would inherit its open connections; 60 s for another process that writes
+                options = {"poolclass": NullPool, "connect_args": {"timeout": 60}}
             known = {"skip_compatibility_check": not new, "skip_table_creation": not new}
             return get_storage(RDBStorage(url, engine_kwargs=options, **known))  # caches finished trials
         except (ArgumentError, ImportError) as error:

@@ -33,7 +33,6 @@ from fer_lightning.sweeps.run_job import preload
 from fer_lightning.sweeps.summary import describe_result, print_summary
 from fer_lightning.sweeps.watch import forwarding_ctrl_c, reporting_jobs
 
-HPARAMS_INTERVAL = 60  # seconds, at least, between two updates of TensorBoard's HParams
 MAX_CRASHES = 3  # of a job or a launcher, after which it is not tried again
 log = logging.getLogger(__name__)
 
@@ -211,9 +210,9 @@ class Sweep:
         self._hparams_updated = time.monotonic()
 
     def _report_job(self, job: Job) -> None:
-        """Log the result of a job, and update TensorBoard's HParams now and then."""
+        """Log the result of a job, and update TensorBoard's HParams, at most once a minute."""
         log.info(describe_result(job))
-        if time.monotonic() - self._hparams_updated > HPARAMS_INTERVAL:
+        if time.monotonic() - self._hparams_updated > 60:
             self._update_hparams()
 
     def _fingerprint(self, cfg: DictConfig) -> str | None:

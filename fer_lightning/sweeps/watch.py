@@ -15,8 +15,6 @@ from fer_lightning.sweeps.job_folders import Job
 from fer_lightning.sweeps.process import PID, POSIX
 
 STOPPING = ".stopping"  # file in a sweep's folder while its jobs stop; no other job starts then
-INTERVAL = 0.5  # seconds
-_PRESSES_TO_KILL = 3
 
 
 @contextmanager
@@ -36,7 +34,7 @@ def reporting_jobs(jobs: Collection[Job], report: Callable[[Job], None]) -> Iter
                 report(job)
 
     def watch() -> None:
-        while not ended.wait(INTERVAL):
+        while not ended.wait(0.5):
             check()
 
     thread = threading.Thread(target=watch, name="report-jobs", daemon=True)
@@ -75,7 +73,7 @@ def forwarding_ctrl_c(folder: Path, jobs: Collection[Job], message: str | None) 
         running = _running(jobs)
         for session in running:
             with suppress(OSError):
-                os.killpg(session, signal.SIGINT if pressed < _PRESSES_TO_KILL else signal.SIGKILL)
+                os.killpg(session, signal.SIGINT if pressed < 3 else signal.SIGKILL)
         if not running:
             raise KeyboardInterrupt
         if message is not None and pressed == 1:
