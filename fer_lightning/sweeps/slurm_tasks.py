@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,11 @@ def announce_run(folder: Path, arguments: Sequence[str] | None) -> None:
 
 def follow_first_task(verb: str, folder: Path, log: Path) -> None:
     """As another task, run what the first one announced; killed when the first one is gone."""
-    while (plan := _plan(folder)).get("attempt") != _attempt():
+    plan: dict[str, Any] = {}
+    while plan.get("attempt") != _attempt():
         time.sleep(0.2)
+        with suppress(OSError, ValueError):
+            plan = dict(json.loads((folder / PLAN).read_text(encoding="utf-8")))
     if plan["arguments"] is None:
         return
     seen = time.monotonic()
@@ -46,13 +50,6 @@ def follow_first_task(verb: str, folder: Path, log: Path) -> None:
         return time.monotonic() - seen > GRACE
 
     run_spawned(verb, plan["arguments"], log, done=is_alone)
-
-
-def _plan(folder: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads((folder / PLAN).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
 
 
 def _attempt() -> str:
