@@ -6,7 +6,7 @@ Figures are about 10 inches wide with 9 to 13 pt type, so that they stay readabl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,7 @@ def save(figure: Figure, path: Path | str, *, dpi: int = 150) -> Path:
 
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty white figure of so many inches, with its own Agg canvas."""
-    figure = Figure(figsize=(width, height), facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
+    return FigureCanvasAgg(Figure(figsize=(width, height), facecolor="white")).figure
 
 
 def describe(table: pd.DataFrame) -> str:
@@ -74,11 +72,15 @@ def plot_curves(history: pd.DataFrame, best_epoch: int | None = None) -> Figure:
     if "epoch" not in history.columns:
         raise ValueError(f"history: no column epoch; it has {', '.join(map(str, history.columns))}")
     epochs = history.replace([np.inf, -np.inf], np.nan).dropna(subset="epoch").groupby("epoch").last()
-    if best_epoch is None:
-        best_epoch = _best_epoch(epochs)
+    epochs = epochs.dropna(axis=1, how="all")
+    if best_epoch is None and "val/acc" in epochs:
+        best_epoch = int(epochs["val/acc"].idxmax())
+    elif best_epoch is None and "val/loss" in epochs:
+        best_epoch = int(epochs["val/loss"].idxmin())
     figure = new_figure(10, 4.4)
     figure.subplots_adjust(left=0.065, right=0.975, top=0.885, bottom=0.205, wspace=0.19)
-    for axes, quantity in zip(figure.subplots(1, 2), ("loss", "acc"), strict=True):
+    for axes, quantity, title in zip(figure.subplots(1, 2), ("loss", "acc"), ("Loss", "Accuracy"), strict=True):
+        style_panel(axes, title)
         _plot_panel(axes, epochs, quantity, best_epoch)
     lines = [line for axes in figure.axes for line in axes.get_lines()]
     shown = {label: line for line in lines if not (label := str(line.get_label())).startswith("_")}
@@ -86,13 +88,6 @@ def plot_curves(history: pd.DataFrame, best_epoch: int | None = None) -> Figure:
         font = {"family": FONT, "size": BODY}
         figure.legend(list(shown.values()), list(shown), loc="lower center", ncols=3, frameon=False, prop=font)
     return figure
-
-
-def _best_epoch(epochs: pd.DataFrame) -> int | None:
-    for column, pick in (("val/acc", "idxmax"), ("val/loss", "idxmin")):
-        if column in epochs and epochs[column].notna().any():
-            return int(getattr(epochs[column], pick)())
-    return None
 
 
 def style_panel(axes: Axes, title: str) -> None:
@@ -115,49 +110,39 @@ def leave_empty(axes: Axes) -> None:
 
 
 def _plot_panel(axes: Axes, epochs: pd.DataFrame, quantity: str, best_epoch: int | None) -> None:
-    style_panel(axes, {"loss": "Loss", "acc": "Accuracy"}[quantity])
-    drawn = []
-    for side, label, colour, dashes, marker in (
-        ("train", "training", ORANGE, (0, (4, 2)), "s"),
-        ("val", "validation", BLUE, "-", "o"),
+    columns = (epochs.get(f"{side}/{quantity}", pd.Series()) for side in ("train", "val"))
+    train, val = (column.dropna().astype(float) for column in columns)
+    for values, label, colour, dashes, marker in (
+        (train, "training", ORANGE, (0, (4, 2)), "s"),
+        (val, "validation", BLUE, "-", "o"),
     ):
-        values = epochs.get(f"{side}/{quantity}", pd.Series(dtype=float)).dropna()
         if len(values):
             size = 4.5 if len(values) <= 40 else 0
             axes.plot(values.index, values, color=colour, ls=dashes, lw=2, marker=marker, ms=size, label=label)
-            drawn.append(values)
-    if not drawn:
+    drawn = pd.concat([train, val])
+    if drawn.empty:
         leave_empty(axes)
         return
     if quantity == "acc":
         axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
-    _set_limits(axes, pd.concat(drawn), 0.1 if quantity == "acc" else 0.2)
-    _mark_best(axes, epochs, quantity, best_epoch)
+    _set_limits(axes, drawn, 0.1 if quantity == "acc" else 0.2)
+    if best_epoch is not None and best_epoch in val.index:
+        axes.axvline(best_epoch, color=MUTED, lw=1, ls=":", zorder=1)
+        best = val[best_epoch]
+        axes.plot(best_epoch, best, "*", ms=16, color=BLUE, mec="white", mew=1.2, zorder=5, label="best epoch")
+        text = f"{100 * best:.1f} %" if quantity == "acc" else f"{best:.3f}"
+        # in the title line rather than beside the star, where a curve could run through it
+        axes.set_title(f"{text} at epoch {best_epoch}", loc="right", fontsize=BODY, fontfamily=FONT, color=BLUE, pad=9)
 
 
 def _set_limits(axes: Axes, values: pd.Series, least: float) -> None:
     """Leave room around the values; the axis spans at least `least`, so that noise does not look like a trend."""
-    low, high = values.min(), values.max()
+    low, high, first, last = values.min(), values.max(), values.index.min(), values.index.max()
     margin = max(0.06 * (high - low), (least - (high - low)) / 2)
     axes.set_ylim(max(0, low - margin), high + margin)
-    first, last = values.index.min(), values.index.max()
-    side = max(0.03 * (last - first), 0.5 if first == last else 0)
+    side = 0.03 * (last - first) if first < last else 0.5
     axes.set_xlim(first - side, last + side)
-
-
-def _mark_best(axes: Axes, epochs: pd.DataFrame, quantity: str, best_epoch: int | None) -> None:
-    column = f"val/{quantity}"
-    if best_epoch is None or best_epoch not in epochs.index or column not in epochs:
-        return
-    value = float(epochs.loc[best_epoch, column])
-    if not np.isfinite(value):
-        return
-    axes.axvline(best_epoch, color=MUTED, lw=1, ls=":", zorder=1)
-    axes.plot([best_epoch], [value], "*", ms=16, color=BLUE, mec="white", mew=1.2, zorder=5, label="best epoch")
-    text = f"{value:.1%}".replace("%", " %") if quantity == "acc" else f"{value:.3f}"
-    # in the title line rather than beside the star, where a curve could run through it
-    axes.set_title(f"{text} at epoch {best_epoch}", loc="right", fontsize=BODY, fontfamily=FONT, color=BLUE, pad=9)
 
 
 def plot_confusion(table: pd.DataFrame) -> Figure:
@@ -171,8 +156,7 @@ def plot_confusion(table: pd.DataFrame) -> Figure:
     """
     classes, counts = class_names(table), confusion(table)
     size, support = len(classes), counts.sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        fractions = counts / support[:, None]
+    fractions = np.divide(counts, support[:, None], out=np.full((size, size), np.nan), where=support[:, None] > 0)
     rows = [f"{name} ({count:,})" for name, count in zip(classes, support, strict=True)]
     heading = f"Confusion matrix: {describe_score(table)}"
     # laid out in inches from measured text, so that long names are not cut off
@@ -193,18 +177,12 @@ def plot_confusion(table: pd.DataFrame) -> Figure:
         axes = figure.add_axes((start / width, bottom / height, side / width, side / height))
         axes.set_title(title, loc="left", fontsize=BODY, fontfamily=FONT, color=INK, pad=7)
         _plot_matrix(axes, values, write, room=side / size - 0.08)
-        _name_classes(axes, classes, names, turned)
+        slant: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if turned else {}
+        axes.set_xticks(range(size), classes, fontsize=BODY, **slant)
+        axes.set_yticks(range(len(names)), names, fontsize=BODY)
+        axes.tick_params(length=0, labelcolor=INK, labelfontfamily=FONT)
         figure.text((start + side / 2) / width, 0.2 / height, "predicted", ha="center", **SECONDARY)
     return figure
-
-
-def _name_classes(axes: Axes, columns: Sequence[str], rows: Sequence[str], turned: bool) -> None:
-    axes.set_xticks(range(len(columns)), columns, fontsize=BODY)
-    axes.set_yticks(range(len(rows)), rows, fontsize=BODY)
-    axes.tick_params(length=0, labelcolor=INK, labelfontfamily=FONT)
-    if turned:
-        for label in axes.get_xticklabels():
-            label.set(rotation=40, ha="right", rotation_mode="anchor")
 
 
 def text_width(text: str, size: float, weight: str = "normal") -> float:

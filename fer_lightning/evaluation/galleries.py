@@ -19,7 +19,7 @@ from fer_lightning.evaluation import figures
 from fer_lightning.evaluation.figures import BLUE, FAINT, FONT, INK, MUTED, SMALL, TITLE, VERMILLION
 from fer_lightning.evaluation.metrics import Predictions, read_predictions
 
-TILE, GAP, MARGIN = 1.3, 0.16, 0.3  # inches
+GAP, MARGIN = 0.16, 0.3  # inches
 LINE = 0.175  # inches a line of caption takes
 HEAD = 0.85  # inches for title and subtitle
 # colour, thickness and dashes of the frame of a hit, a miss, and neither: never distinguished by colour alone
@@ -31,12 +31,9 @@ class Images(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]: ...
-
     @property
     def dtype(self) -> Any: ...
-
     def __len__(self) -> int: ...
-
     def __getitem__(self, row: int, /) -> Any: ...
 
 
@@ -49,56 +46,47 @@ class Tile(NamedTuple):
     right: bool | None = None
 
 
-def plot_gallery(table: pd.DataFrame, images: Images, *, columns: int = 6, seed: int = 0) -> Figure:
+def plot_gallery(table: pd.DataFrame, images: Images, *, columns: int = 6) -> Figure:
     """Draw predictions beside the truth: one row per true class, `columns` images of it drawn at random.
 
-    The draw depends on seed and labels only, so the galleries of two epochs or two models show the same faces.
+    The draw depends on the labels only, so the galleries of two epochs or two models show the same faces.
 
     Args:
         table: a predictions table of N rows.
         images: uint8 (N, C, H, W) in the same order, C 1 or 3.
         columns: images per class.
-        seed: of the draw.
 
     Raises:
         ValueError: the table is not a predictions table, or the images do not fit it.
     """
     predictions = read_predictions(table)
     _check_images(images, len(table))
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     rows = []
     for k in np.unique(predictions.labels):
         members = np.flatnonzero(predictions.labels == k)
         chosen = np.sort(random.choice(members, min(columns, len(members)), replace=False))
         rows.append([_tile(predictions, images, index) for index in chosen])
     subtitle = f"one row a true class, up to {columns} of each drawn at random; {figures.describe_score(table)}"
-    return _draw_tiles(rows, "Predictions beside truth", subtitle, columns)
+    return _draw_tiles(rows, "Predictions beside truth", subtitle)
 
 
-def plot_mistakes(table: pd.DataFrame, images: Images, *, limit: int = 24, columns: int = 6) -> Figure:
+def plot_mistakes(table: pd.DataFrame, images: Images, *, limit: int = 24) -> Figure:
     """Draw the most confident mistakes first, at most `limit`; arguments and errors as for `plot_gallery`."""
     predictions = read_predictions(table)
     _check_images(images, len(table))
     wrong = np.flatnonzero(~predictions.correct)
     if len(wrong) == 0:
-        return _draw_tiles([], "No mistakes", f"all of {figures.describe(table)} predicted right", columns)
+        return _draw_tiles([], "No mistakes", f"all of {figures.describe(table)} predicted right")
     order = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:limit]
     tiles = [_tile(predictions, images, index) for index in order]
     which = f"the {limit} surest of {len(wrong):,}" if len(wrong) > limit else f"all {len(wrong):,}"
     which = "the only mistake" if len(wrong) == 1 else f"{which} mistakes, surest first"
     subtitle = f"{which}; {figures.describe_score(table)}"
-    return _draw_tiles(_rows(tiles, columns), "Most confident mistakes", subtitle, columns)
+    return _draw_tiles(_rows(tiles, 6), "Most confident mistakes", subtitle)
 
 
-def plot_batch(
-    images: np.ndarray,
-    labels: np.ndarray,
-    classes: Sequence[str],
-    *,
-    limit: int = 32,
-    columns: int = 8,
-    title: str = "What the network sees",
-) -> Figure:
+def plot_batch(images: np.ndarray, labels: np.ndarray, classes: Sequence[str], *, limit: int = 32) -> Figure:
     """Draw a batch as the network gets it, labels below.
 
     Args:
@@ -106,8 +94,6 @@ def plot_batch(
         labels: int64 (B,), positions in `classes`.
         classes: names.
         limit: draw at most so many.
-        columns: images per row.
-        title: of the figure.
 
     Raises:
         ValueError: images and labels do not fit each other.
@@ -117,7 +103,7 @@ def plot_batch(
     _, channels, height, width = images.shape
     colours = "grey" if channels == 1 else "RGB"
     subtitle = f"{len(tiles)} of a batch of {len(labels)}, {height} × {width} pixels, {colours}"
-    return _draw_tiles(_rows(tiles, columns), title, subtitle, columns, tile=1.05)
+    return _draw_tiles(_rows(tiles, 8), "What the network sees", subtitle, tile=1.05)
 
 
 def _check_images(images: Images, count: int) -> None:
@@ -147,14 +133,14 @@ def _rows(tiles: list[Tile], columns: int) -> list[list[Tile]]:
     return [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
 
 
-def _draw_tiles(rows: list[list[Tile]], title: str, subtitle: str, columns: int, tile: float = TILE) -> Figure:
+def _draw_tiles(rows: list[list[Tile]], title: str, subtitle: str, tile: float = 1.3) -> Figure:
     items = [item for row in rows for item in row]
     widest = max((figures.text_width(item.headline, SMALL, "bold") for item in items), default=0)
     tile = min(max(tile, widest), 1.6)  # long class names need wider tiles, up to a limit
     aspect = items[0].image.shape[1] / items[0].image.shape[2] if items else 1.0
     pitch = tile * aspect + LINE * (2 if any(item.detail for item in items) else 1) + 0.25
-    used = min(columns, max(map(len, rows), default=0))
-    width = 2 * MARGIN + max(used * (tile + GAP) - GAP, 6.0)  # a single tile would leave no room for the title
+    columns = max(map(len, rows), default=0)
+    width = 2 * MARGIN + max(columns * (tile + GAP) - GAP, 6.0)  # a single tile would leave no room for the title
     height = HEAD + max(len(rows) * pitch, 0.1) + 0.05
     figure = figures.new_figure(width, height)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -164,14 +150,11 @@ def _draw_tiles(rows: list[list[Tile]], title: str, subtitle: str, columns: int,
     _write(axes, MARGIN, 0.36, title, _fitting(room, TITLE, [title], "bold"), weight="bold", ha="left")
     _write(axes, MARGIN, 0.6, subtitle, _fitting(room, SMALL, [subtitle]), color=MUTED, ha="left")
     # one size for all captions, that of the longest
-    sizes = (
-        _fitting(tile + 0.4 * GAP, SMALL, [item.headline for item in items], "bold"),
-        _fitting(tile + 0.4 * GAP, SMALL - 0.7, [item.detail for item in items]),
-    )
-    for row, members in enumerate(rows):
-        for column, item in enumerate(members):
-            left, top = MARGIN + column * (tile + GAP), HEAD + row * pitch
-            _draw_tile(axes, item, (left, top, tile, tile * aspect), sizes)
+    headline = _fitting(tile + 0.4 * GAP, SMALL, [item.headline for item in items], "bold")
+    detail = _fitting(tile + 0.4 * GAP, SMALL - 0.7, [item.detail for item in items])
+    for row, column in ((row, column) for row, members in enumerate(rows) for column in range(len(members))):
+        left, top = MARGIN + column * (tile + GAP), HEAD + row * pitch
+        _draw_tile(axes, rows[row][column], (left, top, tile, tile * aspect), (headline, detail))
     return figure
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -14,31 +13,13 @@ from fer_lightning import __version__
 
 
 def render_page(template: str, name: str, **values: Any) -> str:
-    """Return a page as one HTML file that loads nothing.
-
-    Args:
-        template: file name in `templates/`.
-        name: heading of the page.
-        values: what else the template shows.
-    """
-    return _environment().get_template(template).render(name=name, version=__version__, **values)
-
-
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
+    """Return a page as one HTML file that loads nothing, by a template in `templates/`; `name` is its heading."""
+    loader = FileSystemLoader(Path(__file__).with_name("templates"))
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {
-        "text": text_of,
-        "percent": percent,
-        "base64": lambda data: base64.b64encode(data).decode("ascii"),
-    }
-    return environment
+    environment.filters |= {"text": text_of, "percent": percent, "base64": lambda data: base64.b64encode(data).decode()}
+    return environment.get_template(template).render(name=name, version=__version__, **values)
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -18,8 +18,6 @@ from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import did_you_mean
 
 COLUMNS = ("path", "split", "label", "predicted")
-ECE_BINS = 15
-BOOTSTRAPS = 1000
 TOLERANCE = 1e-3  # on sums of probabilities: a CSV rounded to four decimals still passes
 
 
@@ -98,20 +96,18 @@ def _positions(table: pd.DataFrame, column: str, classes: tuple[str, ...]) -> np
     positions: np.ndarray = pd.Index(classes).get_indexer(pd.Index(table[column])).astype(np.int64)
     if (positions < 0).any():
         name = str(table[column].iloc[int(np.argmax(positions < 0))])
-        known = ", ".join(classes)
-        hint = did_you_mean(name, classes)
-        raise PredictionsError(f"predictions table: no probability column for {column} {name!r}, only {known}{hint}")
+        known = f"{', '.join(classes)}{did_you_mean(name, classes)}"
+        raise PredictionsError(f"predictions table: no probability column for {column} {name!r}, only {known}")
     return positions
 
 
 def _require(table: pd.DataFrame, good: np.ndarray, what: str, values: np.ndarray | None = None) -> None:
-    if good.all():
-        return
-    row = int(np.argmin(good))
-    message = what if values is None else what.format(values[row])
-    raise PredictionsError(
-        f"predictions table, row {row} ({table['path'].iloc[row]}): {message} ({int((~good).sum()):,} such rows)"
-    )
+    if not good.all():
+        row = int(np.argmin(good))
+        message = what if values is None else what.format(values[row])
+        raise PredictionsError(
+            f"predictions table, row {row} ({table['path'].iloc[row]}): {message} ({int((~good).sum()):,} such rows)"
+        )
 
 
 def compute_metrics(table: pd.DataFrame) -> dict[str, Any]:
@@ -133,13 +129,12 @@ def compute_metrics(table: pd.DataFrame) -> dict[str, Any]:
     classes, labels, predicted, probabilities = predictions
     counts = _confusion(predictions)
     per_class = _per_class(predictions, counts)
-    correct = int(counts.trace())
     # log_loss would warn of sums that are off by a float32 rounding
     normalised = probabilities / probabilities.sum(axis=1, keepdims=True)
     return {
         "count": len(labels),
         "accuracy": float(sk.accuracy_score(labels, predicted)),
-        "accuracy_interval": wilson_interval(correct, len(labels)),
+        "accuracy_interval": wilson_interval(int(counts.trace()), len(labels)),
         "balanced_accuracy": _mean(per_class, "recall"),
         "precision_macro": _mean(per_class, "precision"),
         "f1_macro": _mean(per_class, "f1"),
@@ -192,19 +187,19 @@ def _per_class(predictions: Predictions, counts: np.ndarray) -> dict[str, dict[s
         labels, predicted, labels=np.arange(len(classes)), zero_division=0
     )
     guesses = counts.sum(axis=0)
-    result = {}
-    for k, name in enumerate(classes):
-        occurs = support[k] + guesses[k] > 0
-        ranked = 0 < support[k] < len(labels)  # ROC needs both kinds of image
-        result[name] = {
-            "precision": float(precision[k]) if occurs else None,
+    return {
+        name: {
+            "precision": float(precision[k]) if support[k] or guesses[k] else None,
             "recall": float(recall[k]) if support[k] else None,
-            "f1": float(f1[k]) if occurs else None,
+            "f1": float(f1[k]) if support[k] or guesses[k] else None,
             "support": int(support[k]),
             "predicted": int(guesses[k]),
-            "roc_auc": float(sk.roc_auc_score(labels == k, probabilities[:, k])) if ranked else None,
+            "roc_auc": (  # which needs both kinds of image
+                float(sk.roc_auc_score(labels == k, probabilities[:, k])) if 0 < support[k] < len(labels) else None
+            ),
         }
-    return result
+        for k, name in enumerate(classes)
+    }
 
 
 def _mean(per_class: dict[str, dict[str, float | int | None]], key: str) -> float | None:
@@ -218,15 +213,12 @@ def _f1_macro_interval(counts: np.ndarray) -> list[float]:
     Macro-F1 depends on the confusion matrix alone, and the matrix of N images drawn with replacement is one multinomial
     draw over its cells: 1,000 resamples are 1,000 small matrices.
     """
-    size, total = len(counts), int(counts.sum())
-    draws = np.random.default_rng(0).multinomial(total, counts.ravel() / total, size=BOOTSTRAPS)
-    draws = draws.reshape(BOOTSTRAPS, size, size)
-    hits = np.diagonal(draws, axis1=1, axis2=2)
+    draws = np.random.default_rng(0).multinomial(counts.sum(), counts.ravel() / counts.sum(), size=1000)
+    draws = draws.reshape(-1, *counts.shape)
     occurrences = draws.sum(axis=1) + draws.sum(axis=2)  # 2 TP + FP + FN
-    f1 = 2 * hits / np.maximum(occurrences, 1)
+    f1 = 2 * np.diagonal(draws, axis1=1, axis2=2) / np.maximum(occurrences, 1)
     macro = f1.sum(axis=1) / (occurrences > 0).sum(axis=1)
-    low, high = np.percentile(macro, [2.5, 97.5])
-    return [float(low), float(high)]
+    return [float(end) for end in np.percentile(macro, [2.5, 97.5])]
 
 
 def _top2_accuracy(predictions: Predictions) -> float:
@@ -241,9 +233,8 @@ def _top2_accuracy(predictions: Predictions) -> float:
 
 def _expected_calibration_error(predictions: Predictions) -> float:
     """Return the ECE of Guo et al. (2017) over 15 equal-width bins (low, high], weighted by their images."""
-    edges = np.linspace(0, 1, ECE_BINS + 1)
-    bins = np.digitize(predictions.confidence, edges[1:-1], right=True)
-    gaps = np.bincount(bins, weights=predictions.correct - predictions.confidence, minlength=ECE_BINS)
+    bins = np.digitize(predictions.confidence, np.linspace(0, 1, 16)[1:-1], right=True)
+    gaps = np.bincount(bins, weights=predictions.correct - predictions.confidence)
     return float(abs(gaps).sum() / len(bins))
 
 

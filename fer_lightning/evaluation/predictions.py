@@ -14,13 +14,10 @@ class LabelledImages(Protocol):
 
     @property
     def paths(self) -> Any: ...  # arrays of names, or columns that can be indexed like them
-
     @property
     def splits(self) -> Any: ...
-
     @property
     def labels(self) -> np.ndarray: ...
-
     @property
     def classes(self) -> tuple[str, ...]: ...
 

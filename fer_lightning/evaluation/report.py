@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -42,26 +42,18 @@ SHOWN = {"accuracy", "accuracy_interval", "f1_macro_interval", "per_class", "int
 class ScoredRun:
     """What a report shows of a run.
 
-    Attributes:
-        name: heading of the page.
-        metrics: as in `metrics.json`: the keys of `compute_metrics`, those that `name_score` reads, and `epoch`,
-            `interrupted` and `data` (one line about the images); others are listed as they are.
-        environment: as in `environment.json`.
-        per_class: as `classification_report` makes it, with the column `class`; by default, from the metrics.
-        history: one row an epoch.
-        config: the settings as YAML.
-        figures: (stem of the file, PNG).
-        notes: which parts are missing or damaged.
+    The metrics are those of `metrics.json`: the keys of `compute_metrics`, those that `name_score` reads, and `epoch`,
+    `interrupted` and `data` (one line about the images); others are listed as they are.
     """
 
     name: str
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    per_class: pd.DataFrame | None = None
-    history: pd.DataFrame | None = None
-    config: str | None = None
-    figures: tuple[tuple[str, bytes], ...] = ()
-    notes: tuple[str, ...] = ()
+    metrics: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    per_class: pd.DataFrame | None  # `classification_report` with a column `class`; None: made from the metrics
+    history: pd.DataFrame | None  # one row an epoch
+    config: str | None  # the settings as YAML
+    figures: Sequence[tuple[str, bytes]]  # stem of the file, PNG
+    notes: Sequence[str]  # which parts are missing or damaged
 
 
 def render_report(run: ScoredRun) -> str:
@@ -94,9 +86,8 @@ def render_report(run: ScoredRun) -> str:
 
 
 def _scored(metrics: Mapping[str, Any]) -> str:
-    interval, parts = _interval(metrics, "accuracy"), []
-    if interval is not None:
-        parts.append(_interval_text(interval))
+    interval = _interval(metrics, "accuracy")
+    parts = [] if interval is None else [_interval_text(interval)]
     if is_number(metrics.get("count")):
         parts.append(f"{metrics['count']:,} {metrics.get('split', '')} images".replace("  ", " "))
     return "; ".join(parts)
@@ -112,9 +103,7 @@ def _tiles(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 def _interval(metrics: Mapping[str, Any], key: str) -> tuple[float, float] | None:
     ends = metrics.get(f"{key}_interval")
-    if isinstance(ends, list) and len(ends) == 2 and all(map(is_number, ends)):
-        return ends[0], ends[1]
-    return None
+    return tuple(ends) if isinstance(ends, list) and len(ends) == 2 and all(map(is_number, ends)) else None
 
 
 def _interval_text(interval: tuple[float, float]) -> str:
@@ -157,8 +146,8 @@ def _figures(figures: Iterable[tuple[str, bytes]]) -> list[tuple[bytes, str, str
     """Return (PNG, title, caption), in the order of `FIGURES`; other figures last, by name."""
     found = []
     for stem, png in figures:
-        known = (place for place, (part, _, _) in enumerate(FIGURES) if part in stem)
-        place = next(known, len(FIGURES))
-        title, caption = FIGURES[place][1:] if place < len(FIGURES) else (stem.replace("_", " ").capitalize(), "")
+        other = (len(FIGURES), stem.replace("_", " ").capitalize(), "")
+        known = ((place, title, text) for place, (part, title, text) in enumerate(FIGURES) if part in stem)
+        place, title, caption = next(known, other)
         found.append((place, stem, png, title, caption))
     return [(png, title, caption) for _, _, png, title, caption in sorted(found)]

@@ -78,8 +78,8 @@ def write_report(folder: Path | str) -> Path:
         per_class=reader.read(files.CLASS_REPORT, pd.read_csv, None),
         history=reader.read(files.HISTORY, pd.read_csv, None),
         config=reader.read(files.SETTINGS, lambda path: path.read_text(encoding="utf-8"), None),
-        figures=tuple(picture for picture in pictures if picture[1]),
-        notes=tuple(reader.notes),
+        figures=[picture for picture in pictures if picture[1]],
+        notes=reader.notes,
     )
     with atomic_write(folder / files.REPORT) as new:
         new.write_text(render_report(run), encoding="utf-8")
