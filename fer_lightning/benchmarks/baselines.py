@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
@@ -21,16 +22,12 @@ from torchvision.datasets import ImageFolder
 from fer_lightning.data.augmentation.spec import Augmentation
 
 Clock = Callable[[float], None]
+Loss = Callable[[Tensor, Tensor], Tensor]
 TEXTBOOK_WORKERS = 2
 
 
 def textbook(
-    clock: Clock,
-    loader: DataLoader[Any],
-    network: nn.Module,
-    loss_function: Callable[[Tensor, Tensor], Tensor],
-    optimizer: torch.optim.Optimizer,
-    device: torch.device,
+    clock: Clock, loader: Iterable[Any], network: nn.Module, criterion: Loss, optimizer: Optimizer, device: torch.device
 ) -> None:
     """Train as every tutorial does: fp32, NCHW, batches from `textbook_loader`."""
     network.to(device).train()
@@ -38,21 +35,20 @@ def textbook(
         for images, labels in loader:
             images, labels = images.to(device), labels.to(device)
             optimizer.zero_grad()
-            loss = loss_function(network(images), labels)
+            loss = criterion(network(images), labels)
             loss.backward()  # type: ignore[no-untyped-call]  # of torch
             optimizer.step()
             clock(len(images))
 
 
 def textbook_loader(
-    folder: str, augmentation: Augmentation, *, size: int, mean: Sequence[float], std: Sequence[float], batch_size: int
+    folder: str, spec: Augmentation, *, size: int, mean: Sequence[float], std: Sequence[float], batch_size: int
 ) -> DataLoader[Any]:
     """Return what a tutorial loads class folders with: ImageFolder, torchvision's transforms, two workers.
 
-    The images have `size` pixels a side and as many channels as `mean` (0…1); one is grey. The augmentation is done as
-    nearly as torchvision does it.
+    The images have `size` pixels a side and as many channels as `mean` (0…1); one is grey. The augmentation `spec` is
+    done as nearly as torchvision does it.
     """
-    spec = augmentation
     steps: list[Any] = [transforms.Grayscale()] if len(mean) == 1 else []
     steps += [transforms.Resize((size, size)), transforms.RandomHorizontalFlip(spec.flip)]
     if max(spec.rotate, spec.shift, spec.zoom) > 0:
@@ -74,8 +70,8 @@ def expert(
     images: Tensor,
     labels: Tensor,
     network: nn.Module,
-    loss_function: Callable[[Tensor, Tensor], Tensor],
-    optimizer: torch.optim.Optimizer,
+    criterion: Loss,
+    optimizer: Optimizer,
     augment: Callable[[Tensor, int, Tensor], Tensor],
     *,
     batch_size: int,
@@ -97,7 +93,7 @@ def expert(
             optimizer.zero_grad()
             with autocast(images.device, half):
                 logits = network(batch)
-            loss = loss_function(logits.float(), labels[rows])
+            loss = criterion(logits.float(), labels[rows])
             loss.backward()  # type: ignore[no-untyped-call]  # of torch
             optimizer.step()
             clock(len(rows))

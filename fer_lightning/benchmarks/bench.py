@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -25,7 +26,6 @@ from fer_lightning.core.errors import UserError
 
 PACKAGE = "fer_lightning.benchmarks"
 OWN_KEYS = ("suite", "window", "windows")
-NOISY = 1.5  # factor between windows of one contender
 log = logging.getLogger(__name__)
 
 
@@ -44,30 +44,19 @@ class Bench:
         return self.folder / "logs"
 
     @property
-    def faces(self) -> str:
-        """Folder of the class folders that the baselines read."""
-        return str(self.facts["faces"])
-
-    @property
     def on_gpu(self) -> bool:
         return self.facts["machine"]["accelerator"] in ("gpu", "cuda")
 
     def prepared(self) -> Bench:
-        """Return this with `facts`: data and settings have been tried, and the cache is warm.
-
-        Raises:
-            UserError: they cannot be used.
-        """
+        """Return this with `facts`, the cache being warm; raise a UserError where settings or data cannot be used."""
         work = contender("prepare", "prepare.prepare", settings=self.settings(), folder=str(self.folder))
         return replace(self, facts=run_once(work, self.logs))
 
     def settings(self, *fixed: str) -> str:
         """Write the settings of a contender's training, which has no end, and return the path of the file.
 
-        The overrides `fixed` replace what was typed for the groups that they name, and any experiment.
-
-        Raises:
-            ConfigError: the settings cannot work.
+        The overrides `fixed` replace what was typed for the groups that they name, and any experiment. Raises a
+        ConfigError for settings that cannot work.
         """
         groups = {override_key(item).partition(".")[0] for item in fixed if "." not in override_key(item)}
         groups |= {"experiment"} if groups else set()
@@ -116,7 +105,7 @@ class Bench:
         on_gpu = first.device_memory is not None and second.device_memory is not None
         notes = [*row.notes, *_describe_pauses("ours", "validation, checkpoints, pictures", sides[0])]
         notes += _describe_pauses(f"the {row.against}", "new loader processes", sides[1])
-        if any(max(figures) > NOISY * min(figures) for figures in (mine, theirs)):
+        if any(max(figures) > 1.5 * min(figures) for figures in (mine, theirs)):
             busy = "the windows of one side differ widely, so something else kept the machine busy"
             notes.append(f"{busy}: repeat it when it is idle")
         device_memory = (first.device_memory, second.device_memory) if on_gpu else None
@@ -131,7 +120,7 @@ def contender(name: str, work: str, **arguments: Any) -> Contender:
 
 def textbook(bench: Bench, work: str) -> Contender:
     """Return the contender of the textbook that does `work`: train or load."""
-    return contender(f"textbook {work}", f"textbook.{work}", parts=bench.facts["textbook"], folder=bench.faces)
+    return contender(f"textbook {work}", f"textbook.{work}", parts=bench.facts["textbook"], folder=bench.facts["faces"])
 
 
 def left_out(bench: Bench) -> tuple[str, ...]:
@@ -140,18 +129,20 @@ def left_out(bench: Bench) -> tuple[str, ...]:
     return ("the textbook leaves augmentation.extra out",) if extra else ()
 
 
-def attempt(row: Row, skipped: str | None, measure: Callable[[], Row]) -> Row:
-    """Return what `measure` returns, or the row as skipped, or as failed where its own settings cannot work."""
+def attempt(row: Row, measure: Callable[[], Row]) -> Row:
+    """Return the row if it is skipped, or else what `measure` returns, or the row as failed with the error of that."""
     try:
-        return measure() if skipped is None else replace(row, skipped=skipped)
-    except UserError as error:
+        return measure() if row.skipped is None else row
+    except (UserError, ContenderError) as error:
         return replace(row, failed=str(error))
 
 
-def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with these arguments and capture what it prints; errors stay short, whatever HYDRA_FULL_ERROR is."""
-    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
-    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
+def run_python(*arguments: str) -> tuple[subprocess.CompletedProcess[str], float]:
+    """Run Python with these arguments; return what it printed and how many seconds it took."""
+    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}  # short errors
+    command, begin = [sys.executable, *arguments], time.perf_counter()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return done, time.perf_counter() - begin
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
@@ -60,21 +60,16 @@ class Parts:
 
     def images(self, split: str) -> tuple[Tensor, Tensor, Tensor]:
         """Return images, labels and rows of the cache of a split, on the device."""
-        rows = self.data.rows(split)
-        table = self.data.table
-        images, labels = torch.from_numpy(self.data.images(rows)), torch.from_numpy(table.labels[rows]).long()
-        return (
-            images.to(self.device),
-            labels.to(self.device),
-            torch.from_numpy(table.rows[rows]).to(self.device),
-        )
+        table, rows = self.data.table, self.data.rows(split)
+        arrays = (self.data.images(rows), table.labels[rows].astype(np.int64), table.rows[rows])
+        images, labels, cached = (torch.from_numpy(array).to(self.device) for array in arrays)
+        return images, labels, cached
 
     @property
-    def half(self) -> torch.dtype | None:
-        return {"bf16": torch.bfloat16, "16": torch.float16}.get(self.machine.precision.partition("-")[0])
-
-
-# training
+    def steps(self) -> dict[str, Any]:
+        """Images a step, and the type of its arithmetic."""
+        half = {"bf16": torch.bfloat16, "16": torch.float16}.get(self.machine.precision.partition("-")[0])
+        return {"batch_size": self.cfg.data.batch_size, "half": half}
 
 
 class CountBatches(pl.Callback):
@@ -95,7 +90,8 @@ class CountBatches(pl.Callback):
 def train(clock: StepClock, settings: str, count_flops: bool = False) -> None:
     """Our training run as `fer_lightning.train` does it; counts images, or FLOPs."""
     cfg: Any = OmegaConf.load(settings)
-    with _emptied(cfg.output_dir):
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, cfg.output_dir, ignore_errors=True)  # no run writes where another has been
         run = TrainingRun(cfg)
         unit = flops_per_image(run.model, run.data.channels, run.data.image_size) if count_flops else 1.0
         run.trainer.callbacks.append(CountBatches(clock, unit))  # type: ignore[attr-defined]  # Lightning sets it
@@ -106,7 +102,8 @@ def train_steps(settings: str, steps: int, validated: int) -> dict[str, float]:
     """Train some steps, with at most `validated` batches of each validation; return the peak `memory` in MB."""
     cfg: Any = OmegaConf.load(settings)
     cfg.trainer.max_steps, cfg.trainer.limit_val_batches = steps, validated
-    with _emptied(cfg.output_dir):
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, cfg.output_dir, ignore_errors=True)  # no run writes where another has been
         TrainingRun(cfg).fit()
     return {"memory": memory()["memory"]}
 
@@ -123,16 +120,6 @@ def flops_per_image(model: nn.Module, channels: int, image_size: int) -> float:
     return float(counter.get_total_flops() / len(images))
 
 
-@contextlib.contextmanager
-def _emptied(folder: str) -> Iterator[None]:
-    """Remove a run's folder before and after: no run may write where another has been."""
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def train_expert(clock: StepClock, settings: str) -> None:
     parts = Parts.of(settings)
     model = parts.model()
@@ -143,11 +130,7 @@ def train_expert(clock: StepClock, settings: str) -> None:
         return batch if engine is None else engine(batch, epoch, rows[chosen], torch.zeros_like(chosen))
 
     optimizer = make_optimizer(parameter_groups(model.backbone, model.hparams["backbone_lr"]))
-    options = {"batch_size": parts.cfg.data.batch_size, "half": parts.half}
-    baselines.expert(clock, images, labels, model, model.loss, optimizer, augment, **options)
-
-
-# inference
+    baselines.expert(clock, images, labels, model, model.loss, optimizer, augment, **parts.steps)
 
 
 def predict(clock: StepClock, settings: str, split: str) -> None:
@@ -161,12 +144,7 @@ def predict(clock: StepClock, settings: str, split: str) -> None:
 
 def predict_bare(clock: StepClock, settings: str, split: str) -> None:
     parts = Parts.of(settings)
-    baselines.inference(
-        clock, parts.images(split)[0], parts.model(), batch_size=parts.cfg.data.batch_size, half=parts.half
-    )
-
-
-# loading and augmenting
+    baselines.inference(clock, parts.images(split)[0], parts.model(), **parts.steps)
 
 
 def load(clock: StepClock, settings: str) -> None:

@@ -1,8 +1,4 @@
-"""Generated data sets of any size: images of noise, written to the cache as if they had been decoded.
-
-The cache's own code writes pixels and index, and opens them. Only listing and decoding are left out: the folders exist,
-and are empty.
-"""
+"""Generated data sets: noise that the cache's own code writes as if it had been decoded, and empty folders."""
 
 from __future__ import annotations
 
@@ -27,15 +23,11 @@ from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
 from fer_lightning.data.table.emotions import EMOTIONS
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts
 
-BLOCK = 1 << 24  # bytes that are drawn and written together
-AGE = 3600.0  # seconds; the index does not trust folders that have just changed
-
 
 def generate(root: str, cache_dir: str, counts: Mapping[str, int], image_size: int, channels: int) -> None:
     """Write a data set of `counts` images a split, at least one a class, that `read_source` opens as decoded folders.
 
-    Raises:
-        DataError: there is no room.
+    Raises a DataError where there is no room.
     """
     began, seen = time.time_ns(), _make_folders(Path(root), counts)
     table = _list_images(Path(root), counts)
@@ -62,7 +54,7 @@ def _make_folders(root: Path, counts: Mapping[str, int]) -> dict[str, State]:
         folder.mkdir(parents=True)
     folders = [root, *(root / split for split in counts), *classes]
     for folder in folders:
-        os.utime(folder, (time.time() - AGE,) * 2)
+        os.utime(folder, (time.time() - 3600,) * 2)  # the index does not trust folders that have just changed
     return {str(folder): state_of(folder) for folder in folders}
 
 
@@ -83,7 +75,7 @@ def _list_images(root: Path, counts: Mapping[str, int]) -> ImageTable:
 
 def _draw_images(table: ImageTable, shape: tuple[int, int, int, int], dest: Path, **_: Any) -> DecodedImages:
     """Write noise in the place of decoded images; the digests are random, too, so there are no duplicates."""
-    rng, step = np.random.default_rng(0), max(1, BLOCK // math.prod(shape[1:]))
+    rng, step = np.random.default_rng(0), max(1, 2**24 // math.prod(shape[1:]))  # blocks of 16 MB
     with write_images(dest, shape) as write:
         for first in range(0, len(table), step):
             block = (min(step, len(table) - first), *shape[1:])

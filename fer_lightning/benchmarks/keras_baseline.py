@@ -10,14 +10,9 @@ def keras_fit(clock: Callable[[float], None], folder: str, *, size: int, batch_s
     import tensorflow as tf
 
     layers = tf.keras.layers
-    generator = tf.keras.preprocessing.image.ImageDataGenerator(
-        rescale=1 / 255,
-        horizontal_flip=True,
-        rotation_range=10,
-        width_shift_range=0.1,
-        height_shift_range=0.1,
-        zoom_range=0.1,
-    )
+    moves = dict.fromkeys(("width_shift_range", "height_shift_range", "zoom_range"), 0.1)
+    make = tf.keras.preprocessing.image.ImageDataGenerator
+    generator = make(rescale=1 / 255, horizontal_flip=True, rotation_range=10, **moves)
     pictures = generator.flow_from_directory(folder, (size, size), "grayscale", batch_size=batch_size)
     network = tf.keras.models.Sequential([layers.Input((size, size, 1))])
     for filters, kernel in ((64, 3), (128, 5), (512, 3), (512, 3)):

@@ -7,21 +7,18 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fer_lightning.benchmarks.bench import Bench, contender
+from fer_lightning.benchmarks.bench import Bench, attempt, contender
 from fer_lightning.benchmarks.paired_timing import ContenderError, run_once
-from fer_lightning.benchmarks.rows import Goal, Row, alternating, number
+from fer_lightning.benchmarks.rows import Goal, Row, in_turn, number
 from fer_lightning.config.overrides import quoted
 from fer_lightning.core.errors import UserError
 
 FER2013 = {"train": 28_695, "validation": 3_589}
-TIMES = 100
-STEPS = 200
 VALIDATED = 10  # batches
-MAX_TRAININGS = 3  # of each side: a run takes as much memory as the one before
-SPARE = 10**9  # bytes of the disk that are left to others
 # replaces what was typed for the user's own data; sizes, batches, engine and sampler stay as they are
 PLAIN = (
     *("data.layout=folders", "data.holdout=auto", "data.resident=false", "data.num_workers=0"),
@@ -30,18 +27,11 @@ PLAIN = (
 log = logging.getLogger(__name__)
 
 
-def memory(bench: Bench, times: int = TIMES, counts: Mapping[str, int] = FER2013, steps: int = STEPS) -> Iterator[Row]:
-    """Compare a generated data set with one that is `times` as large.
-
-    Args:
-        bench: prepared.
-        times: how much larger.
-        counts: images of each split of the smaller one.
-        steps: of training.
-    """
+def memory(bench: Bench, times: int = 100, counts: Mapping[str, int] = FER2013, steps: int = 200) -> Iterator[Row]:
+    """Compare a generated data set of `counts` images a split with one `times` as large, in `steps` of training."""
     sizes = [{split: factor * count for split, count in counts.items()} for factor in (times, 1)]
     opening, training = rows = _rows(bench, times, steps, sizes)
-    room = shutil.disk_usage(bench.folder).free - SPARE
+    room = shutil.disk_usage(bench.folder).free - 10**9  # bytes; the last is left to others
     if room < _bytes(bench, sizes):
         short = f"{bench.folder.parent} has room for {max(room, 0) / 1e9:.1f} GB: type TMPDIR=FOLDER before the command"
         yield from (replace(row, skipped=short) for row in rows)
@@ -52,11 +42,11 @@ def memory(bench: Bench, times: int = TIMES, counts: Mapping[str, int] = FER2013
         except (UserError, ContenderError) as error:
             yield from (replace(row, failed=f"nothing was generated: {error}") for row in rows)
             return
-        windows = int(bench.cfg.windows)
-        yield _measure(bench, opening, settings, "seconds", windows, "generated.open_once")
-        options = {"steps": steps, "validated": VALIDATED}
-        turns = min(windows, MAX_TRAININGS)
-        yield _measure(bench, training, settings, "memory", turns, "contenders.train_steps", **options)
+        measure, windows = partial(_measure, bench, settings), int(bench.cfg.windows)
+        yield attempt(opening, partial(measure, opening, "seconds", windows, "generated.open_once"))
+        train, options = "contenders.train_steps", {"steps": steps, "validated": VALIDATED}
+        turns = min(windows, 3)  # a run takes as much memory as the one before
+        yield attempt(training, partial(measure, training, "memory", turns, train, **options))
 
 
 def _rows(bench: Bench, times: int, steps: int, sizes: list[dict[str, int]]) -> tuple[Row, Row]:
@@ -89,19 +79,15 @@ def _generate(bench: Bench, place: Path, counts: dict[str, int]) -> str:
     return bench.settings(*PLAIN, f"data.root={quoted(root)}", f"data.cache_dir={quoted(cache_dir)}")
 
 
-def _measure(bench: Bench, row: Row, settings: list[str], figure: str, turns: int, work: str, **options: Any) -> Row:
-    """Fill in a row by calling `work` for both sides in turn, each time in a process of its own.
+def _measure(bench: Bench, settings: list[str], row: Row, figure: str, turns: int, work: str, **options: Any) -> Row:
+    """Fill in a row with the `figure` in the results of `work`, called for the settings of both sets in turn."""
 
-    Its result holds the row's `figure`, and `memory`; `settings` are the files of the larger and of the smaller set.
-    """
+    def call(_: int, side: int) -> dict[str, float]:
+        own = contender(("larger set", "smaller set")[side], work, settings=settings[side], **options)
+        return dict(run_once(own, bench.logs))
+
     log.info(f"{row.suite}: {row.what}, against {row.against}")
-    results: tuple[list[dict[str, float]], ...] = ([], [])
-    try:
-        for _, side in alternating(turns):
-            name = ("larger set", "smaller set")[side]
-            results[side].append(run_once(contender(name, work, settings=settings[side], **options), bench.logs))
-    except (UserError, ContenderError) as error:
-        return replace(row, failed=str(error))
-    peaks = [max(result["memory"] for result in side) for side in results]
+    results = in_turn(turns, call)
     ours, baseline = ([result[figure] for result in side] for side in results)
-    return row.filled(ours, baseline, memory=(peaks[0], peaks[1]))
+    first, second = (max(result["memory"] for result in side) for side in results)
+    return row.filled(ours, baseline, memory=(first, second))

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from fer_lightning.benchmarks.rows import alternating
+from fer_lightning.benchmarks.rows import in_turn
 from fer_lightning.benchmarks.windows import Finished, StepClock
 from fer_lightning.config.signatures import locate
 from fer_lightning.core.errors import UserError
@@ -50,35 +50,27 @@ class Window:
 def compare(
     ours: Contender, baseline: Contender, *, window: float, windows: int, logs: Path
 ) -> tuple[list[Window], list[Window]]:
-    """Time two contenders in `windows` alternating windows each, of `window` seconds.
+    """Time two contenders in `windows` alternating windows each, of `window` seconds, and return these.
 
-    Returns their windows; those at one place in both lists were measured one after the other. The folder `logs` keeps
-    the output of contenders that fail.
-
-    Raises:
-        ContenderError: one of them failed.
+    Those at one place in both lists were measured one after the other. Raises a ContenderError if one of the contenders
+    fails; the folder `logs` keeps its output.
     """
-    measured: tuple[list[Window], list[Window]] = ([], [])
     with ExitStack() as stack:
         workers = [stack.enter_context(_Worker(side, logs, min(window, 5.0))) for side in (ours, baseline)]
         for worker in workers:
             worker.start()
             worker.receive("window")  # warmed up, and waiting while the other one does the same
-        for _, side in alternating(windows):
+
+        def measure(_: int, side: int) -> Window:
             workers[side].send(window)
             figures = workers[side].receive("window")
-            rate = figures.pop("count") / figures.pop("seconds")
-            measured[side].append(Window(rate=rate, **figures))
-    return measured
+            return Window(rate=figures.pop("count") / figures.pop("seconds"), **figures)
+
+        return in_turn(windows, measure)
 
 
 def run_once(contender: Contender, logs: Path) -> Any:
-    """Call a function, without a clock, once in a process of its own and return its result.
-
-    Raises:
-        UserError: as it was raised there.
-        ContenderError: it failed otherwise.
-    """
+    """Return the result of a work without a clock; raise its UserError, or a ContenderError if it failed otherwise."""
     with _Worker(contender, logs, warm_up=None) as worker:
         worker.start()
         return worker.receive("done")

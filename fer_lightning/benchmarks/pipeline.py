@@ -13,7 +13,6 @@ from fer_lightning.benchmarks.rows import Goal, Row, unmet
 from fer_lightning.system.resources import available_cores
 
 ENOUGH = 10_000  # images, for goals in seconds: below that, fixed costs of a start dominate
-AUGMENTED_TOGETHER = 512
 
 
 def pipeline(bench: Bench) -> Iterator[Row]:
@@ -21,7 +20,7 @@ def pipeline(bench: Bench) -> Iterator[Row]:
     settings = bench.settings()
     yield from _from_disk(bench, settings)
     threads = f"{bench.facts['machine']['threads']} threads of torch against one of Albumentations"
-    goal, augment = Goal("ratio", "least", 5), {"settings": settings, "batch_size": AUGMENTED_TOGETHER}
+    goal, augment = Goal("ratio", "least", 5), {"settings": settings, "batch_size": 512}
     row = Row("pipeline", "augment whole batches", "Albumentations, one by one", goal=goal, notes=(threads,))
     yield bench.measure(
         replace(row, skipped=_nothing_to_augment(bench.cfg)),
@@ -38,8 +37,9 @@ def pipeline(bench: Bench) -> Iterator[Row]:
 
 def _from_disk(bench: Bench, settings: str) -> Iterator[Row]:
     """Both sides count what they open; the figures are seconds of one pass over as many pictures as ours opens."""
-    data, images, train = bench.cfg.data, bench.facts["pictures"], bench.facts["train"]
-    own, needs = {"settings": settings, "faces": bench.faces}, unmet((images >= ENOUGH, f"{ENOUGH:,} images"))
+    data, faces = bench.cfg.data, bench.facts["faces"]  # the class folders that the baselines read
+    images, train = bench.facts["pictures"], bench.facts["train"]
+    own, needs = {"settings": settings, "faces": faces}, unmet((images >= ENOUGH, f"{ENOUGH:,} images"))
     passes: dict[str, Any] = {"unit": images, "inverse": True}
     cores = f"ours decodes in {available_cores()} threads, Pillow in one process"
     text = ("ours reads the text of a CSV, Pillow the same pictures as PNG files",)
@@ -51,14 +51,14 @@ def _from_disk(bench: Bench, settings: str) -> Iterator[Row]:
     yield bench.measure(
         Row("pipeline", what, "a pass with Pillow", unit="s", goal=goal, notes=notes),
         contender("cache build", "contenders.build_cache", **own),
-        contender("Pillow pass", "baselines.decode_folder", folder=bench.faces, **sizes),
+        contender("Pillow pass", "baselines.decode_folder", folder=faces, **sizes),
         **passes,
     )
     goal, what = Goal("ours", "most", 0.15 * images / 32_284, needs), f"open {images:,} pictures, decoded before"
     yield bench.measure(
         Row("pipeline", what, "ImageFolder", unit="s", goal=goal, notes=scaled),
         contender("warm open", "contenders.open_warm", **own),
-        contender("ImageFolder", "baselines.list_folder", folder=bench.faces),
+        contender("ImageFolder", "baselines.list_folder", folder=faces),
         **passes,
     )
 

@@ -108,17 +108,15 @@ def textbook_of(cfg: DictConfig, data: ExpressionDataModule, machine: Machine) -
     optimizer: Any = makers[0]
     engine: Any = data.loaders.engine
     mean, std = data.statistics()
-    return Textbook(
-        network=model.backbone,
-        # Hydra 1.4's own partial cannot be pickled
-        optimizer=functools.partial(optimizer.func, *optimizer.args, **optimizer.keywords),
-        device=machine.device,
-        augmentation=Augmentation() if engine is None else engine.spec,
-        size=data.image_size if cfg.model.input_size is None else cfg.model.input_size,
-        mean=mean,
-        std=std,
-        batch_size=cfg.data.batch_size,
-    )
+    loading = {
+        "spec": Augmentation() if engine is None else engine.spec,
+        "size": data.image_size if cfg.model.input_size is None else cfg.model.input_size,
+        "mean": mean,
+        "std": std,
+        "batch_size": cfg.data.batch_size,
+    }
+    plain = functools.partial(optimizer.func, *optimizer.args, **optimizer.keywords)  # Hydra 1.4's cannot be pickled
+    return Textbook(model.backbone, plain, machine.device, loading)
 
 
 def _training_files(data: ExpressionDataModule) -> list[Path]:

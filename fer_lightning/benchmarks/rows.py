@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Row:
 
     def filled(self, ours: list[float], baseline: list[float], **facts: Any) -> Row:
         """Return the row with its figures; those at one place in both lists were measured one after the other."""
-        ratio = paired(ours, baseline)
+        ratio = Spread.of(mine / theirs for mine, theirs in zip(ours, baseline, strict=True))
         return replace(self, ours=Spread.of(ours), baseline=Spread.of(baseline), ratio=ratio, **facts)
 
     @property
@@ -86,20 +88,17 @@ class Row:
         return {**asdict(self), "judged": self.judged, "met": self.met}
 
 
-def paired(ours: list[float], baseline: list[float]) -> Spread:
-    """Return the spread of the ratios of windows that were measured one after the other."""
-    return Spread.of(mine / theirs for mine, theirs in zip(ours, baseline, strict=True))
+def in_turn(turns: int, work: Callable[[int, int], Result]) -> tuple[list[Result], list[Result]]:
+    """Call `work` with turn and side in the order of a fair comparison, A B, B A, A B, …; return each side's results.
 
-
-def alternating(turns: int) -> Iterator[tuple[int, int]]:
-    """Yield (turn, side) in the order of a fair comparison: A B, B A, A B, …
-
-    >>> [side for _, side in alternating(3)]
-    [0, 1, 1, 0, 0, 1]
+    >>> in_turn(3, lambda turn, side: print("AB"[side], end=" "))
+    A B B A A B ([None, None, None], [None, None, None])
     """
+    results: tuple[list[Result], list[Result]] = ([], [])
     for turn in range(turns):
         for side in (0, 1) if turn % 2 == 0 else (1, 0):
-            yield turn, side
+            results[side].append(work(turn, side))
+    return results
 
 
 def unmet(*conditions: tuple[bool, str]) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 import logging
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import hydra
 
-from fer_lightning.benchmarks.bench import Bench, last_line, run_python
-from fer_lightning.benchmarks.rows import Goal, Row, alternating
+from fer_lightning.benchmarks.bench import Bench, attempt, last_line, run_python
+from fer_lightning.benchmarks.paired_timing import ContenderError
+from fer_lightning.benchmarks.rows import Goal, Row, in_turn
 from fer_lightning.config.compose import conf_dir
 from fer_lightning.config.overrides import quoted
 
@@ -26,27 +27,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Start:
-    """One way to start the program.
+    """One way to start the program."""
 
-    Attributes:
-        row: without figures.
-        ours: arguments of Python.
-        baseline: likewise.
-        codes: exit codes that both must end with.
-        light: whether it must not import torch.
-    """
-
-    row: Row
-    ours: list[str]
+    row: Row  # without figures
+    ours: list[str]  # arguments of Python
     baseline: list[str]
-    codes: tuple[int, int] = (0, 0)
-    light: bool = True
+    codes: tuple[int, int] = (0, 0)  # exit codes that both must end with
+    light: bool = True  # whether ours must not import torch
 
 
 def startup(bench: Bench) -> Iterator[Row]:
     """Time commands, from `import fer_lightning` to the first training step."""
     for start in starts(bench):
-        row = _time(bench, start)
+        row = attempt(start.row, partial(_time, bench, start))
         if start.light and _imports_torch(start.ours):
             row = replace(row, failed="it imports torch, which takes seconds")
         elif start.light:
@@ -79,20 +72,19 @@ def _row(what: str, against: str, seconds: float) -> Row:
 
 def _time(bench: Bench, start: Start) -> Row:
     """Time two commands in turn, after each has run once, uncounted, to warm the caches of the disk."""
-    seconds: tuple[list[float], list[float]] = ([], [])
-    log.info(f"startup: {start.row.what}, against {start.row.against}")
-    for turn, side in alternating(1 + bench.cfg.windows):
+
+    def run(turn: int, side: int) -> float:
         own = [] if start.light or side else [f"hydra.run.dir={quoted(bench.folder / f'run-{turn}')}"]
-        begin = time.perf_counter()
-        done = run_python(*(start.baseline if side else start.ours), *own)
-        taken = time.perf_counter() - begin
+        done, seconds = run_python(*(start.baseline if side else start.ours), *own)
         if done.returncode != start.codes[side]:
-            return replace(start.row, failed=f"a command ended with code {done.returncode} and said: {last_line(done)}")
-        if turn > 0:
-            seconds[side].append(taken)
-    return start.row.filled(*seconds)
+            raise ContenderError(f"a command ended with code {done.returncode} and said: {last_line(done)}")
+        return seconds
+
+    log.info(f"startup: {start.row.what}, against {start.row.against}")
+    ours, baseline = in_turn(1 + bench.cfg.windows, run)
+    return start.row.filled(ours[1:], baseline[1:])
 
 
 def _imports_torch(command: list[str]) -> bool:
-    lines = run_python("-X", "importtime", *command).stderr.splitlines()
-    return "torch" in {line.rpartition("|")[2].strip() for line in lines}
+    done, _ = run_python("-X", "importtime", *command)
+    return "torch" in {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}

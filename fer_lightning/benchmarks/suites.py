@@ -7,9 +7,8 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -26,14 +25,7 @@ from fer_lightning.benchmarks.training import inference, train
 from fer_lightning.core.errors import UserError
 from fer_lightning.runs.environment import describe_environment
 
-SUITES: dict[str, Callable[[Bench], Iterator[Row]]] = {
-    "startup": startup,
-    "pipeline": pipeline,
-    "train": train,
-    "inference": inference,
-    "memory": memory,
-    "sweep": sweep,
-}
+SUITES = {suite.__name__: suite for suite in (startup, pipeline, train, inference, memory, sweep)}
 log = logging.getLogger(__name__)
 
 
@@ -45,22 +37,20 @@ def benchmark(cfg: DictConfig) -> None:
 
 
 def run_suites(cfg: DictConfig, overrides: Sequence[str] = (), flags: Sequence[str] = ()) -> list[Row]:
-    """Measure what `cfg.suite` names and write `benchmark.json` and `benchmark.md` to `cfg.output_dir`.
+    """Measure what the checked `cfg.suite` names, and write `benchmark.json` and `benchmark.md` to `cfg.output_dir`.
 
-    Args:
-        cfg: composed from `conf/benchmark.yaml`, checked.
-        overrides: what it was composed with beside the defaults.
-        flags: of Hydra, such as `--config-dir FOLDER`.
-
-    Returns:
-        the rows.
+    Of Hydra's command, `overrides` are what `cfg` was composed with, and `flags` are such as `--config-dir FOLDER`.
 
     Raises:
         UserError: settings or data cannot be used; or, after everything is written, some row failed.
     """
     folder = Path(cfg.output_dir)
     rows: list[Row] = []
-    with _exit_on_sigterm(), tempfile.TemporaryDirectory(prefix="fer_benchmark_") as place:
+    with ExitStack() as stack:
+        # end contenders and remove temporary files after SIGTERM, too
+        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        stack.callback(signal.signal, signal.SIGTERM, before)
+        place = stack.enter_context(tempfile.TemporaryDirectory(prefix="fer_benchmark_"))
         bench = Bench(cfg, tuple(overrides), tuple(flags), Path(place), facts={}).prepared()
         for line in (*bench.facts["notes"], bench.facts["machine"]["summary"]):
             log.info(line)
@@ -70,8 +60,7 @@ def run_suites(cfg: DictConfig, overrides: Sequence[str] = (), flags: Sequence[s
         finally:  # also after Ctrl-C
             if rows:
                 _report(rows, bench, folder)
-    failed = [f"{row.suite}: {row.what}" for row in rows if row.failed is not None]
-    if failed:
+    if failed := [f"{row.suite}: {row.what}" for row in rows if row.failed is not None]:
         raise UserError(f"{len(failed)} of {len(rows)} rows failed ({'; '.join(failed)}): see {folder / 'logs'}")
     return rows
 
@@ -86,16 +75,3 @@ def _report(rows: list[Row], bench: Bench, folder: Path) -> None:
     write_rows(rows, folder, machine["summary"], environment=environment, **options)
     print_rows(rows)
     print(f"\nwritten to {folder}: benchmark.json, benchmark.md")
-
-
-@contextmanager
-def _exit_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit, so that contenders are ended and temporary files removed, as after Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from fer_lightning.benchmarks.rows import Row, Spread, number
 
@@ -32,9 +32,8 @@ HEADINGS = ("what", "ours", "against", "its figure", "ratio", "goal", "memory, M
 def print_rows(rows: Sequence[Row], console: Console | None = None) -> None:
     """Print the table, the legend and the notes."""
     screen = console or (Console() if sys.stdout.isatty() else Console(width=160))  # a file has no width
-    table = Table(show_edge=False, pad_edge=False)
-    for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading in ("what", "against") else "right")
+    columns = [Column(name, justify="left" if name in ("what", "against") else "right") for name in HEADINGS]
+    table = Table(*columns, show_edge=False, pad_edge=False)
     for suite in dict.fromkeys(row.suite for row in rows):
         table.add_row(f"[bold]{suite}[/bold]")
         for row in rows:
@@ -78,11 +77,10 @@ def notes(rows: Sequence[Row]) -> list[str]:
     """Return a line for each row that has notes, was skipped or failed."""
     lines = []
     for row in rows:
-        reasons = [
-            f"{how}: {why}" for how, why in (("skipped", row.skipped), ("failed", row.failed)) if why is not None
-        ]
-        if row.notes or reasons:
-            lines.append(f"{row.suite}: {row.what}: {'; '.join([*row.notes, *reasons])}")
+        reasons = {"skipped": row.skipped, "failed": row.failed}
+        said = [*row.notes, *(f"{how}: {why}" for how, why in reasons.items() if why is not None)]
+        if said:
+            lines.append(f"{row.suite}: {row.what}: {'; '.join(said)}")
     return lines
 
 

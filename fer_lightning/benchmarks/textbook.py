@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,6 @@ from torch import nn
 
 from fer_lightning.benchmarks import baselines
 from fer_lightning.benchmarks.windows import StepClock, TimedLoader
-from fer_lightning.data.augmentation.spec import Augmentation
 
 
 @dataclass(frozen=True)
@@ -21,17 +20,11 @@ class Textbook:
     network: nn.Module  # fp32 and NCHW, on the CPU
     optimizer: Callable[..., torch.optim.Optimizer]  # of parameters
     device: torch.device
-    augmentation: Augmentation
-    size: int  # pixels a side that the network sees
-    mean: Sequence[float]  # of each channel, 0…1
-    std: Sequence[float]
-    batch_size: int
+    loading: dict[str, Any]  # arguments of `textbook_loader`
 
     def loader(self, clock: StepClock, folder: str) -> Any:
         """Return a loader of class folders; the clock stops while its processes start again."""
-        sizes = {"size": self.size, "batch_size": self.batch_size}
-        loader = baselines.textbook_loader(folder, self.augmentation, mean=self.mean, std=self.std, **sizes)
-        return TimedLoader(clock, loader)
+        return TimedLoader(clock, baselines.textbook_loader(folder, **self.loading))
 
 
 def train(clock: StepClock, parts: str, folder: str) -> None:

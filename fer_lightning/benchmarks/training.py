@@ -41,26 +41,34 @@ PLAIN: dict[str, tuple[Any, ...]] = {
     "model.mixup": (0,),
     "model.cutmix": (0,),
 }
-GPU_ROWS = (
-    (("model=small_cnn", "data.batch_size=512"), 0.97),
-    (("model=resnet50", "model.input_size=224", "data.batch_size=128"), 0.99),
-)
+GPU_ROWS = {
+    ("model=small_cnn", "data.batch_size=512"): 0.97,
+    ("model=resnet50", "model.input_size=224", "data.batch_size=128"): 0.99,
+}
 
 
 def train(bench: Bench) -> Iterator[Row]:
     """Time training steps."""
-    cfg, expert = bench.cfg, partial(_against_expert, bench)
-    small = (cfg.model.backbone == "small_cnn", "small_cnn")
-    yield _against_textbook(bench, small)
+    cfg, machine, expert = bench.cfg, bench.facts["machine"], partial(_against_expert, bench)
+    small, odd = (cfg.model.backbone == "small_cnn", "small_cnn"), differences(bench.cfg)
+    needs = unmet(
+        small,
+        (machine["accelerator"] == "cpu" and machine["threads"] == 2, "a CPU with 2 cores used"),
+        (64 <= cfg.data.batch_size <= 128, "batches of 64 to 128"),
+        (not odd, EQUAL),
+    )
+    goal, notes = Goal("ratio", "least", 3, needs), (*left_out(bench), *_describe("textbook", odd))
+    row = Row("train", _batches(cfg), "textbook loop", goal=goal, notes=notes)
+    yield bench.measure(row, _ours(bench.settings()), textbook(bench, "train"))
     yield expert((), Goal("ratio", "least", 0.97, unmet(small, (cfg.data.batch_size >= 128, "batches of 128 or more"))))
     installed = importlib.util.find_spec("tensorflow") is not None
     missing = None if installed else 'needs TensorFlow: pip install "fer_lightning[keras]"'
-    yield attempt(KERAS_ROW, missing, partial(_against_keras, bench))
+    yield attempt(replace(KERAS_ROW, skipped=missing), partial(_against_keras, bench))
     no_gpu = None if bench.on_gpu else "needs a GPU, and none is used here"
-    for fixed, ratio in GPU_ROWS:
-        row, goal = Row("train", " ".join(fixed), "expert loop"), Goal("ratio", "least", ratio)
-        yield attempt(row, no_gpu, partial(expert, fixed, goal))
-    yield attempt(Row("train", " ".join(VGG), "bf16 matmul"), no_gpu, partial(utilisation, bench))
+    for fixed, ratio in GPU_ROWS.items():
+        row, goal = Row("train", " ".join(fixed), "expert loop", skipped=no_gpu), Goal("ratio", "least", ratio)
+        yield attempt(row, partial(expert, fixed, goal))
+    yield attempt(Row("train", " ".join(VGG), "bf16 matmul", skipped=no_gpu), partial(utilisation, bench))
 
 
 def inference(bench: Bench) -> Iterator[Row]:
@@ -85,20 +93,6 @@ def differences(cfg: DictConfig, resident: bool = True) -> list[str]:
     return odd if resident or not found["data.resident"] else [*odd, "reading images from disk"]
 
 
-def _against_textbook(bench: Bench, small: tuple[bool, str]) -> Row:
-    cfg, machine = bench.cfg, bench.facts["machine"]
-    odd = differences(cfg)
-    needs = unmet(
-        small,
-        (machine["accelerator"] == "cpu" and machine["threads"] == 2, "a CPU with 2 cores used"),
-        (64 <= cfg.data.batch_size <= 128, "batches of 64 to 128"),
-        (not odd, EQUAL),
-    )
-    goal, notes = Goal("ratio", "least", 3, needs), (*left_out(bench), *_describe("textbook", odd))
-    row = Row("train", _batches(cfg), "textbook loop", goal=goal, notes=notes)
-    return bench.measure(row, _ours(bench.settings()), textbook(bench, "train"))
-
-
 def _against_expert(bench: Bench, fixed: tuple[str, ...], goal: Goal) -> Row:
     settings = bench.settings(*fixed)
     cfg: Any = OmegaConf.load(settings)
@@ -106,15 +100,14 @@ def _against_expert(bench: Bench, fixed: tuple[str, ...], goal: Goal) -> Row:
     goal = replace(goal, needs=unmet((not goal.needs, goal.needs), (not odd, EQUAL)))
     row = Row("train", _batches(cfg), "expert loop", goal=goal, notes=_describe("expert loop", odd))
     if bench.on_gpu and (cfg.data.engine == "albumentations" or OmegaConf.select(cfg, "augmentation.extra")):
-        reason = "Albumentations cannot change images where the expert keeps them, on the GPU"
-        row = replace(row, skipped=reason)
+        row = replace(row, skipped="Albumentations cannot change images where the expert keeps them, on the GPU")
     expert = contender("expert loop", "contenders.train_expert", settings=settings)
     return bench.measure(row, _ours(settings), expert)
 
 
 def _against_keras(bench: Bench) -> Row:
     options = {"size": bench.cfg.data.image_size, "batch_size": 128, "learning_rate": 1e-4}
-    keras = contender("Keras", "keras_baseline.keras_fit", folder=bench.faces, **options)
+    keras = contender("Keras", "keras_baseline.keras_fit", folder=bench.facts["faces"], **options)
     return bench.measure(KERAS_ROW, _ours(bench.settings(*KERAS)), keras)
 
 

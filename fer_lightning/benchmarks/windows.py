@@ -13,7 +13,6 @@ from typing import Any
 import psutil
 
 WARM_UP_STEPS = 5
-LEAD_IN = 0.1  # fraction of a window that is not counted
 
 
 class Finished(Exception):
@@ -26,10 +25,8 @@ class StepClock:
     The first tenth of a window is not counted, unless one step is longer: until then, the caches hold the other
     contender's data, and loader processes have fetched ahead. Waits for a GPU only where a clock starts or stops.
 
-    Args:
-        next_window: sends the figures of the window that has ended (None before the first) to the parent, waits, and
-            returns how many seconds the next window lasts.
-        warm_up: seconds before the first window; it lasts `WARM_UP_STEPS` steps in any case.
+    `next_window` takes the figures of the window that has ended (None before the first), waits, and returns the seconds
+    of the next one. Before the first, `warm_up` seconds pass, and `WARM_UP_STEPS` steps.
     """
 
     def __init__(self, next_window: Callable[[dict[str, Any] | None], float], warm_up: float) -> None:
@@ -40,11 +37,7 @@ class StepClock:
         self._paused_at: float | None = None
 
     def __call__(self, count: float) -> None:
-        """Count a finished step of `count` images, or whatever the row counts.
-
-        Raises:
-            Finished: there are no more windows.
-        """
+        """Count a finished step of `count` images, or whatever the row counts; raises `Finished` after all windows."""
         now = time.perf_counter()
         self._steps += 1
         if self._window is None:
@@ -54,7 +47,7 @@ class StepClock:
         self._count += count
         elapsed = now - self._start - self._paused
         if self._leading_in:
-            if elapsed < LEAD_IN * self._window:
+            if elapsed < 0.1 * self._window:
                 return
             self._leading_in = False
             if self._steps > 1:

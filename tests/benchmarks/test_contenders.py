@@ -159,7 +159,7 @@ def test_the_textbook_leaves_extra_transforms_out(bench: Callable[..., Bench], t
 def test_baselines_do_without_augmentation(bench: Callable[..., Bench]) -> None:
     settings = bench("~augmentation").settings()
     made = contenders.Parts.of(settings)
-    assert textbook_of(made.cfg, made.data, made.machine).augmentation == Augmentation()
+    assert textbook_of(made.cfg, made.data, made.machine).loading["spec"] == Augmentation()
     assert run(contenders.train_expert, 1, settings=settings).counts == [16]
 
 
