@@ -21,8 +21,7 @@ from fer_lightning.data.loading.loader_factory import EngineName, Loader, Loader
 from fer_lightning.data.loading.loaders import BatchSampler, TrainLoader
 from fer_lightning.data.loading.sampler import EvaluationBatchSampler, TrainBatchSampler
 from fer_lightning.data.source import ImageRows, Source, draw_source, read_source
-from fer_lightning.data.split_policy import resolve_splits
-from fer_lightning.data.stratified_split import duplicates_across
+from fer_lightning.data.splits import duplicates_across, resolve_splits
 from fer_lightning.data.table.emotions import CodeOrder
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, digest_table, keep_first, select_classes
 
@@ -45,7 +44,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         merge: new class name → classes that are merged into it.
         aliases: class folder → class name, for unknown spellings.
         code_order: what class folders `0`–`6` mean: `fer2013` or `alphabetical`.
-        holdout: fraction of train that is held out to choose the checkpoint; see `split_policy.resolve_splits`.
+        holdout: fraction of train that is held out to choose the checkpoint; see `splits.resolve_splits`.
         split: fractions of train, validation and test in a download without splits.
         image_size: height and width, pixels; `auto`: 48, drawn faces 24.
         channels: 1 (grey) or 3 (RGB).

@@ -30,29 +30,22 @@ _FACTS = ("source", "classes", "explanation", "notes", "empty")
 def write_table(path: Path, table: ImageTable, record: dict[str, Any]) -> None:
     """Write a table of one or more rows, before classes are selected, and a record, stored as JSON with it."""
     columns: dict[str, tuple[str, int, int]] = {}
-    checksum = 0
-
-    def write(content: bytes | memoryview) -> None:
-        nonlocal checksum
-        checksum = zlib.crc32(content, checksum)
-        file.write(content)
-
     with path.open("wb") as file:
         starts = []
         for piece in table.paths.joined(b"\0"):
             piece = piece.removeprefix(b"\0") + b"\0"
             starts.append(starts_in(piece, file.tell()))
             file.write(piece)
-        begin = file.tell()
+        begin, rest = file.tell(), bytearray()
         known = {"starts": np.concatenate(starts), "labels": table.labels, "splits": table.splits.codes}
         for name, column in known.items():
-            write(b"\0" * (-file.tell() % 64))  # aligned to cache lines
-            columns[name] = (column.dtype.str, file.tell(), column.size)
-            write(np.ascontiguousarray(column).data)
+            rest += b"\0" * (-(begin + len(rest)) % 64)  # aligned to cache lines
+            columns[name] = (column.dtype.str, begin + len(rest), column.size)
+            rest += column.tobytes()
         facts = {name: getattr(table, name) for name in _FACTS} | {"root": str(table.root)}
         text = json.dumps({"table": facts, "columns": columns, "record": record}).encode()
-        write(text + _PLACES.pack(begin, file.tell()))
-        file.write(_CHECKSUM.pack(checksum) + _END)
+        rest += text + _PLACES.pack(begin, begin + len(rest))
+        file.write(rest + _CHECKSUM.pack(zlib.crc32(rest)) + _END)
 
 
 def read_table(path: Path) -> tuple[ImageTable, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -80,19 +80,16 @@ class _TreeReader:
                 raise DataError(f"{tree}: {names[split]}/ and {name}/ both mean {split}: keep one of them")
             names[split] = name
             self._read_classes(split, inside)
-        if names:
-            self.found = " and ".join(f"{names[split]}/" for split in SPLITS if split in names)
-            self._check_others(name for name in search.list(tree).folders if name not in folders)
-        else:
+        self.found = " and ".join(f"{names[split]}/" for split in SPLITS if split in names)
+        if not folders:
             self._read_classes("", tree)
             self.found = f"{len(self.files)} class folders without a split"
-
-    def _check_others(self, names: Iterable[str]) -> None:
-        """Examine the folders beside the splits."""
-        for name in names:
-            folder = self.tree / name
-            listing = self.search.list(folder)
-            near = close_matches(name, SPLITS, cutoff=0.8)
+            return
+        for name in search.list(tree).folders:
+            if name in folders:
+                continue
+            folder, near = tree / name, close_matches(name, SPLITS, cutoff=0.8)
+            listing = search.list(folder)
             if split_of(name) is not None:
                 what = f"{len(listing.images):,} images without class folders" if listing.images else "no images"
                 self.notes.append(f"{name}/ left out: {what} in it")

@@ -9,7 +9,7 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from fer_lightning.core.errors import ConfigError, DataError
-from fer_lightning.data.stratified_split import duplicates_across, stratified_split
+from fer_lightning.data.splits import duplicates_across, stratified_split
 
 THIRDS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
