@@ -7,13 +7,12 @@ learnt by a small convolutional network within a minute. A score on them only sh
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from fer_lightning.core.errors import DataError
 from fer_lightning.data.synthetic.face_parameters import RandomStream
 from fer_lightning.data.synthetic.faces import draw_face
 from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
@@ -83,49 +82,32 @@ def _photograph(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def synthetic_table(
-    train: int,
-    validation: int,
-    test: int,
-    *,
-    image_size: int,
-    channels: int,
-    seed: int,
-    classes: Sequence[str] = EMOTIONS,
+    train: int, validation: int, test: int, *, image_size: int, channels: int, seed: int
 ) -> tuple[ImageTable, np.ndarray]:
     """Draw a data set with equally frequent classes: its table, and images (N, C, H, W), uint8, in the table's order.
 
     A split's faces do not depend on the sizes of the others, and a larger split begins with the faces of a smaller one.
-
-    Raises:
-        DataError: one of `classes` is no expression that can be drawn.
     """
-    unknown = sorted(set(classes) - set(EMOTIONS))
-    if unknown:
-        raise DataError(f"cannot draw {', '.join(unknown)}: drawn faces show {', '.join(EMOTIONS)} (data.classes=[…])")
     counts = dict(zip(SPLITS, (train, validation, test), strict=True))
-    labels = {split: np.arange(count, dtype=np.int64) % len(classes) for split, count in counts.items()}
-    codes = np.array([EMOTIONS.index(name) for name in classes])
+    labels = {split: np.arange(count, dtype=np.int64) % len(EMOTIONS) for split, count in counts.items()}
     sizes = {"image_size": image_size, "channels": channels}
-    images = [draw_faces(codes[own], seed=_split_seed(seed, split), **sizes) for split, own in labels.items()]
+    images = [draw_faces(own, seed=_split_seed(seed, split), **sizes) for split, own in labels.items()]
+    paths = (f"{split}/{EMOTIONS[label]}/{n}" for split, own in labels.items() for n, label in enumerate(own.tolist()))
     drawn = ", ".join(f"{count:,} {split}" for split, count in counts.items() if count)
     table = ImageTable(
         root=Path("drawn-faces"),
         source="synthetic",
-        paths=PathColumn.of(
-            f"{key}/{classes[k]}/{n}" for key, own in labels.items() for n, k in enumerate(own.tolist())
-        ),
+        paths=PathColumn.of(paths),
         labels=np.concatenate(list(labels.values())),
         splits=CategoricalColumn.of(np.repeat(SPLITS, list(counts.values())), (*SPLITS, "")),
-        classes=tuple(classes),
-        explanation=f"drawn faces (synthetic), not photographs: {drawn} images, {len(classes)} classes",
+        classes=EMOTIONS,
+        explanation=f"drawn faces (synthetic), not photographs: {drawn} images, {len(EMOTIONS)} classes",
         rows=np.arange(sum(counts.values()), dtype=np.int64),
     )
     return table, np.concatenate(images)
 
 
-def write_tree(
-    dest: Path, *, layout: str, per_class: int, image_size: int = 48, seed: int = 0, suffix: str = ".png"
-) -> None:
+def write_tree(dest: Path, *, layout: str, per_class: int, image_size: int = 48) -> None:
     """Write drawn faces, `per_class` of each class in each split, in one of the layouts that users download.
 
     They are `train_validation`, `train_test`, `official` (split in the file names), `nested` (with a second copy
@@ -140,26 +122,24 @@ def write_tree(
         with (dest / name).open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(header)
-            for split, emotion, _, image in _faces(SPLITS, per_class, image_size, seed):
+            for split, emotion, _, image in _faces(SPLITS, per_class, image_size):
                 row = (FER2013_CODES.index(emotion), " ".join(map(str, image.ravel())), _USAGE[split])
                 writer.writerow([row[column] for column in order])
         return
     if layout not in _TREES:
         raise ValueError(f"unknown layout {layout!r}; one of {', '.join([*_TREES, *_TABLES])}")
-    for split, emotion, number, image in _faces(tuple(_TREES[layout]), per_class, image_size, seed):
-        encoded = cv2.imencode(suffix, image)[1].tobytes()
+    for split, emotion, number, image in _faces(_TREES[layout], per_class, image_size):
+        encoded = cv2.imencode(".png", image)[1].tobytes()
         for pattern in _TREES[layout][split]:
-            path = dest / (pattern.format(name=emotion, Name=emotion.capitalize(), n=number) + suffix)
+            path = dest / f"{pattern.format(name=emotion, Name=emotion.capitalize(), n=number)}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encoded)
 
 
-def _faces(
-    splits: Sequence[str], per_class: int, image_size: int, seed: int
-) -> Iterator[tuple[str, str, int, np.ndarray]]:
+def _faces(splits: Iterable[str], per_class: int, image_size: int) -> Iterator[tuple[str, str, int, np.ndarray]]:
     labels = np.arange(per_class * len(EMOTIONS)) % len(EMOTIONS)
     for split in splits:
-        images = draw_faces(labels, image_size=image_size, channels=1, seed=_split_seed(seed, split))
+        images = draw_faces(labels, image_size=image_size, channels=1, seed=_split_seed(0, split))
         for number, (label, image) in enumerate(zip(labels, images, strict=True)):
             yield split, EMOTIONS[label], number, image[0]
 

@@ -12,8 +12,8 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 
-from fer_lightning.core.errors import DataError
-from fer_lightning.data.datamodule import DRAWN_FACES, DRAWN_SIZES
+from fer_lightning.core.errors import ConfigError
+from fer_lightning.data.datamodule import DRAWN_FACES, DRAWN_SIZES, ExpressionDataModule
 from fer_lightning.data.layouts.recognize import read_layout
 from fer_lightning.data.synthetic.dataset import draw_faces, synthetic_table, write_tree
 from fer_lightning.data.synthetic.face_parameters import EXPRESSIONS
@@ -109,14 +109,17 @@ def test_splits_do_not_depend_on_each_other() -> None:
     assert (small[:7] != small[7:14]).any(axis=(1, 2, 3)).all()
 
 
-def test_table_of_some_classes_draws_those() -> None:
-    table, images = synthetic_table(4, 0, 0, image_size=24, channels=1, seed=3, classes=("happy", "sad"))
-    assert table.classes == ("happy", "sad")
-    _, all_seven = synthetic_table(7, 0, 0, image_size=24, channels=1, seed=3)
-    assert (images[0] != all_seven[0]).any()  # happy here, angry there
-    np.testing.assert_array_equal(table.labels, [0, 1, 0, 1])
-    with pytest.raises(DataError, match=r"bored.*data\.classes"):
-        synthetic_table(2, 0, 0, image_size=24, channels=1, seed=3, classes=("happy", "bored"))
+def test_some_classes_of_drawn_faces_are_those_among_all() -> None:
+    sizes = {"train": 14, "validation": 7, "test": 7}
+    data = ExpressionDataModule(synthetic=sizes, image_size=24, seed=3, classes=("happy", "sad"))
+    data.setup()
+    assert data.classes == ("happy", "sad")
+    table, images = synthetic_table(14, 7, 7, image_size=24, channels=1, seed=3)
+    happy, sad = (np.flatnonzero(table.labels == EMOTIONS.index(name)) for name in data.classes)
+    np.testing.assert_array_equal(data.images(np.flatnonzero(data.table.labels == 0)), images[happy])
+    np.testing.assert_array_equal(data.images(np.flatnonzero(data.table.labels == 1)), images[sad])
+    with pytest.raises(ConfigError, match=r"data\.classes.*bored"):
+        ExpressionDataModule(synthetic=sizes, image_size=24, classes=("happy", "bored")).setup()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
