@@ -40,12 +40,8 @@ class IndexedBatch(NamedTuple):
 class SplitImages(Dataset[IndexedBatch]):
     """The images of one split, read a whole batch at a time; one call per image would cost more than the reading.
 
-    Args:
-        images: uint8 `(N, C, H, W)`, of the whole cache.
-        rows: int64 `(n,)`, into `images`.
-        labels: int `(n,)`.
-        index: int64 `(n,)`, rows of the image table.
-        engine: augments on the CPU, in a worker; None for no augmentation.
+    `images` are uint8 `(N, C, H, W)`, of the whole cache; `rows` into them, `labels`, and `index` (rows of the image
+    table) are int `(n,)`. `engine` augments on the CPU, in a worker.
     """
 
     def __init__(

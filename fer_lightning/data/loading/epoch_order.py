@@ -24,11 +24,7 @@ def epoch_order(labels: np.ndarray, strategy: str, seed: int, epoch: int) -> np.
 
 
 def count_repeats(rows: np.ndarray) -> np.ndarray:
-    """Return int64 `(N,)`: how often each of rows int64 `(N,)` occurred before.
-
-    >>> count_repeats(np.array([3, 5, 3, 3]))
-    array([0, 0, 1, 2])
-    """
+    """Return int64 `(N,)`: how often each of rows int64 `(N,)` occurred before; 0, 0, 1, 2 for rows 3, 5, 3, 3."""
     order = np.argsort(rows, kind="stable")
     repeats = np.empty(len(rows), dtype=np.int64)
     repeats[order] = np.arange(len(rows)) - np.searchsorted(rows, rows[order], sorter=order)

@@ -22,16 +22,10 @@ _BLOCK_BYTES = 16 << 20  # augmentation needs up to sixteen times as much
 
 
 class ResidentLoader:
-    """Batches of images that are kept in the memory of the device.
+    """Batches of images of one split that are all kept in the memory of the device, where `engine` augments them.
 
     On a GPU several batches are augmented as one block, because launching the small operations for a single batch can
     take longer than a training step. The augmentation of an image does not depend on its block.
-
-    Args:
-        images: of one split, all of them.
-        sampler: yields the indices of each batch.
-        device: where the images are kept.
-        engine: augments there; None for no augmentation.
     """
 
     def __init__(
