@@ -151,10 +151,12 @@ class OptunaSweeper(OptunaSweeperImpl):  # type: ignore[misc]  # hydra-optuna-sw
                     "there is nothing to search: type sweep=small_cnn or the like for a space that is shipped, or "
                     "'optimizer.lr=tag(log,interval(1e-4,1e-2))' for your own"
                 )
+        values = {name: one.choices[0] if hasattr(one, "choices") else one.low for name, one in space.searched.items()}
+        example = [*(f"{name}={'null' if value is None else value}" for name, value in values.items()), *space.fixed]
         try:
-            self.hydra_context.config_loader.load_sweep_config(self.config, space.example())
+            self.hydra_context.config_loader.load_sweep_config(self.config, example)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(explain(error, space.example())) from error
+            raise ConfigError(explain(error, example)) from error
         return space
 
     def _sampler(self, space: Space, trials: int) -> optuna.samplers.BaseSampler:

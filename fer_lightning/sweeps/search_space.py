@@ -22,11 +22,6 @@ class Space(NamedTuple):
     searched: dict[str, BaseDistribution]
     fixed: list[str]
 
-    def example(self) -> list[str]:
-        """Return the overrides of one possible trial."""
-        values = {name: one.choices[0] if hasattr(one, "choices") else one.low for name, one in self.searched.items()}
-        return [*(f"{name}={'null' if value is None else value}" for name, value in values.items()), *self.fixed]
-
 
 def read_space(params: DictConfig | None, typed: Sequence[str]) -> Space:
     """Read YAML's `params`, maybe nested, and the overrides typed, which take precedence; or raise ConfigError."""

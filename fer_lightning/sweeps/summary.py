@@ -24,21 +24,22 @@ def describe_result(job: Job) -> str:
         return f"{title}: not started"
     values = ", ".join(f"{name} {value:.4g}" for name, value in status.values.items())
     took = "" if status.seconds is None else f", {status.seconds:.0f} s"
-    return f"{title}: {_outcome(job.state, status)}{f', {values}' if values and status.over else ''}{took}"
+    scores = f", {values}" if values and status.over else ""
+    return f"{title}: {_outcome(job.state, status)}{scores}{took}"
 
 
 def print_summary(folder: Path, jobs: Sequence[Job], verb: str = "train") -> None:
     """Print a table of the jobs, by number, and the commands to type next."""
     console = Console()
     states = {job: job.state for job in jobs}
-    statuses = {job: job.status for job in sorted(jobs, key=lambda job: job.number)}
+    statuses = {job: job.status for job in jobs}
     known = [status for status in statuses.values() if status is not None]
     names = [*dict.fromkeys(name for status in known for name in status.values)]
     table = Table(show_edge=False, pad_edge=False)
     for heading in ("#", "job", "outcome", *names, "seconds"):
         table.add_column(heading, justify="left" if heading in ("job", "outcome") else "right", overflow="fold")
-    for job, found in statuses.items():
-        status = found or Status()
+    for job in sorted(jobs, key=lambda job: job.number):
+        status = statuses[job] or Status()
         scores = (f"{status.values[name]:.4g}" if name in status.values else "–" for name in names)
         seconds = "–" if status.seconds is None else f"{status.seconds:.0f}"
         table.add_row(f"{job.number}", job.label, _outcome(states[job], status, 120), *scores, seconds)
