@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fer_lightning.cli.command import run_verb
-
 
 def main(argv: list[str] | None = None) -> Any:
+    from fer_lightning.cli.command import run_verb  # not above: the processes of contenders import this module, too
+
     return run_verb("benchmark", "benchmarks.suites:benchmark", argv)
 
 

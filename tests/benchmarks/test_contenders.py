@@ -167,8 +167,8 @@ def test_baselines_do_without_augmentation(bench: Callable[..., Bench]) -> None:
 def test_the_textbooks_process_holds_little_of_ours(parts: dict[str, str]) -> None:
     program = """
 import sys
-from fer_lightning.benchmarks import textbook
-from fer_lightning.benchmarks import paired_timing
+from fer_lightning import benchmark
+from fer_lightning.benchmarks import paired_timing, textbook
 from fer_lightning.benchmarks.windows import Finished
 class Clock:
     pause = resume = lambda self: None
@@ -176,7 +176,7 @@ class Clock:
 try:
     textbook.train(Clock(), *sys.argv[1:])
 except Finished:
-    print(*sorted({"lightning", "cv2", "albumentations", "pandas", "sklearn"} & set(sys.modules)))
+    print(*sorted({"lightning", "hydra", "cv2", "albumentations", "pandas", "sklearn"} & set(sys.modules)))
 """
     command = [sys.executable, "-c", program, parts["parts"], parts["folder"]]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
