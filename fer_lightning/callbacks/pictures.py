@@ -94,8 +94,7 @@ class ValidationPictures(pl.Callback):
 
 
 def _writer(trainer: pl.Trainer) -> Any:
-    loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-    return loggers[0].experiment if loggers else None
+    return next((logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
 
 
 def _add_figure(trainer: pl.Trainer, name: str, figure: Figure) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Optional
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
 
 from fer_lightning.config.rules import get, rules
 from fer_lightning.config.signatures import describe, fits, locate, read_signature
@@ -46,8 +46,7 @@ def check_config(cfg: DictConfig) -> None:
         ConfigError: lists every problem, each with its key.
     """
     scalars = [text for key, hint in SCALARS.items() if key in cfg for text in _value_problem(cfg, key, key, hint)]
-    problems = [*scalars, *_problems(cfg, "", optional="" if "model" in cfg else "data"), *rules(cfg)]
-    if problems:
+    if problems := [*scalars, *_problems(cfg, "", optional="" if "model" in cfg else "data"), *rules(cfg)]:
         raise ConfigError.listing(problems)
 
 
@@ -60,18 +59,17 @@ def _problems(node: DictConfig | ListConfig, path: str, optional: str) -> Iterat
         yield from _target_problems(node, path, optional=path == optional)
     for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
         here = f"{path}.{key}" if path else str(key)
-        if OmegaConf.is_missing(node, key):
-            yield f"{here} has no value: type {here}=VALUE"
-            continue
         try:
             child = node[key]
+        except MissingMandatoryValue:
+            yield f"{here} has no value: type {here}=VALUE"
         except InterpolationToMissingValueError:
-            continue  # reported where the value itself is missing
+            pass  # reported where the value itself is missing
         except OmegaConfBaseException as error:
             yield f"{here} is {_raw(node, key)}: {str(error).splitlines()[0]}"
-            continue
-        if isinstance(child, (DictConfig, ListConfig)) and not OmegaConf.is_interpolation(node, key):
-            yield from _problems(child, here, optional)
+        else:
+            if isinstance(child, (DictConfig, ListConfig)) and not OmegaConf.is_interpolation(node, key):
+                yield from _problems(child, here, optional)
 
 
 def _target_problems(node: DictConfig, path: str, *, optional: bool) -> Iterator[str]:
@@ -91,8 +89,6 @@ def _target_problems(node: DictConfig, path: str, *, optional: bool) -> Iterator
 
 
 def _value_problem(node: DictConfig, key: str, here: str, hint: Any) -> Iterator[str]:
-    if OmegaConf.is_missing(node, key):
-        return
     try:
         value = node[key]
         plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

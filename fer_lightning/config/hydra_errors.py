@@ -76,35 +76,24 @@ def _unknown_key(key: str, value: str, valid: list[str], root: DictConfig) -> st
     if key in SETTINGS:
         return f"there is no setting '{key}' any more; leave it out, or type {SETTINGS[key]}"
     valid = [path for path in valid if path.startswith("hydra") == key.startswith("hydra")]
-    near = _near_keys(key, valid)
+    parent, _, leaf = key.rpartition(".")
+    beside = {path.rpartition(".")[2]: path for path in valid if path.rpartition(".")[0] == parent}
+    by_leaf: dict[str, list[str]] = {}
+    for path in valid:
+        by_leaf.setdefault(path.rpartition(".")[2], []).append(path)
+    # misspelt beside its siblings, given without its group, or with a misspelt group
+    near = [beside[name] for name in close_matches(leaf, beside)] + by_leaf.get(leaf, [])
+    near = near or [path for name in close_matches(leaf, by_leaf) for path in by_leaf[name]]
+    near = list(dict.fromkeys(near or ([] if parent in valid else close_matches(key, valid))))[:3]
     if near:
         others = f" (or {', '.join(near[1:])})" if near[1:] else ""
         return f"there is no setting '{key}'; did you mean {near[0]}={value}{others}?"
-    parent = key.rpartition(".")[0]
-    names = ", ".join(name for name in _beside(key, valid) if not name.startswith("_"))
+    names = ", ".join(name for name in beside if not name.startswith("_"))
     if parent in valid and not names:
         return f"there is no setting '{key}', for {parent} is a value: type {parent}={value}"
     if parent and names and (target := OmegaConf.select(root, f"{parent}._target_")):
         return f"there is no setting '{key}'; {parent} has {names}. If {target} takes it, type +{key}={value}"
     return f"there is no setting '{key}'; " + (f"there are {names}" if names else "see --help")
-
-
-def _near_keys(key: str, valid: list[str]) -> list[str]:
-    """Return the three likeliest: misspelt beside its siblings, given without its group, or with a misspelt group."""
-    parent, _, leaf = key.rpartition(".")
-    beside, by_leaf = _beside(key, valid), dict[str, list[str]]()
-    for path in valid:
-        by_leaf.setdefault(path.rpartition(".")[2], []).append(path)
-    found = [beside[name] for name in close_matches(leaf, beside)] + by_leaf.get(leaf, [])
-    found = found or [path for name in close_matches(leaf, by_leaf) for path in by_leaf[name]]
-    found = found or ([] if parent in valid else close_matches(key, valid))
-    return list(dict.fromkeys(found))[:3]
-
-
-def _beside(key: str, valid: list[str]) -> dict[str, str]:
-    """Return the names under the parent of `key`, each with its path."""
-    parent = key.rpartition(".")[0]
-    return {path.rpartition(".")[2]: path for path in valid if path.rpartition(".")[0] == parent}
 
 
 def _paths(node: Any, prefix: str = "") -> Iterator[str]:

@@ -83,9 +83,9 @@ def _validation(cfg: DictConfig) -> Iterator[str]:
 
 
 def _schedule(cfg: DictConfig) -> Iterator[str]:
+    target = get(cfg, "scheduler._target_")
     if _is_plateau(cfg) and get(cfg, "monitor") is None and get(cfg, "scheduler.monitor") is None:
         yield "scheduler=plateau waits for a score to stop improving and needs monitor, e.g. monitor=val/loss mode=min"
-    target = get(cfg, "scheduler._target_")
     try:
         needs_steps = target is not None and "total_steps" in read_signature(locate(str(target))).hints
     except ImportError:  # reported by the check of targets
