@@ -45,12 +45,7 @@ class History(pl.Callback):
                 writer = csv.DictWriter(file, columns, lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(self.rows)
-            log.info(describe_epoch(self.rows[-1], trainer.max_epochs))
-
-
-def describe_epoch(row: dict[str, float], epochs: int | None) -> str:
-    """Return one line: which epoch of how many, and its scores."""
-    last = "" if epochs is None or epochs < 0 else f"/{epochs}"
-    names = ("train/loss", "train/acc", "val/loss", "val/acc", "val/f1_macro")
-    scores = ", ".join(f"{name} {row[name]:.4f}" for name in names if name in row)
-    return f"epoch {row['epoch']}{last}: {scores}"
+            last = "" if trainer.max_epochs in (None, -1) else f"/{trainer.max_epochs}"
+            names = ("train/loss", "train/acc", "val/loss", "val/acc", "val/f1_macro")
+            said = ", ".join(f"{name} {scores[name]:.4f}" for name in names if name in scores)
+            log.info(f"epoch {trainer.current_epoch + 1}{last}: {said}")

@@ -41,14 +41,14 @@ class StopOnInterrupt(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._leave_if_asked(trainer, due=(batch_idx + 1) % BATCHES_BETWEEN == 0 or trainer.is_last_batch)
+        self._leave_if_asked(trainer, (batch_idx + 1) % BATCHES_BETWEEN == 0 or trainer.is_last_batch)
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        self._leave_if_asked(trainer, due=(batch_idx + 1) % BATCHES_BETWEEN == 0)
+        self._leave_if_asked(trainer, (batch_idx + 1) % BATCHES_BETWEEN == 0)
 
-    def _leave_if_asked(self, trainer: pl.Trainer, *, due: bool) -> None:
+    def _leave_if_asked(self, trainer: pl.Trainer, due: bool) -> None:
         stop = self._asked
         if trainer.world_size > 1:
             stop = due and trainer.strategy.reduce_boolean_decision(stop, all=False)

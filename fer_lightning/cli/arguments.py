@@ -17,17 +17,12 @@ from fer_lightning.system.resources import is_slurm_task, launched_rank
 VALUED = ("--config-dir", "--config-name", "--config-path", "--cfg", "--package", "-cd", "-cn", "-cp", "-c", "-p")
 # mappings that may hold any key
 FREE_MAPPINGS = ("model.backbone_kwargs", "data.aliases", "data.merge")
-NO_RUN_FOLDER = "outputs"  # holds the folders of runs, and is none itself
 
 
 def complete(verb: str, typed: Sequence[str], positional: str | None, *, swept: bool) -> list[str]:
-    """Return the command line that Hydra reads.
+    """Return the command line that Hydra reads, from what was typed after the name of the program.
 
-    Args:
-        verb: of the program.
-        typed: what was typed, without the program's name.
-        positional: the setting, a list, that gets the arguments that are no settings; None for no such.
-        swept: whether the verb accepts `-m`.
+    The words that are no settings become the list of the setting `positional`. Verbs that are `swept` accept `-m`.
 
     Raises:
         ConfigError: `-m` is typed where it cannot work, or what is to be continued is not there.
@@ -63,7 +58,8 @@ def follow_first_rank(arguments: Sequence[str]) -> list[str]:
     """
     if launched_rank() in (None, 0):
         return list(arguments)
-    folder = [] if "hydra.run.dir" in map(override_key, arguments) else [f"hydra.run.dir={NO_RUN_FOLDER}"]
+    # outputs holds the folders of runs, and is none itself
+    folder = [] if "hydra.run.dir" in map(override_key, arguments) else ["hydra.run.dir=outputs"]
     return [*arguments, *folder, "hydra.output_subdir=null", "hydra.job_logging.root.handlers=[console]"]
 
 

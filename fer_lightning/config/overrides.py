@@ -12,19 +12,17 @@ def override_key(override: str) -> str:
 
 
 def last_value(overrides: Iterable[str], key: str) -> str | None:
-    """Return the text that the last `key=text` gives a setting; None where there is none."""
-    values = [item.removeprefix(f"{key}=") for item in overrides if item.startswith(f"{key}=")]
-    return unquoted(values[-1]) if values else None
+    """Return what Hydra reads from the last `key=text`, for paths; None where there is none."""
+    texts = [item.removeprefix(f"{key}=") for item in overrides if item.startswith(f"{key}=")]
+    if not texts:
+        return None
+    text = texts[-1]
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1].replace(f"\\{text[0]}", text[0])
+    return re.sub(r"\\([\\()\[\]{}:=, ])", r"\1", text)
 
 
 def quoted(value: object) -> str:
     """Return `value` so that Hydra reads it as this text, whatever it contains."""
     escaped = str(value).replace("\\'", "\\\\'").replace("'", "\\'")
     return f"'{escaped}'"
-
-
-def unquoted(text: str) -> str:
-    """Return what Hydra reads from the value of an override, for paths."""
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        return text[1:-1].replace(f"\\{text[0]}", text[0])
-    return re.sub(r"\\([\\()\[\]{}:=, ])", r"\1", text)

@@ -138,9 +138,7 @@ def _devices(cfg: DictConfig) -> Iterator[str]:
         return
     import torch  # only here: a configuration without a GPU is checked without it
 
-    present = torch.cuda.device_count()
-    if accelerator == "gpu" and torch.backends.mps.is_available():
-        present = 1
+    present = 1 if accelerator == "gpu" and torch.backends.mps.is_available() else torch.cuda.device_count()
     if present == 0 and accelerator != "auto":
         yield f"trainer.accelerator={accelerator}, but no GPU is usable here: type trainer=cpu"
     elif 0 < present < wanted:

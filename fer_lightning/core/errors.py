@@ -16,7 +16,7 @@ class ConfigError(UserError):
 
     @classmethod
     def listing(cls, problems: list[str]) -> ConfigError:
-        """Return one error for a list of problems, which is not empty; several are numbered."""
+        """Return one error for one or more problems; several are numbered."""
         lines = [f"\n  {number}. {problem}" for number, problem in enumerate(problems, 1)]
         return cls(f"{len(problems)} settings cannot work:{''.join(lines)}" if problems[1:] else problems[0])
 

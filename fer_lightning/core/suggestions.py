@@ -7,12 +7,9 @@ from collections.abc import Iterable
 
 
 def close_matches(name: str, options: Iterable[str], cutoff: float = 0.6) -> list[str]:
-    """Return up to three options that are similar to `name`, the nearest first; case does not matter.
+    """Return up to three options whose similarity to `name` is `cutoff`, in [0, 1], or more, the nearest first.
 
-    Args:
-        name: what was typed.
-        options: the valid names.
-        cutoff: smallest similarity, in [0, 1]; see `difflib.get_close_matches`.
+    Case does not matter. See `difflib.get_close_matches`.
     """
     folded: dict[str, list[str]] = {}
     for option in options:

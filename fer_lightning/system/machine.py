@@ -86,11 +86,10 @@ def resolve_machine(
         raise ValueError(f"machine.threads={threads} must be auto, or 1 or more")
     if jobs < 1:
         raise ValueError(f"machine.jobs={jobs} must be 1 or more")
-    has_mps = torch.backends.mps.is_available()
-    if accelerator == "auto":
-        accelerator = "gpu" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
-    elif accelerator == "gpu" and has_mps and not torch.cuda.is_available():
-        accelerator = "mps"
+    if accelerator in ("auto", "gpu"):
+        otherwise = "cpu" if accelerator == "auto" else "gpu"
+        has_cuda, has_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+        accelerator = "gpu" if has_cuda else "mps" if has_mps else otherwise
     on_gpu = accelerator in ("gpu", "cuda")
     has_tf32 = on_gpu and has_bf16(accelerator)  # both came with the same generation
     if tf32 is True and not has_tf32:
