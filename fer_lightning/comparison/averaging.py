@@ -12,10 +12,7 @@ from fer_lightning.evaluation.metrics import class_names, read_predictions
 
 
 def average_predictions(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Average predictions tables of the same images and classes; the order of both is that of the first table.
-
-    Args:
-        tables: name of the member → its predictions, in any order of rows and classes.
+    """Average predictions tables (name of the member → table) into one, in the order of the first table.
 
     Raises:
         DataError: classes, images or labels differ, or a table is not a predictions table.

@@ -51,11 +51,7 @@ class Comparison:
 
 
 def compare(places: Sequence[str | Path]) -> Comparison:
-    """Find the runs in or below some folders, and compare them.
-
-    Raises:
-        UserError: no folder is named, or one is not there or holds no run.
-    """
+    """Find the runs in or below some folders, and compare them; errors are those of `find_runs`."""
     runs, others = read_runs(find_runs(places))
     groups, unranked = rank(runs)
     typed = {word.lstrip("+~").partition("=")[0] for run in runs for word in run.overrides}

@@ -25,8 +25,6 @@ from fer_lightning.runs.read import read_runs
 from fer_lightning.runs.results import write_results
 from fer_lightning.system.resources import listed_devices
 
-SPLITS = {"val": "validation", "train": "train"}  # prefix of a monitored score → split it was computed on
-
 
 def ensemble_runs(cfg: DictConfig) -> Difference:
     """Average the best `cfg.top` of the runs in or below `cfg.runs` on `cfg.split`, and write the results.
@@ -64,7 +62,7 @@ def _facts(members: Members, gain: Difference) -> dict[str, Any]:
     return {
         "split": members.split,
         "same_data": members.same_data,
-        "selected_on": SPLITS.get(str(best.monitor).partition("/")[0]),
+        "selected_on": {"val": "validation", "train": "train"}.get(str(best.monitor).partition("/")[0]),
         "partial": any(run.metrics.get("partial") for run in members.runs),
         "checkpoint": f"the mean of {count} checkpoints",
         "model": f"ensemble of {count}" + (f": {', '.join(networks)}" if networks else ""),

@@ -29,11 +29,9 @@ class Importance:
 
 
 def weigh_settings(runs: Sequence[RecordedRun], keys: Sequence[str]) -> Importance | str:
-    """Return the importance of settings for the monitored value of runs, or a sentence that says why there is none.
+    """Return the importance of settings for the value that ranks runs, or a sentence that says why there is none.
 
-    Args:
-        runs: ranked together.
-        keys: of the settings that differ. The seed is one of them; its importance is noise.
+    The seed may be one of the settings; its importance is noise.
     """
     if len(runs) < MIN_RUNS:
         return f"Importance of settings: needs {MIN_RUNS} finished runs on the same images, and there are {len(runs)}."

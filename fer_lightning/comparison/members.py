@@ -23,14 +23,9 @@ log = logging.getLogger(__name__)
 
 
 def choose_members(runs: Sequence[RecordedRun], top: int) -> list[RecordedRun]:
-    """Return the best runs by the value that selected their checkpoints, best first.
+    """Return the `top` best runs by the value that selected their checkpoints, or all with a warning; best first.
 
-    Args:
-        runs: trained, finished or not.
-        top: how many, 2 or more; where there are fewer, all are taken, with a warning.
-
-    Raises:
-        DataError: fewer than two runs have such a value, or not all of them the same one.
+    A DataError says if fewer than two runs have such a value, or not all of them the same one.
     """
     ranked = [run for run in runs if run.ranked]
     left_out = [f"{run.name} ({run.status.status})" for run in runs if not run.ranked]

@@ -21,13 +21,12 @@ from fer_lightning.runs.settings import format_value
 TICKS = 6  # at most, for every value to have one
 
 
-def plot_parallel(runs: Sequence[RecordedRun], names: dict[str, str], title: str) -> Figure:
+def plot_parallel(runs: Sequence[RecordedRun], names: dict[str, str]) -> Figure:
     """Draw runs as lines across one axis per setting and one for the monitored value.
 
     Args:
         runs: best first; that one is drawn on top, dashed with markers, so that it is not marked by colour alone.
         names: setting → its short name, in the order of the axes; at least one.
-        title: of the figure.
     """
     columns = [_Column(name, key, [run.settings.values.get(key) for run in runs]) for key, name in names.items()]
     scores = np.array([run.value for run in runs], dtype=float)
@@ -39,6 +38,7 @@ def plot_parallel(runs: Sequence[RecordedRun], names: dict[str, str], title: str
         column.draw(axes, place)
     axes.set(xlim=(-0.1, len(columns) - 1 + 0.1), ylim=(-0.04, 1.04), yticks=[], xticks=[])
     axes.spines[:].set_visible(False)
+    title = "Settings against the score"
     figure.text(0.03, 0.93, title, fontsize=TITLE, fontfamily=FONT, fontweight="bold", color=INK)
     what = "one line a run, darker is better; the best one is dashed" if len(runs) > 1 else "the only run"
     figure.text(0.03, 0.875, what, fontsize=SMALL, fontfamily=FONT, color=MUTED)

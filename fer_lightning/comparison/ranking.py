@@ -40,8 +40,17 @@ class Group:
 
     @property
     def pareto_front(self) -> list[RecordedRun]:
-        """The runs that no other run beats in all objectives; none where the monitored value is the only one."""
-        return pareto_front(self.runs, self.objectives) if self.objectives else []
+        """The runs that no other run beats in the monitored value and all objectives; none where there are no others.
+
+        A run beats another if it is as good in all of them and better in one. A run that lacks one is left out.
+        """
+        names = self.objectives
+        known = [run for run in self.runs if names and all(name in run.objectives for name in names)]
+        signs = [1 if mode == "max" else -1 for mode in (self.best.mode, *(MODES.get(name, "max") for name in names))]
+        values = [[float(run.value or 0), *(run.objectives[name] for name in names)] for run in known]
+        table = np.array(values, dtype=float).reshape(len(known), len(signs)) * signs
+        beaten = [((table >= row).all(axis=1) & (table > row).any(axis=1)).any() for row in table]
+        return [run for run, lost in zip(known, beaten, strict=True) if not lost]
 
     @property
     def split(self) -> str | None:
@@ -88,11 +97,8 @@ class Group:
         return found
 
     def _how_to_test(self) -> str:
-        paths = {
-            "ckpt_path": self.best.folder / BEST_CHECKPOINT,
-            "data.root": self.best.settings.values.get("data.root"),
-        }
-        words = " ".join(_typed(key, path) for key, path in paths.items() if path is not None)
+        best, root = self.best.folder / BEST_CHECKPOINT, self.best.settings.values.get("data.root")
+        words = _typed("ckpt_path", best) + ("" if root is None else f" {_typed('data.root', root)}")
         return f", but score it once on images that chose nothing: python -m fer_lightning.evaluate {words} split=test"
 
 
@@ -128,19 +134,6 @@ def best_first(runs: Sequence[RecordedRun]) -> list[RecordedRun]:
     """Return ranked runs by value; equal values keep their order."""
     sign = -1 if runs[0].mode == "max" else 1
     return sorted(runs, key=lambda run: sign * float(run.value or 0))
-
-
-def pareto_front(runs: Sequence[RecordedRun], objectives: Sequence[str]) -> list[RecordedRun]:
-    """Return the runs for which no other run is as good in every objective and better in one.
-
-    The monitored score is an objective too; a run that lacks an objective is left out.
-    """
-    known = [run for run in runs if all(name in run.objectives for name in objectives)]
-    signs = [1 if mode == "max" else -1 for mode in (runs[0].mode, *(MODES.get(name, "max") for name in objectives))]
-    values = [[float(run.value or 0), *(run.objectives[name] for name in objectives)] for run in known]
-    table = np.array(values, dtype=float).reshape(len(known), len(signs)) * signs
-    beaten = [((table >= row).all(axis=1) & (table > row).any(axis=1)).any() for row in table]
-    return [run for run, lost in zip(known, beaten, strict=True) if not lost]
 
 
 def _may_join(run: RecordedRun, other: RecordedRun) -> bool:

@@ -59,7 +59,7 @@ def draw(comparison: Comparison, folder: Path) -> dict[str, bytes]:
     runs, axes = comparison.groups[0].runs, comparison.columns(comparison.groups[0])
     found = {}
     if axes and len(runs) > 1:
-        found["parallel"] = plot_parallel(runs, axes, "Settings against the score")
+        found["parallel"] = plot_parallel(runs, axes)
     if isinstance(comparison.importance, Importance):
         found["importance"] = plot_importance(comparison.importance.first(16), comparison.keys)
     curves = plot_overlaid(runs, [label(run, axes) for run in runs])

@@ -39,8 +39,7 @@ class SeedGroup:
     def interval(self) -> tuple[float, float] | None:
         """95 % interval of the mean by Student's t, for seeds drawn from all seeds.
 
-        None for one run, and for runs that agree to the last digit: an interval without width would claim that all
-        seeds agree.
+        None for one run, and for runs that agree to the last digit: no width would claim that all seeds agree.
         """
         if not self.deviation:
             return None
@@ -49,11 +48,9 @@ class SeedGroup:
 
 
 def average_seeds(groups: Sequence[Group], keys: Sequence[str]) -> list[SeedGroup]:
-    """Group ranked runs whose settings differ in seeds only; best mean first.
+    """Group ranked runs that differ in seeds only by these keys, best mean first.
 
-    Args:
-        groups: ranked; all are searched together, since a seed may have chosen the images.
-        keys: of the settings that differ between the runs.
+    All groups are searched together, since a seed may have chosen the images.
     """
     others = [key for key in keys if key not in SEEDS]
     alike = defaultdict[tuple[object, ...], list[tuple[RecordedRun, str]]](list)

@@ -16,14 +16,7 @@ OPTIONAL = ("p", "time", "parameters", "macro-F1", "epochs")  # columns that a n
 
 
 def print_comparison(comparison: Comparison, folder: Path, rows: int, console: Console | None = None) -> None:
-    """Print at most so many rows of each table, the notes, the command that repeats the best, and where the files are.
-
-    Args:
-        comparison: what was found.
-        folder: that the files were written to.
-        rows: of each table, at most.
-        console: where to; the terminal by default.
-    """
+    """Print the first rows of each table, the notes, the command that repeats the best, and where the files are."""
     console = Console(highlight=False) if console is None else console
     _print(console, f"\n[bold]{describe(comparison)}[/bold]\n")
     for group in comparison.groups:
@@ -41,8 +34,7 @@ def print_comparison(comparison: Comparison, folder: Path, rows: int, console: C
         _print_table(console, Table(headings, [cells[:3] for cells in outcomes.rows]), rows, left=headings)
     _print_lines(console, [*comparison.notes[:rows], *_rest(len(comparison.notes) - rows)])
     for _, command in comparison.commands[:1]:
-        _print(console, "[bold]Repeat the best[/bold]")
-        _print_lines(console, [f"  {command}"])
+        _print(console, f"[bold]Repeat the best[/bold]\n  {escape(command)}\n")
     _print(console, f"written to {escape(str(folder))}")
     for name in ("compare.html", "compare.csv", *sorted(path.name for path in folder.glob("*.png"))):
         if (folder / name).exists():

@@ -146,13 +146,9 @@ def _set_limits(axes: Axes, values: pd.Series, least: float) -> None:
 
 
 def plot_confusion(table: pd.DataFrame) -> Figure:
-    """Plot a confusion matrix twice: counts, and each row in percent of its true class (recall on the diagonal).
+    """Plot the confusion matrix of a predictions table: counts, and percent of the true class (recall on the diagonal).
 
-    Args:
-        table: a predictions table, see `fer_lightning.evaluation.metrics`. Classes without images get a hatched row.
-
-    Raises:
-        PredictionsError: the table is not a predictions table.
+    Classes without images get a hatched row. A PredictionsError says if the table is not a predictions table.
     """
     classes, counts = class_names(table), confusion(table)
     size, support = len(classes), counts.sum(axis=1)
@@ -192,9 +188,7 @@ def text_width(text: str, size: float, weight: str = "normal") -> float:
 
 
 def _percent(fraction: float) -> str:
-    if not np.isfinite(fraction):
-        return "–"
-    return "<1" if 0 < fraction < 0.005 else f"{100 * fraction:.0f}"
+    return "–" if np.isnan(fraction) else "<1" if 0 < fraction < 0.005 else f"{100 * fraction:.0f}"
 
 
 def _plot_matrix(axes: Axes, values: np.ndarray, write: Callable[[int, int], str], room: float) -> None:

@@ -62,11 +62,9 @@ def plot_gallery(table: pd.DataFrame, images: Images, *, columns: int = 6) -> Fi
     predictions = read_predictions(table)
     _check_images(images, len(table))
     random = np.random.default_rng(0)
-    rows = []
-    for k in np.unique(predictions.labels):
-        members = np.flatnonzero(predictions.labels == k)
-        chosen = np.sort(random.choice(members, min(columns, len(members)), replace=False))
-        rows.append([_tile(predictions, images, index) for index in chosen])
+    members = (np.flatnonzero(predictions.labels == k) for k in np.unique(predictions.labels))
+    drawn = (np.sort(random.choice(of_class, min(columns, len(of_class)), replace=False)) for of_class in members)
+    rows = [[_tile(predictions, images, index) for index in chosen] for chosen in drawn]
     subtitle = f"one row a true class, up to {columns} of each drawn at random; {figures.describe_score(table)}"
     return _draw_tiles(rows, "Predictions beside truth", subtitle)
 
@@ -87,13 +85,12 @@ def plot_mistakes(table: pd.DataFrame, images: Images, *, limit: int = 24) -> Fi
 
 
 def plot_batch(images: np.ndarray, labels: np.ndarray, classes: Sequence[str], *, limit: int = 32) -> Figure:
-    """Draw a batch as the network gets it, labels below.
+    """Draw at most `limit` images of a batch as the network gets them, labels below.
 
     Args:
         images: uint8 (B, C, H, W), C 1 or 3.
         labels: int64 (B,), positions in `classes`.
         classes: names.
-        limit: draw at most so many.
 
     Raises:
         ValueError: images and labels do not fit each other.

@@ -51,14 +51,12 @@ def class_names(table: pd.DataFrame) -> tuple[str, ...]:
         PredictionsError: a column is missing or occurs twice, or there are fewer than two classes.
     """
     columns = list(table.columns)
-    missing = [column for column in COLUMNS if column not in columns]
-    if missing:
+    if missing := [column for column in COLUMNS if column not in columns]:
         raise PredictionsError(
             f"predictions table: no column {', '.join(missing)}; it needs {', '.join(COLUMNS)} "
             f"and one probability column per class, and has {', '.join(map(str, columns)) or 'none'}"
         )
-    twice = sorted({column for column in columns if columns.count(column) > 1})
-    if twice:
+    if twice := sorted({column for column in columns if columns.count(column) > 1}):
         raise PredictionsError(f"predictions table: column {', '.join(twice)} occurs twice")
     names = tuple(column for column in columns if column not in COLUMNS)
     if len(names) < 2:
@@ -127,7 +125,7 @@ def compute_metrics(table: pd.DataFrame) -> dict[str, Any]:
     """
     predictions = read_predictions(table)
     classes, labels, predicted, probabilities = predictions
-    counts = _confusion(predictions)
+    counts = confusion(table)
     per_class = _per_class(predictions, counts)
     # log_loss would warn of sums that are off by a float32 rounding
     normalised = probabilities / probabilities.sum(axis=1, keepdims=True)
@@ -149,7 +147,9 @@ def compute_metrics(table: pd.DataFrame) -> dict[str, Any]:
 
 def confusion(table: pd.DataFrame) -> np.ndarray:
     """Return (K, K) int64 counts, rows for true and columns for predicted classes, in the order of `class_names`."""
-    return _confusion(read_predictions(table))
+    classes, labels, predicted, _ = read_predictions(table)
+    counts: np.ndarray = sk.confusion_matrix(labels, predicted, labels=np.arange(len(classes)))
+    return counts.astype(np.int64)
 
 
 def classification_report(table: pd.DataFrame) -> pd.DataFrame:
@@ -173,12 +173,6 @@ def wilson_interval(correct: int, count: int) -> list[float]:
     """Return [low, high] of a fraction at 95 % by Wilson (1927), inside [0, 1] even at 0 % and 100 %."""
     interval = binomtest(correct, count).proportion_ci(0.95, method="wilson")
     return [float(interval.low), float(interval.high)]
-
-
-def _confusion(predictions: Predictions) -> np.ndarray:
-    order = np.arange(len(predictions.classes))
-    counts: np.ndarray = sk.confusion_matrix(predictions.labels, predictions.predicted, labels=order)
-    return counts.astype(np.int64)
 
 
 def _per_class(predictions: Predictions, counts: np.ndarray) -> dict[str, dict[str, float | int | None]]:

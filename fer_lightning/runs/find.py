@@ -17,8 +17,7 @@ def find_runs(places: Sequence[str | Path]) -> list[Path]:
     """Return every run folder in or below some places, each once, sorted by name, numbers as numbers.
 
     Raises:
-        ConfigError: no place is named.
-        DataError: a place is not there, or holds no run.
+        ConfigError, DataError: no place is named; one is not there or holds no run.
     """
     if not places:
         raise ConfigError("runs is empty: type the folders of runs or sweeps, or one above them, e.g. outputs/multirun")

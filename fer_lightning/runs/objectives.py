@@ -20,11 +20,7 @@ MODES = {**MONITORS, LATENCY: "min", PARAMETERS: "min"}
 
 
 def objectives(cfg: DictConfig) -> list[str]:
-    """Return the objectives of a sweep: `sweep.objectives`, or `monitor` where that is null.
-
-    Raises:
-        ConfigError: one of them is never measured, or is named twice.
-    """
+    """Return `sweep.objectives`, or `monitor` where that is null; a ConfigError says if one is unknown or repeated."""
     typed = get(cfg, "sweep.objectives")
     if typed is None:
         return [str(cfg.monitor)]
@@ -49,12 +45,8 @@ def measure(
 ) -> dict[str, float]:
     """Return the objectives of a trained network, as far as they can be measured.
 
-    Args:
-        names: of the objectives.
-        trainer: that trained it, whose device and precision are timed.
-        model: with the best weights.
-        image: uint8 `(C, H, W)`, an array.
-        row: scores logged in the epoch of these weights.
+    The latency is that of an `image`, a uint8 array `(C, H, W)`, on the trainer's device in its precision; `row` holds
+    the scores logged in the epoch of these weights.
     """
     known = {**row, PARAMETERS: float(sum(parameter.numel() for parameter in model.parameters()))}
     if LATENCY in names:

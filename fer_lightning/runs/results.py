@@ -42,11 +42,7 @@ def write_results(table: pd.DataFrame, images: Images | None, folder: Path, **fa
 
 
 def read_predictions_of(folder: Path, split: str) -> pd.DataFrame | None:
-    """Return the predictions table in a run folder, if there is one of this split.
-
-    Raises:
-        DataError: the file is damaged.
-    """
+    """Return the predictions table in a run folder, if one is of this split; a DataError says if it is damaged."""
     path = folder / files.PREDICTIONS
     if not path.is_file():
         return None
@@ -61,11 +57,7 @@ def read_predictions_of(folder: Path, split: str) -> pd.DataFrame | None:
 
 
 def write_report(folder: Path | str) -> Path:
-    """Write `report.html` into a run folder, from whatever of its files is there, and return its path.
-
-    Raises:
-        DataError: there is no such folder.
-    """
+    """Write `report.html` into a run folder from the files that are there; return its path. DataError: no folder."""
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"report: no run folder {folder}; give the folder that holds {files.METRICS}")

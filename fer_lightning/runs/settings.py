@@ -34,11 +34,7 @@ class Settings:
 
 
 def read_settings(path: Path) -> Settings:
-    """Read a run's `.hydra/config.yaml`; interpolations are resolved where they are just another key.
-
-    Raises:
-        OSError, ValueError: the file cannot be read, or is no configuration.
-    """
+    """Read a run's `.hydra/config.yaml`, or raise OSError or ValueError; interpolations of just a key are resolved."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with it
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), loader)
@@ -61,11 +57,7 @@ def differing_keys(runs: Sequence[Settings], typed: Collection[str] = ()) -> lis
 
     Keys that follow from another are left out: a key that always repeats another, and a key of only some choices of a
     group (AdamW's `amsgrad` beside SGD's `momentum`) whose default nobody changed. A key that an older version did not
-    have counts as null.
-
-    Args:
-        runs: to compare.
-        typed: keys and groups on the runs' command lines.
+    have counts as null. `typed` are the keys and groups on the runs' command lines.
     """
     vary = varying(dict.fromkeys(key for run in runs for key in run.values), runs)
     free = [key for key in vary if not all(key in run.links or key not in run.values for run in runs)]

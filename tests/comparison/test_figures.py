@@ -33,7 +33,7 @@ def texts(figure: object) -> list[str]:
 
 def test_a_learning_rate_gets_a_logarithmic_axis_and_names_their_places() -> None:
     runs = [run(0.9, lr=1e-3, model="b"), run(0.8, lr=1e-4, model="a"), run(0.5, lr=1e-2, model="a")]
-    figure = plot_parallel(runs, {"lr": "lr", "model": "model"}, "title")
+    figure = plot_parallel(runs, {"lr": "lr", "model": "model"})
     assert {"lr (log)", "model", "val/acc", "0.001", "a", "b"} <= set(texts(figure))
     lines = [line.get_ydata() for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 3]
     heights = np.array(lines)[[-1, 1, 0]]  # drawn worst first, the best on top
@@ -44,7 +44,7 @@ def test_a_learning_rate_gets_a_logarithmic_axis_and_names_their_places() -> Non
 
 def test_a_lower_loss_is_drawn_higher() -> None:
     runs = [run(0.2, mode="min", lr=1), run(0.6, mode="min", lr=2)]
-    figure = plot_parallel(runs, {"lr": "lr"}, "title")
+    figure = plot_parallel(runs, {"lr": "lr"})
     best = [line.get_ydata() for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
     np.testing.assert_allclose(best, [[0, 1]])
     assert "lr" in texts(figure)  # 1 to 2 is no matter of decades
@@ -53,7 +53,7 @@ def test_a_lower_loss_is_drawn_higher() -> None:
 @pytest.mark.parametrize("values", [[None, 0.3], [True, False], [0.5, 0.5], [-1.0, 100.0], ["$x", "a_b"]])
 def test_odd_values_can_be_drawn(tmp_path: Path, values: list[object]) -> None:
     runs = [run(0.5, key=values[0]), run(0.5, key=values[1])]
-    save(plot_parallel(runs, {"key": "k_$"}, "title"), tmp_path / "x.png", dpi=40)
+    save(plot_parallel(runs, {"key": "k_$"}), tmp_path / "x.png", dpi=40)
     assert (tmp_path / "x.png").stat().st_size > 1000
 
 
