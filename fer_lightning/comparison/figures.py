@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 
 from fer_lightning.comparison.importance import Importance
 from fer_lightning.evaluation import figures
-from fer_lightning.evaluation.figures import BLUE, BODY, FAINT, FONT, INK, MUTED, ORANGE, SMALL, TITLE, VERMILLION
+from fer_lightning.evaluation.figures import BLUE, BODY, FONT, INK, MUTED, ORANGE, SMALL, VERMILLION
 from fer_lightning.runs.read import RecordedRun
 
 # colours of Okabe and Ito, and dashes: nothing is marked by colour alone
@@ -83,14 +83,8 @@ def plot_importance(importance: Importance, names: dict[str, str]) -> Figure:
     axes.set_yticks(places, [cut(names[key], 24) for key in importance.keys], fontsize=BODY, fontfamily=FONT)
     axes.invert_yaxis()
     axes.set_xlim(0, max(float((importance.loss + importance.deviation).max()) * 1.05, 0.01))
-    axes.spines[:].set_visible(False)
-    axes.spines["left"].set(visible=True, color=MUTED)
-    axes.tick_params(length=0, labelcolor=INK, labelsize=BODY, labelfontfamily=FONT)
-    axes.grid(axis="x", color=FAINT, lw=1)
-    axes.set_axisbelow(True)
-    axes.set_xlabel("loss in R² when the setting is shuffled", **figures.SECONDARY)
-    where = 1 - 0.4 / height
-    figure.text(0.03, where, "Importance of settings", fontsize=TITLE, fontfamily=FONT, fontweight="bold", color=INK)
+    figures.style_axes(axes, "left", "x", "loss in R² when the setting is shuffled")
+    figure.text(0.03, 1 - 0.4 / height, "Importance of settings", **figures.HEADING)
     return figure
 
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from fer_lightning.comparison import formatting
 from fer_lightning.comparison.figures import WIDTH, cut
 from fer_lightning.comparison.importance import is_numeric
-from fer_lightning.evaluation.figures import BODY, FONT, INK, MUTED, SHADES, SMALL, TITLE, VERMILLION, new_figure
+from fer_lightning.evaluation.figures import BODY, FONT, HEADING, INK, MUTED, SHADES, SMALL, VERMILLION, new_figure
 from fer_lightning.runs.read import RecordedRun
 from fer_lightning.runs.settings import format_value
 
@@ -38,8 +38,7 @@ def plot_parallel(runs: Sequence[RecordedRun], names: dict[str, str]) -> Figure:
         column.draw(axes, place)
     axes.set(xlim=(-0.1, len(columns) - 1 + 0.1), ylim=(-0.04, 1.04), yticks=[], xticks=[])
     axes.spines[:].set_visible(False)
-    title = "Settings against the score"
-    figure.text(0.03, 0.93, title, fontsize=TITLE, fontfamily=FONT, fontweight="bold", color=INK)
+    figure.text(0.03, 0.93, "Settings against the score", **HEADING)
     what = "one line a run, darker is better; the best one is dashed" if len(runs) > 1 else "the only run"
     figure.text(0.03, 0.875, what, fontsize=SMALL, fontfamily=FONT, color=MUTED)
     return figure

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,7 @@ INK, MUTED, FAINT = "#1a1a1a", "#5f6368", "#e3e5e8"
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#cfe3f1", "#79b4d9", BLUE, "#003a5c"])
 FONT = "DejaVu Sans"  # comes with matplotlib: the same figure on every machine
 TITLE, BODY, SMALL = 13, 10.5, 9.5
+HEADING: dict[str, Any] = {"fontsize": TITLE, "fontfamily": FONT, "fontweight": "bold", "color": INK}
 SECONDARY: dict[str, Any] = {"fontsize": BODY, "fontfamily": FONT, "color": MUTED}
 
 
@@ -90,15 +91,20 @@ def plot_curves(history: pd.DataFrame, best_epoch: int | None = None) -> Figure:
     return figure
 
 
+def style_axes(axes: Axes, spine: str, grid: Literal["x", "y"], xlabel: str) -> None:
+    """Give axes one spine, such as `bottom`, and a faint grid across, such as `y`."""
+    axes.spines[:].set_visible(False)
+    axes.spines[spine].set(visible=True, color=MUTED)
+    axes.tick_params(length=0, labelsize=BODY, labelcolor=INK, labelfontfamily=FONT)
+    axes.grid(axis=grid, color=FAINT, lw=1)
+    axes.set_axisbelow(True)
+    axes.set_xlabel(xlabel, **SECONDARY)
+
+
 def style_panel(axes: Axes, title: str) -> None:
     """Give axes over epochs their title, grid and ticks."""
-    axes.set_title(title, loc="left", fontsize=TITLE, fontweight="bold", fontfamily=FONT, color=INK, pad=9)
-    axes.spines[:].set_visible(False)
-    axes.spines["bottom"].set(visible=True, color=MUTED)
-    axes.tick_params(length=0, labelsize=BODY, labelcolor=INK, labelfontfamily=FONT)
-    axes.grid(axis="y", color=FAINT, lw=1)
-    axes.set_axisbelow(True)
-    axes.set_xlabel("epoch", **SECONDARY)
+    axes.set_title(title, loc="left", pad=9, **HEADING)
+    style_axes(axes, "bottom", "y", "epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
@@ -164,7 +170,7 @@ def plot_confusion(table: pd.DataFrame) -> Figure:
     width = max(left + 2 * side + 0.7, text_width(heading, TITLE, "bold") + 0.6)
     height = bottom + side + 0.95
     figure = new_figure(width, height)
-    figure.text(0.3 / width, 1 - 0.42 / height, heading, fontsize=TITLE, fontfamily=FONT, color=INK, weight="bold")
+    figure.text(0.3 / width, 1 - 0.42 / height, heading, **HEADING)
     figure.text(0.2 / width, (bottom + side / 2) / height, "true (images)", rotation=90, va="center", **SECONDARY)
     for start, title, values, names, write in (
         (left, "Images", counts / counts.max(), rows, lambda row, column: f"{counts[row, column]:,}"),
