@@ -1,4 +1,4 @@
-"""Measure us against what you would write: `python -m fer_lightning.benchmark data.root=PATH suite=[train]`."""
+"""Measure the speed against plain loops: `python -m fer_lightning.benchmark data.root=PATH suite=[train]`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rank runs and say what their scores hang on: `python -m fer_lightning.compare outputs/multirun/DATE/TIME`."""
+"""Rank runs and show what their scores depend on: `python -m fer_lightning.compare outputs/multirun/DATE/TIME`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Average the best runs and judge what they say together: `python -m fer_lightning.ensemble outputs/… top=5`."""
+"""Average the predictions of the best runs and score that: `python -m fer_lightning.ensemble outputs/… top=5`."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import fer_lightning
+from fer_lightning.config.compose import conf_dir
 
 PACKAGE = Path(fer_lightning.__file__).parent
 
@@ -127,9 +128,9 @@ def test_folders_form_no_cycle(text: str) -> None:
 
 
 def test_the_root_holds_verbs_only() -> None:
-    assert {path.name for path in PACKAGE.iterdir() if path.is_file()} == {
-        "__init__.py", "__main__.py", "py.typed", "train.py", "evaluate.py", "benchmark.py", "compare.py", "ensemble.py"
-    }  # fmt: skip
+    verbs = {f"{path.stem}.py" for path in conf_dir().glob("*.yaml")}
+    files = {path.name for path in PACKAGE.iterdir() if path.is_file()}
+    assert files == verbs | {"__init__.py", "__main__.py", "py.typed"}
 
 
 def test_there_are_no_import_cycles() -> None:

@@ -70,10 +70,8 @@ class Bench:
         with open_dict(cfg):
             cfg.ckpt_path = None
             cfg.trainer.max_epochs, cfg.trainer.max_steps, cfg.trainer.max_time = 10**6, -1, None
-            cfg.trainer.val_check_interval, cfg.trainer.fast_dev_run = (
-                None,
-                False,
-            )  # only ends of epochs pause the clock
+            # only ends of epochs pause the clock
+            cfg.trainer.val_check_interval, cfg.trainer.fast_dev_run = None, False
             cfg.callbacks.pop("early_stopping", None)
             for key in OWN_KEYS:
                 del cfg[key]

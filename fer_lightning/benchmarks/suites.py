@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -48,8 +49,9 @@ def run_suites(cfg: DictConfig, overrides: Sequence[str] = (), flags: Sequence[s
     rows: list[Row] = []
     with ExitStack() as stack:
         # end contenders and remove temporary files after SIGTERM, too
-        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        stack.callback(signal.signal, signal.SIGTERM, before)
+        if threading.current_thread() is threading.main_thread():
+            before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+            stack.callback(signal.signal, signal.SIGTERM, before)
         place = stack.enter_context(tempfile.TemporaryDirectory(prefix="fer_benchmark_"))
         bench = Bench(cfg, tuple(overrides), tuple(flags), Path(place), facts={}).prepared()
         for line in (*bench.facts["notes"], bench.facts["machine"]["summary"]):

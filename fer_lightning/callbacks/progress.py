@@ -25,6 +25,10 @@ class ProgressBar(TQDMProgressBar):
         if not self.on_terminal:
             self.disable()
 
+    def enable(self) -> None:  # Lightning's learning rate finder does, after its own steps
+        if self.on_terminal:
+            super().enable()
+
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         super().on_train_epoch_start(trainer, *_)
         last = "" if trainer.max_epochs in (None, -1) else f"/{trainer.max_epochs}"

@@ -227,8 +227,9 @@ def _changed(namespace: MutableMapping[str, Any], **values: Any) -> Iterator[Non
 
 def _set(namespace: MutableMapping[str, Any], values: dict[str, Any]) -> None:
     for name, value in values.items():
-        namespace.pop(name, None)
-        if value is not None:
+        if value is None:
+            namespace.pop(name, None)
+        else:
             namespace[name] = value
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from fer_lightning.config.overrides import last_value, override_key, quoted
 from fer_lightning.core.errors import ConfigError
-from fer_lightning.core.former_names import current_override
+from fer_lightning.core.former_names import current_overrides
 from fer_lightning.runs.files import OVERRIDES, SWEEP_PLAN
 from fer_lightning.system.resources import is_first_process
 
@@ -33,7 +33,7 @@ def continue_run(arguments: Sequence[str]) -> list[str]:
     if run is None or not checkpoint.exists() or not {*MULTIRUN}.isdisjoint(arguments):
         return list(arguments)
     typed = {override_key(item) for item in arguments}
-    saved = map(current_override, yaml.safe_load((run / OVERRIDES).read_text(encoding="utf-8")) or [])
+    saved = current_overrides(yaml.safe_load((run / OVERRIDES).read_text(encoding="utf-8")) or [])
     own = [item for item in saved if override_key(item) not in typed]
     folder = [] if "hydra.run.dir" in typed else [f"hydra.run.dir={quoted(run)}"]
     if is_first_process():
@@ -53,7 +53,7 @@ def continue_sweep(arguments: Sequence[str], verb: str) -> list[str]:
     folder = Path(str(named))  # of nothing, such as a variable of the shell that is not set, the working directory
     try:
         plan = json.loads((folder / SWEEP_PLAN).read_text(encoding="utf-8"))
-        saved, kind = [current_override(str(item)) for item in plan["arguments"]], plan["verb"]
+        saved, kind = current_overrides(map(str, plan["arguments"])), plan["verb"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         hint = "type the folder that a sweep (-m) wrote, such as outputs/multirun/<date>/<time>"
         raise ConfigError(f"sweep.resume={folder} holds no sweep.json that can be read: {hint}") from error

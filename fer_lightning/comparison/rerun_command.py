@@ -6,6 +6,7 @@ import shlex
 from itertools import chain, pairwise
 
 from fer_lightning.config.overrides import override_key
+from fer_lightning.core.former_names import current_overrides
 from fer_lightning.runs.read import RecordedRun
 
 SWEEP_KEYS = (
@@ -25,7 +26,8 @@ def rerun_command(run: RecordedRun) -> str | None:
     if {"-m", "--multirun"} & set(arguments):  # the command of a whole sweep: Hydra recorded the overrides of this job
         pairs = [pair for pair in pairwise(arguments) if pair[0] in ("--config-dir", "-cd", "--config-name", "-cn")]
         arguments = [*chain.from_iterable(pairs), *run.overrides]
-    return shlex.join([*program, *(word for word in arguments if not belongs_to_sweep(word))])
+    kept = current_overrides(word for word in arguments if not belongs_to_sweep(word))
+    return shlex.join([*program, *kept])
 
 
 def belongs_to_sweep(word: str) -> bool:

@@ -12,6 +12,7 @@ from fer_lightning.config.rules import get, rules
 from fer_lightning.config.signatures import describe, fits, locate, read_signature
 from fer_lightning.core.choices import choices_of
 from fer_lightning.core.errors import ConfigError
+from fer_lightning.core.former_names import SETTINGS
 from fer_lightning.core.suggestions import did_you_mean
 
 # settings whose `auto` is replaced by a choice before a constructor sees it
@@ -84,6 +85,8 @@ def _target_problems(node: DictConfig, path: str, *, optional: bool) -> Iterator
         if key in signature.hints:
             hint = CHECKED_LATER.get(here, signature.hints[key])
             yield from _value_problem(node, key, here, Optional[hint] if optional else hint)  # noqa: UP045
+        elif SETTINGS.get(here):
+            yield f"{here} is called {SETTINGS[here]} today: type that"
         elif key not in HYDRA_KEYS and not signature.takes_any:
             yield f"{target} takes no {here}{did_you_mean(key, signature.hints, prefix=f'{path}.')}"
 

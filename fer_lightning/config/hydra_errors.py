@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fer_lightning.config.compose import conf_dir
 from fer_lightning.config.overrides import override_key
 from fer_lightning.config.trainer_arguments import unlisted_arguments
-from fer_lightning.core.former_names import SETTINGS
+from fer_lightning.core.former_names import INSTEAD, SETTINGS
 from fer_lightning.core.suggestions import close_matches
 
 
@@ -74,7 +74,8 @@ def _unknown_keys(text: str, cause: OmegaConfBaseException, overrides: Sequence[
 
 def _unknown_key(key: str, value: str, valid: list[str], root: DictConfig) -> str:
     if key in SETTINGS:
-        return f"there is no setting '{key}' any more; leave it out, or type {SETTINGS[key]}"
+        instead = INSTEAD.get(key) or f"{SETTINGS[key]}={value}"
+        return f"there is no setting '{key}' any more; leave it out, or type {instead}"
     valid = [path for path in valid if path.startswith("hydra") == key.startswith("hydra")]
     parent, _, leaf = key.rpartition(".")
     beside = {path.rpartition(".")[2]: path for path in valid if path.rpartition(".")[0] == parent}

@@ -92,7 +92,7 @@ def _schedule(cfg: DictConfig) -> Iterator[str]:
         return
     ends = [get(cfg, f"trainer.{key}") for key in ("max_epochs", "max_steps")]
     if needs_steps and "trainer" in cfg and all(end in (None, -1) for end in ends):
-        yield f"scheduler ({target}) must know the end: type trainer.max_epochs=20 or trainer.max_steps=5000"
+        yield f"scheduler ({target}) needs the length of the run: type trainer.max_epochs=20 or trainer.max_steps=5000"
 
 
 def _combinations(cfg: DictConfig) -> Iterator[str]:

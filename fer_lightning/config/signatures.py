@@ -15,6 +15,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
 from fer_lightning.core.choices import choices_of
+from fer_lightning.core.former_names import TARGETS
 from fer_lightning.core.suggestions import did_you_mean
 
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
@@ -34,6 +35,8 @@ def locate(target: str) -> Any:
     Raises:
         ImportError: nothing callable is there; the message names near ones.
     """
+    if target in TARGETS:
+        raise ImportError(f"{target} is called {TARGETS[target]} today: type that")
     parts = target.split(".")
     for cut in range(len(parts) - 1, 0, -1):
         name = ".".join(parts[:cut])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 # keys of status.json and sweep.json before 0.2
@@ -15,11 +15,9 @@ TARGETS = {
 }
 # arguments of ExpressionClassifier in checkpoints before 0.2; None: no longer there
 HYPER_PARAMETERS = {"cuda_graph": None}
-# settings that a command line may still name, and what to type instead
-SETTINGS = {
-    "model.cuda_graph": "model.compile=reduce-overhead",
-    "callbacks.validation_pictures.share": "callbacks.validation_pictures.fraction=0.02",
-}
+# settings that a command line may still name, and what they are called today; None: no longer there
+SETTINGS = {"callbacks.validation_pictures.share": "callbacks.validation_pictures.fraction", "model.cuda_graph": None}
+INSTEAD = {"model.cuda_graph": "model.compile=reduce-overhead"}  # what to type for a setting that is no longer there
 
 
 def renamed(content: Mapping[str, Any], names: Mapping[str, str | None] = KEYS) -> dict[str, Any]:
@@ -32,6 +30,12 @@ def renamed(content: Mapping[str, Any], names: Mapping[str, str | None] = KEYS) 
     return {key: value for key, value in today.items() if key is not None}
 
 
-def current_override(override: str) -> str:
-    """Return a recorded override with today's name of its setting, where it was only renamed."""
-    return override.replace("callbacks.validation_pictures.share=", "callbacks.validation_pictures.fraction=")
+def current_overrides(overrides: Iterable[str]) -> list[str]:
+    """Return overrides under today's names of settings and targets, without settings that are no longer there.
+
+    >>> current_overrides(["seed=1", "model.cuda_graph=true", "callbacks.validation_pictures.share=0.5"])
+    ['seed=1', 'callbacks.validation_pictures.fraction=0.5']
+    """
+    parts = (override.partition("=") for override in overrides)
+    known = ((SETTINGS.get(key, key), equals, TARGETS.get(value, value)) for key, equals, value in parts)
+    return [f"{key}{equals}{value}" for key, equals, value in known if key is not None]

@@ -29,7 +29,7 @@ class Normalize(nn.Module):
             raise ValueError(f"mean and std must be of one length and std positive; got mean={mean}, std={std}")
         self.size = size
         # one multiply-add on 0…255: (x / 255 - mean) / std; derived, so not stored with the weights
-        means, deviations = torch.tensor([mean, std], dtype=torch.float32).view(2, 1, -1, 1, 1)
+        means, deviations = (torch.tensor(value, dtype=torch.float32).view(1, -1, 1, 1) for value in (mean, std))
         self.register_buffer("scale", 1.0 / (255.0 * deviations), persistent=False)
         self.register_buffer("shift", -means / deviations, persistent=False)
 

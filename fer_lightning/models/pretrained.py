@@ -52,7 +52,8 @@ def _cached_hub_file(repository: str, filename: str | None) -> Path | None:
     """Return a weights file that an earlier download left on this machine, safetensors if there is a choice."""
     repository, _, revision = repository.partition("@")
     filename = filename or "pytorch_model.bin"
-    safe = str(Path(filename.replace("pytorch_model.bin", "model.bin")).with_suffix(".safetensors"))
+    renamed = {"pytorch_model.bin": "model.bin", "open_clip_pytorch_model.bin": "open_clip_model.bin"}
+    safe = str(Path(renamed.get(filename, filename)).with_suffix(".safetensors"))
     look = functools.partial(huggingface_hub.try_to_load_from_cache, repository, revision=revision or None)
     return next((Path(found) for found in map(look, (safe, filename)) if isinstance(found, str)), None)
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from rich.console import Console
-from rich.table import Table
 
 from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.sweeps.study import JOB, Study
@@ -36,6 +34,9 @@ def report_best_trials(study: Study, folder: Path, names: Sequence[str]) -> None
         result |= {"best_params": found[0].params, "best_value": found[0].value, **best_trials[0]}
     with atomic_write(folder / "optimization_results.yaml") as new:
         OmegaConf.save(OmegaConf.create(result), new)
+    from rich.console import Console  # not at each start of a sweep
+    from rich.table import Table
+
     title = "the best trial" if len(names) == 1 else "no other trial is better in all"
     table = Table("trial", *names, "overrides", show_edge=False, pad_edge=False, title=title, title_justify="left")
     for trial in best_trials:

@@ -10,7 +10,7 @@ from typing import Any
 
 from fer_lightning import __version__
 from fer_lightning.config.overrides import override_key
-from fer_lightning.core.former_names import current_override
+from fer_lightning.core.former_names import current_overrides
 from fer_lightning.runs.files import HYDRA, STATUS
 from fer_lightning.runs.lock import is_locked
 from fer_lightning.runs.status import RUNNING, Status, read_status
@@ -59,7 +59,7 @@ class Jobs:
         for place in sorted(folder.glob("[0-9]*"), key=_number):
             status = read_status(place)
             if status is not None and status.identity is not None and _number(place) >= 0:
-                overrides = tuple(map(current_override, status.overrides))
+                overrides = tuple(current_overrides(status.overrides))
                 self.known.append(Job(place, overrides, status.identity, status.version))
 
     def place(self, overrides: Sequence[str], identity: str, label: str, fingerprint: Callable[[], str | None]) -> Job:

@@ -15,6 +15,12 @@ from fer_lightning.system.resources import available_cores
 BASIC, JOBLIB, LOCAL, SLURM, RAY = "BasicLauncher", "JoblibLauncher", "LocalLauncher", "SlurmLauncher", "RayLauncher"
 FORKING = (BASIC, JOBLIB)  # launchers in whose processes forking is safe: no other threads
 log = logging.getLogger(__name__)
+LOGGERS = (
+    "hydra._internal.core_plugins.basic_launcher",
+    "hydra_plugins.hydra_joblib_launcher._core",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher",
+    "hydra_plugins.hydra_ray_launcher._core",
+)
 
 
 def kind(settings: DictConfig) -> str:
@@ -46,8 +52,8 @@ def granted_cores(settings: DictConfig) -> int:
 
 def silence_launchers() -> None:
     """Silence the launchers, which print every job's command line, and the duplicates of submitit's messages."""
-    logging.getLogger("hydra._internal.core_plugins").setLevel(logging.WARNING)
-    logging.getLogger("hydra_plugins").setLevel(logging.WARNING)
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("submitit").propagate = False
 
 

@@ -8,9 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from fer_lightning.config.overrides import quoted
 from fer_lightning.core.errors import first_lines
 from fer_lightning.runs.status import FAILED, Status
@@ -30,6 +27,9 @@ def describe_result(job: Job) -> str:
 
 def print_summary(folder: Path, jobs: Sequence[Job], verb: str = "train") -> None:
     """Print a table of the jobs, by number, and the commands to type next."""
+    from rich.console import Console  # not at each start of a sweep
+    from rich.table import Table
+
     console = Console()
     states = {job: job.state for job in jobs}
     statuses = {job: job.status for job in jobs}

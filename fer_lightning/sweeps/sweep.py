@@ -233,6 +233,8 @@ class Sweep:
 def _read_fingerprint(cfg: DictConfig) -> str | None:
     from fer_lightning.training import build
 
+    # the images do not depend on the augmentation, which may be one that cannot be built
+    images = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "augmentation"])
     with suppress(UserError):
-        return build.build_data(cfg).source.fingerprint
+        return build.build_data(images).source.fingerprint
     return None

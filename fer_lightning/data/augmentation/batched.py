@@ -46,7 +46,8 @@ class BatchedEngine(Engine):
         size = max(1, _CHUNK_BYTES // images[0].numel()) if images.device.type == "cpu" else len(images)
         draws = uniforms(self.seed, epoch, rows, repeats, 15)
         chunks = zip(torch.split(images, size), torch.split(draws, size, dim=1), strict=True)
-        return torch.cat([self._change(*chunk) for chunk in chunks])
+        changed = [self._change(*chunk) for chunk in chunks]
+        return changed[0] if len(changed) == 1 else torch.cat(changed)  # on a GPU there is one, and no copy
 
     def _change(self, images: Tensor, draws: Tensor) -> Tensor:
         """Change images by uniform numbers float32 `(15, B)` in [0, 1)."""

@@ -37,7 +37,8 @@ class DecodedImages(NamedTuple):
     unopened: set[int]
 
 
-class _UnopenedError(DecodeError): ...
+class _UnopenedError(DecodeError):
+    """A file could not be opened now, so that its bytes are not known to be bad."""
 
 
 def decode_table(table: ImageTable, shape: tuple[int, int, int, int], dest: Path, *, progress: bool) -> DecodedImages:
@@ -72,9 +73,12 @@ def decode_table(table: ImageTable, shape: tuple[int, int, int, int], dest: Path
             write(first, block)
             bar.advance(task, len(block))
 
-        with ThreadPoolExecutor(available_cores(), thread_name_prefix="decode") as pool:
+        pool = ThreadPoolExecutor(available_cores(), thread_name_prefix="decode")
+        try:
             for _ in pool.map(decode_block, range(0, count, step)):
-                pass  # raises the first error of a thread, and cancels what has not begun
+                pass  # raises the first error of a thread
+        finally:
+            pool.shutdown(cancel_futures=True)  # after Ctrl-C, too
     return DecodedImages(digests, dict(sorted(failures.items())), unopened)
 
 

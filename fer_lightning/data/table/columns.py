@@ -126,6 +126,9 @@ class CategoricalColumn(_TextColumn):
     def __contains__(self, word: object) -> bool:
         return bool(np.any(self == word))
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(np.array(self.words, dtype=str if dtype is None else dtype)[self.codes])
+
     def __eq__(self, other: object) -> np.ndarray:  # type: ignore[override]  # as NumPy's arrays do
         if not isinstance(other, str):
             return super().__eq__(other)
