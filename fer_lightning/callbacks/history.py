@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class History(pl.Callback):
-    """Writes one row of scalars an epoch, counted from 1, to `history.csv` in `folder`.
+    """Writes one row of scalars per epoch, counted from 1, to `history.csv` in `folder`.
 
     The rows travel in the checkpoint, so a resumed run has whole curves. Epochs without validation lack `val/` scores.
     """

@@ -13,7 +13,7 @@ _PAUSE = 0.2  # seconds between two looks at the metrics: each makes the program
 
 
 class ProgressBar(TQDMProgressBar):
-    """Lightning's bar, on a terminal; a log file gets the line an epoch that `History` writes, and no bar."""
+    """Lightning's bar, on a terminal; a log file gets the line per epoch that `History` writes, and no bar."""
 
     def __init__(self) -> None:
         super().__init__(leave=False)

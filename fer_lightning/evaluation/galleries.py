@@ -65,8 +65,8 @@ def plot_gallery(table: pd.DataFrame, images: Images, *, columns: int = 6) -> Fi
     members = (np.flatnonzero(predictions.labels == k) for k in np.unique(predictions.labels))
     drawn = (np.sort(random.choice(of_class, min(columns, len(of_class)), replace=False)) for of_class in members)
     rows = [[_tile(predictions, images, index) for index in chosen] for chosen in drawn]
-    subtitle = f"one row a true class, up to {columns} of each drawn at random; {figures.describe_score(table)}"
-    return _draw_tiles(rows, "Predictions beside truth", subtitle)
+    subtitle = f"one row per true class, up to {columns} of each drawn at random; {figures.describe_score(table)}"
+    return _draw_tiles(rows, "Predictions and true classes", subtitle)
 
 
 def plot_mistakes(table: pd.DataFrame, images: Images, *, limit: int = 24) -> Figure:
@@ -78,8 +78,8 @@ def plot_mistakes(table: pd.DataFrame, images: Images, *, limit: int = 24) -> Fi
         return _draw_tiles([], "No mistakes", f"all of {figures.describe(table)} predicted right")
     order = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:limit]
     tiles = [_tile(predictions, images, index) for index in order]
-    which = f"the {limit} surest of {len(wrong):,}" if len(wrong) > limit else f"all {len(wrong):,}"
-    which = "the only mistake" if len(wrong) == 1 else f"{which} mistakes, surest first"
+    which = f"the {limit} most confident of {len(wrong):,}" if len(wrong) > limit else f"all {len(wrong):,}"
+    which = "the only mistake" if len(wrong) == 1 else f"{which} mistakes, most confident first"
     subtitle = f"{which}; {figures.describe_score(table)}"
     return _draw_tiles(_rows(tiles, 6), "Most confident mistakes", subtitle)
 

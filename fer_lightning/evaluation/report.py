@@ -26,9 +26,9 @@ MARKED = "✓ right, ✗ wrong (thick dashed frame), with the probability of the
 FIGURES = (  # part of the file name, title, what to look for; in this order on the page, the first that fits counts
     ("curve", "Training curves", "Where the two curves part, over-fitting begins."),
     ("confusion", "Confusion matrix", "Rows are the true classes; the diagonal on the right is the recall."),
-    ("prediction", "Predictions beside truth", MARKED),
+    ("prediction", "Predictions and true classes", MARKED),
     ("mistake", "Most confident mistakes", "Wrong, and sure of it: odd faces, doubtful labels or a blind spot."),
-    ("gallery", "Predictions beside truth", MARKED),
+    ("gallery", "Predictions and true classes", MARKED),
     ("batch", "What the network sees", "A training batch after augmentation, with its labels."),
 )
 HEADINGS = {"f1": "F1", "roc_auc": "ROC-AUC", "support": "images"}
@@ -50,7 +50,7 @@ class ScoredRun:
     metrics: Mapping[str, Any]
     environment: Mapping[str, Any]
     per_class: pd.DataFrame | None  # `classification_report` with a column `class`; None: made from the metrics
-    history: pd.DataFrame | None  # one row an epoch
+    history: pd.DataFrame | None  # one row per epoch
     config: str | None  # the settings as YAML
     figures: Sequence[tuple[str, bytes]]  # stem of the file, PNG
     notes: Sequence[str]  # which parts are missing or damaged

@@ -160,7 +160,7 @@ class ExpressionClassifier(OptimizedModule):
             metric.reset()  # Lightning does at the end of an epoch, which an interrupted run did not reach
         self._epoch_begins = True
 
-    on_train_start = on_train_epoch_start  # a run resumed amid an epoch does not get the call of its start again
+    on_train_start = on_train_epoch_start  # a run resumed within an epoch does not get the call of its start again
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels, _ = batch

@@ -126,7 +126,7 @@ def test_gallery_shows_the_same_faces_whatever_the_predictions() -> None:
     assert first == second
 
 
-def test_mistakes_come_surest_first() -> None:
+def test_the_most_confident_mistakes_come_first() -> None:
     table, images = make(100)
     axes = plot_mistakes(table, images, limit=10).axes[0]
     rows = [int(image.get_array()[0, 0]) for image in axes.images]
