@@ -32,8 +32,8 @@ def generate(root: str, cache_dir: str, counts: Mapping[str, int], image_size: i
     began, seen = time.time_ns(), _make_folders(Path(root), counts)
     table = _list_images(Path(root), counts)
     snapshot = take_snapshot(table)
-    sizes = {"image_size": image_size, "channels": channels, "cache_dir": Path(cache_dir)}
-    open_cache(table, state=snapshot.key, decode=_draw_images, **sizes)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"state": snapshot.key, "decode": _draw_images, "cache_dir": Path(cache_dir)}
+    open_cache(table, image_size=image_size, channels=channels, **options)
     index = TableIndex(Path(cache_dir), Path(root), "folders", aliases=None, code_order=None)
     index.save(table, snapshot, seen, began)
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 class Normalize(nn.Module):
-    """Scales to 0…1, normalises and, where asked for, upsamples; part of the model, so that nobody can forget it.
+    """Scales to 0…1, normalises and, where asked for, upsamples; part of the model, so that it cannot be forgotten.
 
     Args:
         mean, std: of each channel on the 0…1 scale, `(C,)`; deviations are positive.

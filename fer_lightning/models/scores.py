@@ -1,4 +1,4 @@
-"""Losses, accuracies and macro-F1, kept on the device: nothing waits for a number until somebody reads it."""
+"""Losses, accuracies and macro-F1, kept on the device: nothing waits for a number until it is read."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def _settle(folder: Path, status: Status | None, metrics: Mapping[str, Any]) -> 
     """Return the status of a run, completed by what a killed run could not write."""
     if status is None:  # a version that wrote none
         return Status(status=INTERRUPTED if metrics.get("interrupted") else FINISHED)
-    if status.status == RUNNING and not (folder / files.LOCK).is_file():  # no job of a sweep, so nobody knows more
+    if status.status == RUNNING and not (folder / files.LOCK).is_file():  # no job of a sweep, so nothing tells more
         return replace(status, message="it is still running, or was killed")
     if status.status == RUNNING and not is_locked(folder):
         return replace(status, status=INTERRUPTED, reason="killed", message="the process was killed")

@@ -56,7 +56,7 @@ def differing_keys(runs: Sequence[Settings], typed: Collection[str] = ()) -> lis
     """Return the keys whose values differ between runs: first those that were typed, then those of a typed group.
 
     Keys that follow from another are left out: a key that always repeats another, and a key of only some choices of a
-    group (AdamW's `amsgrad` beside SGD's `momentum`) whose default nobody changed. A key that an older version did not
+    group (AdamW's `amsgrad` beside SGD's `momentum`) whose default was not changed. A key that an older version did not
     have counts as null. `typed` are the keys and groups on the runs' command lines.
     """
     vary = varying(dict.fromkeys(key for run in runs for key in run.values), runs)

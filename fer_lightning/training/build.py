@@ -95,7 +95,7 @@ def build_model(
     Pretrained weights, where asked for, are loaded into a `fresh` model only; a checkpoint will bring its own.
 
     Raises:
-        ConfigError: a setting is out of its range, or weights cannot be had.
+        ConfigError: a setting is out of its range, or weights cannot be loaded.
     """
     mean, std = data.statistics()
     optimizer, scheduler = makers
@@ -121,7 +121,8 @@ def build_model(
 def build_optimizer(cfg: DictConfig) -> Makers:
     """Return what makes the optimizer and what makes the schedule, or None for no schedule.
 
-    Both are tried on one weight, for Lightning would make them late; a ConfigError if a setting is out of its range.
+    Both are tried on one weight, because Lightning makes them only after the data are read. A ConfigError says which
+    setting is out of its range.
     """
     optimizer = _make(cfg.optimizer)
     scheduler = _make(cfg.scheduler) if "_target_" in cfg.scheduler else None

@@ -25,5 +25,6 @@ def predict_split(
     from fer_lightning.evaluation.predictions import predictions_table  # pandas, which training should not wait for
 
     outputs = trainer.predict(model, dataloaders=data.evaluation_dataloader(split, trainer.strategy.root_device))
+    # Lightning annotates what any `predict_step` may return
     index, probabilities = gather_outputs(outputs)  # type: ignore[arg-type]
     return predictions_table(data.table, index, probabilities, model.classes), data.image_rows(index)

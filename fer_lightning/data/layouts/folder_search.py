@@ -22,7 +22,7 @@ State = tuple[int, int]
 """Of a file or folder: size in bytes, and time of the last change in ns."""
 UNKNOWN: State = (-1, -1)
 MOST_LEVELS = 6  # kagglehub: datasets/<owner>/<slug>/versions/<n>/images
-MOST_FOLDERS = 5_000  # limits the search if somebody types a home folder
+MOST_FOLDERS = 5_000  # limits the search where a home folder is typed
 
 
 @dataclass(frozen=True)

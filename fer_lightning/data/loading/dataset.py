@@ -25,7 +25,7 @@ class Batch(NamedTuple):
 
     images: Tensor
     labels: Tensor
-    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody calls
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which is not called
 
 
 class IndexedBatch(NamedTuple):

@@ -88,7 +88,7 @@ class StreamedLoader(_ShutsDownWorkers):
     def __init__(
         self, images: SplitImages, sampler: BatchSampler, device: torch.device, engine: Engine | None, **options: Any
     ) -> None:
-        # `tuple` collates nothing: `images` returns whole batches
+        # `tuple` collates nothing: `images` returns whole batches, and their rows stand for torch's list of indices
         self.batches = DataLoader(images, batch_sampler=sampler, collate_fn=tuple, **options)  # type: ignore[arg-type]
         self.device, self.engine = device, engine
 

@@ -44,7 +44,7 @@ class _TextColumn(Sequence[str]):
     def __eq__(self, other: object) -> np.ndarray:  # type: ignore[override]  # as NumPy's arrays do
         return np.asarray(np.asarray(self) == np.asarray(other))
 
-    def __ne__(self, other: object) -> np.ndarray:  # type: ignore[override]
+    def __ne__(self, other: object) -> np.ndarray:  # type: ignore[override]  # likewise
         return ~(self == other)
 
 
