@@ -47,6 +47,7 @@ LIGHT = (
     "core.suggestions",
     "core.fast_imports",
     "data.table.emotions",
+    "data.table.split_names",
     "system.resources",
     "config.check",
     "config.hydra_errors",

@@ -43,7 +43,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         classes: those to keep, in the order of the model's outputs; None for all.
         merge: new class name → classes that are merged into it.
         aliases: class folder → class name, for unknown spellings.
-        code_order: what class folders `0`–`6` mean: `fer2013` or `alphabetical`.
+        code_order: what labels that are numbers mean, a key of `emotions.CODE_ORDERS`.
         holdout: fraction of train that is held out to choose the checkpoint; see `splits.resolve_splits`.
         split: fractions of train, validation and test in a download without splits.
         image_size: height and width, pixels; `auto`: 48, drawn faces 24.

@@ -40,8 +40,10 @@ def read_csv_table(path: Path, code_order: CodeOrder | None = None) -> ImageTabl
     if frame.empty:
         raise DataError(f"{path} has a header and no rows; point data.root=… at a complete copy")
     names = CODE_ORDERS["fer2013" if code_order is None else code_order]
-    name_of = {str(code): name for code, name in enumerate(names)}
-    found = _look_up(path, frame[columns["emotion"]], name_of, f"a number from 0 ({names[0]}) to 6 ({names[6]})")
+    name_of = {str(code): name for code, name in names.items()}
+    first, last = min(names), max(names)
+    expected = f"a number from {first} ({names[first]}) to {last} ({names[last]})"
+    found = _look_up(path, frame[columns["emotion"]], name_of, expected)
     classes = order_classes(found)
     labels = CategoricalColumn.of(found, classes).codes
     splits = CategoricalColumn(np.zeros(len(frame), dtype=np.uint8), ("",))

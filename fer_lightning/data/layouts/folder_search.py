@@ -9,14 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fer_lightning.core.errors import DataError
-from fer_lightning.data.table.emotions import canonical, fold
+from fer_lightning.data.table.emotions import canonical
+from fer_lightning.data.table.split_names import split_of
 
 IMAGE_SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
-SPLIT_NAMES: dict[str, str] = {
-    **dict.fromkeys(("train", "training", "trainset", "trainingset"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev", "valset", "validationset", "devset"), "validation"),
-    **dict.fromkeys(("test", "testing", "testset"), "test"),
-}
 NOT_DATA: frozenset[str] = frozenset({"__macosx", "@eadir", "$recycle.bin", "lost+found", "thumbs.db", "desktop.ini"})
 State = tuple[int, int]
 """Of a file or folder: size in bytes, and time of the last change in ns."""
@@ -162,8 +158,3 @@ def state_of(path: str | Path) -> State:
     except OSError:
         return UNKNOWN
     return status.st_size, status.st_mtime_ns
-
-
-def split_of(name: str) -> str | None:
-    """Return the split that a folder name stands for ("Train", "valid", "test_set"), or None."""
-    return SPLIT_NAMES.get(fold(name))

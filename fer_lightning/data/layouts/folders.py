@@ -11,10 +11,11 @@ import numpy as np
 
 from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import close_matches
-from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderSearch, split_of
+from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderSearch
 from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
 from fer_lightning.data.table.emotions import ALIASES, CODE_ORDERS, CodeOrder, canonical, fold
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts, order_classes
+from fer_lightning.data.table.split_names import split_of
 
 Files = dict[tuple[str, str], list[str]]
 """(split, class) to the posix paths of its images, relative to the tree."""
@@ -102,13 +103,10 @@ class _TreeReader:
         listing = self.search.list(folder)
         if listing.images:
             self.notes.append(f"{len(listing.images):,} images beside the class folders of {folder} left out")
-        numbers = () if self.code_order is None else CODE_ORDERS[self.code_order]
         first: dict[str, str] = {}  # class to the first folder that means it
         for name in listing.folders:
             inside = folder / name
-            emotion = canonical(name, self.search.aliases)
-            if emotion is None and name.isdecimal() and int(name) < len(numbers):
-                emotion = numbers[int(name)]
+            emotion = canonical(name, self.search.aliases, self.code_order)
             if emotion is not None:
                 if first.setdefault(emotion, name) != name:
                     self.notes.append(f"{first[emotion]}/ and {name}/ in {folder} both mean {emotion}: merged")
@@ -150,7 +148,9 @@ class _TreeReader:
             setting = alias_setting(list(dict.fromkeys(folder.name for folder in self.numbered)))
             raise DataError(f"class folder {too_large[0]} is not a number from 0 to 6; say what is meant: {setting}")
         if self.numbered:
-            orders = " or ".join(f"data.code_order={key} ({', '.join(names)})" for key, names in CODE_ORDERS.items())
+            orders = " or ".join(
+                f"data.code_order={key} ({', '.join(names.values())})" for key, names in CODE_ORDERS.items()
+            )
             raise DataError(f"{self.numbered[0].parent}: classes are numbered; say in which order: {orders}")
 
     def describe_ignored(self) -> list[str]:

@@ -12,10 +12,11 @@ from fer_lightning.core.choices import check_choices
 from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import did_you_mean
 from fer_lightning.data.layouts.csv import KNOWN_FILES, has_pixel_columns, read_csv_table
-from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderSearch, FoundData, Listing, State, split_of
+from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderSearch, FoundData, Listing, State
 from fer_lightning.data.layouts.folders import alias_setting, read_folder_table
 from fer_lightning.data.table.emotions import CodeOrder, canonical
 from fer_lightning.data.table.image_table import ImageTable
+from fer_lightning.data.table.split_names import split_of
 
 Layout = Literal["auto", "folders", "csv"]
 ARCHIVES: tuple[str, ...] = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")

@@ -18,7 +18,7 @@ from fer_lightning.data.table.emotions import (
 
 
 @pytest.mark.parametrize("name", [*EMOTIONS, "contempt"])
-@pytest.mark.parametrize("dress", ["{}", "{:s} ", "0_{}", "1-{}", "03 {}", "_{}_"])
+@pytest.mark.parametrize("dress", ["{}", "{:s} ", "0_{}", "1-{}", "03 {}", "_{}_", "{}_0", "{} (1)"])
 def test_dressed_up_names_keep_their_meaning(name: str, dress: str) -> None:
     assert canonical(dress.format(name)) == name
     assert canonical(dress.format(name.upper())) == name
@@ -69,6 +69,19 @@ def test_tables_agree() -> None:
     assert (FER2013_CODES[4], CODE_ORDERS["alphabetical"][4]) == ("sad", "neutral")
     ferplus = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF"]
     assert {canonical(column) for column in ferplus} == {*EMOTIONS, "contempt", None}
+
+
+@pytest.mark.parametrize("number", ["4", " 4 ", "4.0", "04", "class_4", "Class 4", "label4", "emotion-4"])
+def test_numbers_mean_what_the_order_says(number: str) -> None:
+    expected = {"fer2013": "sad", "alphabetical": "neutral", "affectnet": "fear", "rafdb": "happy", "ferplus": "angry"}
+    assert {order: canonical(number, code_order=order) for order in CODE_ORDERS} == {**expected, "ckplus": "fear"}
+    assert canonical(number) is None
+    assert canonical(number, {"4": "sad"}, "rafdb") == "sad"
+
+
+@pytest.mark.parametrize("name", ["0", "8", "-1", "4.5", "4e0", "44", "\u0664"])
+def test_numbers_outside_an_order(name: str) -> None:
+    assert canonical(name, code_order="rafdb") is None
 
 
 def test_module_is_light() -> None:
