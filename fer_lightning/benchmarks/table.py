@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from fer_lightning.benchmarks.rows import Row, Spread, number
+from fer_lightning.core.atomic_write import write_text
 
 # what each baseline is; their code is in fer_lightning/benchmarks/baselines.py
 LEGEND = {
@@ -54,8 +55,8 @@ def markdown(rows: Sequence[Row], machine: str) -> str:
 def write_rows(rows: Sequence[Row], folder: Path, machine: str, **record: Any) -> None:
     """Write `benchmark.json`, which also holds `record`, and `benchmark.md`."""
     content = {**record, "rows": [row.as_dict() for row in rows]}
-    (folder / "benchmark.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "benchmark.md").write_text(markdown(rows, machine), encoding="utf-8")
+    write_text(folder / "benchmark.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / "benchmark.md", markdown(rows, machine))
 
 
 def cells(row: Row) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from fer_lightning.core.atomic_write import atomic_write, make_folder
+
 log = logging.getLogger(__name__)
 
 
@@ -39,8 +41,8 @@ class History(pl.Callback):
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         self.rows.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **scores, "lr": rate})
         if trainer.is_global_zero:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with self.file.open("w", newline="") as file:
+            make_folder(self.file.parent)
+            with atomic_write(self.file) as new, new.open("w", newline="") as file:
                 columns = dict.fromkeys(name for row in self.rows for name in row)
                 writer = csv.DictWriter(file, columns, lineterminator="\n")
                 writer.writeheader()

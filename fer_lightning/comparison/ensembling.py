@@ -42,7 +42,6 @@ def ensemble_runs(cfg: DictConfig) -> Difference:
     best, *_ = members.tables.values()
     gain = paired_difference(_right(table), _right(best))
     folder = Path(cfg.output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     write_environment(folder, data={"fingerprint": members.runs[0].fingerprint})
     metrics = write_results(table, members.images(), folder, **_facts(members, gain))
     _print_members(members, metrics, gain)

@@ -14,7 +14,7 @@ from fer_lightning.comparison.importance import Importance
 from fer_lightning.comparison.parallel_coordinates import plot_parallel
 from fer_lightning.comparison.tables import outcomes_table, ranking_table, seeds_table
 from fer_lightning.comparison.terminal import print_comparison
-from fer_lightning.core.atomic_write import atomic_write
+from fer_lightning.core.atomic_write import atomic_write, make_folder, write_text
 from fer_lightning.core.errors import UserError
 from fer_lightning.evaluation.figures import save
 from fer_lightning.evaluation.html import render_page
@@ -39,13 +39,13 @@ def compare_runs(cfg: DictConfig) -> Comparison:
     """
     folder = Path(cfg.output_dir)
     comparison = compare(cfg.runs)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     figures = draw(comparison, folder)
     # a pattern of the shell may have become hundreds of folders
     name = shorten([Path(place).expanduser().resolve().name for place in cfg.runs], 3)
-    with atomic_write(folder / "compare.html") as new:
-        new.write_text(render(comparison, name, figures, cfg.rows), encoding="utf-8")
-    tabulate(comparison).to_csv(folder / "compare.csv", index=False)
+    write_text(folder / "compare.html", render(comparison, name, figures, cfg.rows))
+    with atomic_write(folder / "compare.csv") as new:
+        tabulate(comparison).to_csv(new, index=False, errors="surrogateescape")
     print_comparison(comparison, folder, cfg.rows)
     if not comparison.groups:
         raise UserError(f"{describe(comparison)}, and none has a score to rank it by; see {folder / 'compare.html'}")

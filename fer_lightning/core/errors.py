@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+
+_FULL = "free space there, or choose another folder with hydra.run.dir=FOLDER; what was there before is unchanged"
+_CURES = {  # of errors of the system
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f), or choose another folder with hydra.run.dir=FOLDER",
+    errno.ENAMETOOLONG: "choose a shorter name with hydra.run.dir=FOLDER",
+    errno.ENOTDIR: "a file is in the place of a folder; choose another with hydra.run.dir=FOLDER",
+    errno.EEXIST: "a file is in the place of a folder; choose another with hydra.run.dir=FOLDER",
+    errno.EISDIR: "a folder is in the place of the file; move it away",
+}
+
 
 class UserError(Exception):
     """Shown as one message without a traceback; ends the program with `exit_code`."""
@@ -31,8 +44,25 @@ class DivergedError(UserError):
     """The loss of a training became infinite or NaN."""
 
 
-class StorageError(UserError):
-    """A folder, a disk or a database cannot be written to."""
+class StorageError(UserError, OSError):
+    """A folder, a disk or a database cannot be written to.
+
+    It is an OSError, with the same number, so that whoever can do without the file may pass over it as over any other.
+    """
+
+    @classmethod
+    def writing(cls, path: object, error: OSError) -> StorageError:
+        """Return the error that says what could not be written, why, and what to do."""
+        if isinstance(error, cls):
+            return error
+        why = error.strerror or first_lines(error)
+        cure = _CURES.get(error.errno or 0, "choose another folder with hydra.run.dir=FOLDER")
+        found = cls(f"cannot write {path} ({why}): {cure}")
+        found.errno, found.strerror, found.filename = error.errno, error.strerror, str(path)
+        return found
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
 
 
 class SweepError(UserError):

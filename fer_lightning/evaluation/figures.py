@@ -20,6 +20,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from fer_lightning.core.atomic_write import atomic_write, make_folder
 from fer_lightning.evaluation.metrics import class_names, confusion
 
 # Okabe and Ito (2008): distinct under every common colour blindness. Nothing is marked by colour alone.
@@ -36,8 +37,9 @@ SECONDARY: dict[str, Any] = {"fontsize": BODY, "fontfamily": FONT, "color": MUTE
 def save(figure: Figure, path: Path | str, *, dpi: int = 150) -> Path:
     """Write a figure; the suffix decides the format (.png, .pdf, .svg). Missing folders are made."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi, facecolor="white")
+    make_folder(path.parent)
+    with atomic_write(path) as new:
+        figure.savefig(new, dpi=dpi, facecolor="white", format=path.suffix.removeprefix(".") or "png")
     return path
 
 

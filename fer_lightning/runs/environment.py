@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from fer_lightning.core.atomic_write import make_folder, write_text
 from fer_lightning.runs.files import ENVIRONMENT
 from fer_lightning.runs.status import now
 
@@ -41,8 +42,7 @@ def write_environment(folder: Path, **facts: Any) -> None:
     record = describe_environment(**facts)
     if file.is_file():
         record["before"] = json.loads(file.read_text())
-    folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(record, indent=2) + "\n")
+    write_text(make_folder(folder) / ENVIRONMENT, json.dumps(record, indent=2) + "\n")
 
 
 def installed_version(package: str) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from fer_lightning.core.atomic_write import atomic_write
+from fer_lightning.core.atomic_write import atomic_write, write_text
 from fer_lightning.core.errors import DataError
 from fer_lightning.evaluation.figures import plot_confusion, plot_curves, save
 from fer_lightning.evaluation.galleries import Images, plot_gallery, plot_mistakes
@@ -28,9 +28,11 @@ def write_results(table: pd.DataFrame, images: Images | None, folder: Path, **fa
         facts: what the numbers are about, stored with them; `name_score` says which it reads.
     """
     metrics = {**facts, **compute_metrics(table)}
-    table.to_csv(folder / files.PREDICTIONS, index=False, float_format="%.9g")
-    classification_report(table).to_csv(folder / files.CLASS_REPORT)
-    (folder / files.METRICS).write_text(json.dumps(metrics, indent=2) + "\n")
+    with atomic_write(folder / files.PREDICTIONS) as new:
+        table.to_csv(new, index=False, float_format="%.9g", errors="surrogateescape")
+    with atomic_write(folder / files.CLASS_REPORT) as new:
+        classification_report(table).to_csv(new, errors="surrogateescape")
+    write_text(folder / files.METRICS, json.dumps(metrics, indent=2) + "\n")
     save(plot_confusion(table), folder / "confusion_matrix.png")
     if images is not None:
         save(plot_gallery(table, images), folder / "predictions.png")
@@ -73,8 +75,7 @@ def write_report(folder: Path | str) -> Path:
         figures=[picture for picture in pictures if picture[1]],
         notes=reader.notes,
     )
-    with atomic_write(folder / files.REPORT) as new:
-        new.write_text(render_report(run), encoding="utf-8")
+    write_text(folder / files.REPORT, render_report(run))
     return folder / files.REPORT
 
 

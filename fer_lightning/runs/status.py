@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_lightning import __version__
-from fer_lightning.core.atomic_write import atomic_write
+from fer_lightning.core.atomic_write import make_folder, write_text
 from fer_lightning.core.errors import DataError, DivergedError, StorageError, UserError, first_lines
 from fer_lightning.core.former_names import renamed
 from fer_lightning.runs.files import STATUS
@@ -65,9 +65,7 @@ def read_status(folder: Path) -> Status | None:
 
 def write_status(folder: Path, status: Status) -> None:
     """Write a status, or raise OSError; a reader finds the old one or the new one, never half of it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(folder / STATUS) as new:
-        new.write_text(json.dumps(asdict(status), indent=2) + "\n", encoding="utf-8")
+    write_text(make_folder(folder) / STATUS, json.dumps(asdict(status), indent=2) + "\n")
 
 
 def write_failure(folder: Path, identity: str, overrides: Sequence[str], reason: str, message: str) -> None:

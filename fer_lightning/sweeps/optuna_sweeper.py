@@ -20,7 +20,7 @@ from optuna.trial import Trial, TrialState
 
 from fer_lightning.config.hydra_errors import explain
 from fer_lightning.config.overrides import override_key, quoted
-from fer_lightning.core.atomic_write import atomic_write
+from fer_lightning.core.atomic_write import write_text
 from fer_lightning.core.errors import ConfigError, StorageError, SweepError, first_lines
 from fer_lightning.runs.objectives import directions, objectives
 from fer_lightning.runs.status import FAILED, FINISHED, PRUNED
@@ -84,8 +84,7 @@ class OptunaSweeper(OptunaSweeperImpl):  # type: ignore[misc]  # hydra-optuna-sw
             url = study_url(sweep.folder) if settings.storage is None else str(settings.storage)
             owner = sweep.folder / "study.owner"  # name of this sweep: a study may hold trials of several
             if not owner.is_file():
-                with atomic_write(owner) as new:
-                    new.write_text(uuid4().hex, encoding="utf-8")
+                write_text(owner, uuid4().hex)
             study = Study(url, str(settings.study), directions(names), owner.read_text(encoding="utf-8"))
             study.optuna.sampler = self._sampler(space, len(study.trials()))
             passed = [item for item in arguments if override_key(item).startswith("sweep.")]

@@ -24,6 +24,7 @@ from types import FrameType
 
 from hydra.core.global_hydra import GlobalHydra
 
+from fer_lightning.core.atomic_write import write_text
 from fer_lightning.system.resources import JOB_VARIABLE, is_slurm_task
 
 SWEEP_VARIABLE = "FER_LIGHTNING_SWEEP"  # environment variable: process id of the sweep
@@ -188,7 +189,7 @@ def _supervising(child: int, pid: Path | None) -> Iterator[None]:
 
     forwards = callable(before) and threading.current_thread() is threading.main_thread()
     if pid is not None:
-        pid.write_text(f"{child}\n", encoding="ascii")
+        write_text(pid, f"{child}\n")
     if forwards:
         signal.signal(signal.SIGTERM, forward)
     try:

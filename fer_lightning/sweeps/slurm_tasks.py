@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fer_lightning.core.atomic_write import atomic_write
+from fer_lightning.core.atomic_write import write_text
 from fer_lightning.runs.lock import is_locked
 from fer_lightning.sweeps.process import run_spawned
 from fer_lightning.system.resources import is_slurm_task
@@ -27,8 +27,8 @@ def task() -> int | None:
 def announce_run(folder: Path, arguments: Sequence[str] | None) -> None:
     """As the first task, tell the others what to run: a command line, or None where the job is done."""
     if task() == 0:
-        with atomic_write(folder / PLAN) as new:
-            new.write_text(json.dumps({"attempt": _attempt(), "arguments": arguments and [*arguments]}) + "\n")
+        plan = {"attempt": _attempt(), "arguments": arguments and [*arguments]}
+        write_text(folder / PLAN, json.dumps(plan) + "\n")
 
 
 def follow_first_task(verb: str, folder: Path, log: Path) -> None:

@@ -61,6 +61,8 @@ def storage_errors(url: str) -> Iterator[None]:
     """Turn errors of a storage into one message, of a StorageError."""
     try:
         yield
+    except StorageError:
+        raise
     except (StorageInternalError, SQLAlchemyError, OSError) as error:
         raise StorageError(
             f"the study in {_without_password(url)} cannot be read or written ({_cause(error)}): repair "

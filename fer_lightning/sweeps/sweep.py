@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fer_lightning.config.hydra_errors import explain
 from fer_lightning.config.overrides import override_key, quoted
-from fer_lightning.core.atomic_write import atomic_write
+from fer_lightning.core.atomic_write import write_text
 from fer_lightning.core.errors import ConfigError, DataError, SweepError, UserError, first_lines
 from fer_lightning.runs.config_hash import identify, identify_overrides
 from fer_lightning.runs.files import SWEEP_PLAN
@@ -66,8 +66,7 @@ class Sweep:
             self.folder.mkdir(parents=True, exist_ok=True)
             if self.config.sweep.resume is None:
                 (self.folder / SWEEP_PLAN).open("x").close()  # fails for the second of two sweeps that start together
-            with atomic_write(self.folder / SWEEP_PLAN) as new:
-                new.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+            write_text(self.folder / SWEEP_PLAN, json.dumps(plan, indent=2) + "\n")
         except FileExistsError as error:
             raise SweepError(
                 f"{self.folder} holds a sweep already: type sweep.resume={self.folder} to go on with it, "

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fer_lightning.core.atomic_write import atomic_write
+from fer_lightning.core.atomic_write import make_folder, write_text
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.system.resources import available_cores
 
@@ -82,9 +82,8 @@ def bf16_speedup(accelerator: str, threads: int, memory: Path | None = None) -> 
         torch.set_num_threads(before)
         if memory is not None:
             with contextlib.suppress(OSError):  # without the file each start repeats the trial
-                memory.parent.mkdir(parents=True, exist_ok=True)
-                with atomic_write(memory) as new:
-                    new.write_text(json.dumps(known, indent=1))
+                make_folder(memory.parent)
+                write_text(memory, json.dumps(known, indent=1))
     os.environ[_ANSWER] = str(known[key])
     return known[key]
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import torch
 from hydra.utils import instantiate
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from omegaconf import DictConfig
@@ -20,6 +21,7 @@ from fer_lightning.models.backbones import check_name
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.schedules import scheduler_config
 from fer_lightning.system.machine import Machine
+from fer_lightning.training.checkpoint_files import AtomicCheckpointIO
 
 EXTRAS = ("wandb", "mlflow")  # of pyproject.toml, named after the logger that needs them
 Makers = tuple[Callable[..., Any], Callable[..., Any] | None]  # of the optimizer and of the schedule
@@ -174,6 +176,8 @@ def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback
         default_root_dir=cfg.output_dir,
         limit_predict_batches=next((limit for limit in limits if limit is not None), None),
     )
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # and none that was asked for
+        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     return cast(pl.Trainer, trainer)
 
 

@@ -15,6 +15,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from fer_lightning.callbacks.history import History
 from fer_lightning.callbacks.interrupt import Interrupted
+from fer_lightning.core.atomic_write import write_text
 from fer_lightning.core.errors import CheckpointError, ConfigError
 from fer_lightning.core.flatten import flatten
 from fer_lightning.core.quiet_libraries import silence_libraries
@@ -131,7 +132,7 @@ class TrainingRun:
         write_environment(self.folder, machine=self.machine.as_dict(), data=data)
         if self.data.source.skipped:
             lines = (f"{path}\t{reason}\n" for path, reason in self.data.source.skipped.items())
-            (self.folder / "skipped_images.txt").write_text("".join(lines))
+            write_text(self.folder / "skipped_images.txt", "".join(lines))
         for logger in self.trainer.loggers:
             if isinstance(logger, CSVLogger) and self.resumed_at is not None:
                 build.log_again(logger, self.resumed_at)

@@ -99,6 +99,8 @@ def write_images(path: Path, shape: tuple[int, int, int, int]) -> Iterator[Calla
                 file.write(images.data)
 
         yield write
+        file.flush()
+        os.fsync(file.fileno())  # before the folder gets its name
 
 
 def _digest(content: memoryview | bytes) -> int:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from filelock import FileLock, Timeout
 
-from fer_lightning.core.atomic_write import atomic_write
+from fer_lightning.core.atomic_write import atomic_write, write_text
 from fer_lightning.core.errors import DataError
 from fer_lightning.data.cache.file_snapshot import file_of, take_snapshot
 from fer_lightning.data.cache.read_rows import FILE_NAME, map_images
@@ -164,9 +164,10 @@ def _build(key: Path, table: ImageTable, shape: tuple[int, ...], decode: Decode,
     try:
         decoded = decode(table, shape, building / FILE_NAME, progress=progress)
         fingerprint = _fingerprint(table, shape, decoded)
-        np.save(building / "digests.npy", decoded.digests)
+        with atomic_write(building / "digests.npy") as new, new.open("wb") as file:
+            np.save(file, decoded.digests)
         facts = {"fingerprint": fingerprint, "shape": shape, "failures": decoded.failures, "data": table.explanation}
-        (building / "cache.json").write_text(json.dumps(facts, indent=1))
+        write_text(building / "cache.json", json.dumps(facts, indent=1))
         path = cache_dir / fingerprint
         if _open(path, shape, built=True) is None:  # else these images were decoded before, from a copy of the files
             shutil.rmtree(path, ignore_errors=True)  # damaged
@@ -178,8 +179,7 @@ def _build(key: Path, table: ImageTable, shape: tuple[int, ...], decode: Decode,
         raise OSError(f"{path} cannot be read back")
     # A file that could not be opened may open next time, its size and time unchanged: do not record this state.
     if not decoded.unopened:
-        with atomic_write(key) as new:
-            new.write_text(fingerprint)
+        write_text(key, fingerprint)
     log.info("decoded %s images in %.1f s into %s", f"{len(table):,}", time.perf_counter() - start, path)
     return cache
 

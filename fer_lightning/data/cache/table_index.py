@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_lightning import __version__
-from fer_lightning.core.atomic_write import atomic_write
+from fer_lightning.core.atomic_write import atomic_write, remove_unfinished
 from fer_lightning.data.cache.file_snapshot import Snapshot, watched_states
 from fer_lightning.data.cache.table_file import read_table, write_table
 from fer_lightning.data.layouts.folder_search import State, state_of
@@ -65,8 +65,7 @@ class TableIndex:
             return
         with contextlib.suppress(OSError):
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            for left_over in self.file.parent.glob("*.new"):  # by a process that was killed; one at work merely fails
-                left_over.unlink(missing_ok=True)
+            remove_unfinished(self.file.parent)  # by a process that was killed; one at work merely fails
             with atomic_write(self.file) as new:
                 write_table(new, table, {"seen": seen, "key": snapshot.key, "states": _digest(snapshot.states)})
 
