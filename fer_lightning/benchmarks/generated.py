@@ -80,4 +80,5 @@ def _draw_images(table: ImageTable, shape: tuple[int, int, int, int], dest: Path
         for first in range(0, len(table), step):
             block = (min(step, len(table) - first), *shape[1:])
             write(first, rng.integers(0, 256, block, dtype=np.uint8))
-    return DecodedImages(rng.integers(0, 2**64, len(table), dtype=np.uint64), failures={}, unopened=set())
+    digests = rng.integers(0, 2**64, len(table), dtype=np.uint64)
+    return DecodedImages(digests, identities=digests, failures={}, unopened=set())

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fer_lightning.core.errors import DataError
+from fer_lightning.data.cache.digests import identity_of
 from fer_lightning.data.cache.file_snapshot import describe_watch, take_snapshot
 from fer_lightning.data.cache.image_cache import open_cache
 from fer_lightning.data.cache.read_rows import read_rows
@@ -28,7 +29,8 @@ class Source:
     Attributes:
         table: one row per readable image; `table.rows` points into `images` and `digests`.
         images: uint8 `(N, C, H, W)`, an array or a memory map; `images.read_rows` reads many of either.
-        digests: uint64 `(N,)`, equal for pixel-identical images.
+        digests: uint64 `(N,)`, of the pixels of `images`, at their size and channels.
+        identities: uint64 `(N,)`, of the pictures before they were resized: equal for pixel-identical pictures.
         fingerprint: of the contents; stored in checkpoints.
         skipped: path → reason, of unreadable images that were left out.
         notes: for the user, one line each.
@@ -37,6 +39,7 @@ class Source:
     table: ImageTable
     images: Any
     digests: np.ndarray
+    identities: np.ndarray
     fingerprint: str
     skipped: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -65,8 +68,10 @@ def draw_source(counts: Mapping[str, int], *, image_size: int, channels: int, se
     train, validation, test = (counts[split] for split in SPLITS)
     table, images = synthetic_table(train, validation, test, image_size=image_size, channels=channels, seed=seed)
     digests = np.arange(len(images), dtype=np.uint64)  # no two drawn faces are identical
+    pictures = images[:, 0] if channels == 1 else images.transpose(0, 2, 3, 1)
+    identities = np.array([identity_of(picture) for picture in pictures], dtype=np.uint64)
     fingerprint = f"drawn-{train}-{validation}-{test}-{image_size}px-{channels}ch-seed{seed}"
-    return Source(table, images, digests, fingerprint)
+    return Source(table, images, digests, identities, fingerprint)
 
 
 def read_source(
@@ -107,4 +112,4 @@ def read_source(
             raise DataError(f"cannot read {table.root / path} ({reason}){others}; {hint}")
         notes = (*notes, f"left out {len(skipped):,} unreadable images: {path} ({reason}){others}")
         table = table.take(np.setdiff1d(np.arange(len(table)), list(cache.failures)))
-    return Source(table, cache.images, cache.digests, cache.fingerprint, skipped, notes)
+    return Source(table, cache.images, cache.digests, cache.identities, cache.fingerprint, skipped, notes)

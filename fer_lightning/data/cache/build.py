@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import os
 import threading
@@ -16,7 +15,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fer_lightning.data.cache.decode import DecodeError, decode_image, fit_image
+from fer_lightning.data.cache.decode import DecodeError, decode_picture, fit_image
+from fer_lightning.data.cache.digests import digest_of, identity_of
 from fer_lightning.data.cache.file_snapshot import file_of
 from fer_lightning.data.layouts.csv import read_csv_pixels
 from fer_lightning.data.table.image_table import ImageTable
@@ -27,12 +27,14 @@ class DecodedImages(NamedTuple):
     """The result of decoding N images.
 
     Attributes:
-        digests: (N,), uint64, of the decoded pixels.
+        digests: (N,), uint64, of the pixels of the resized images.
+        identities: (N,), uint64, of the pictures as the files have them; see `ImageCache`.
         failures: row -> reason, of images that could not be decoded.
         unopened: rows of files that could not be opened; the next attempt may succeed though the file is unchanged.
     """
 
     digests: np.ndarray
+    identities: np.ndarray
     failures: dict[int, str]
     unopened: set[int]
 
@@ -51,9 +53,10 @@ def decode_table(table: ImageTable, shape: tuple[int, int, int, int], dest: Path
         DataError: the CSV is malformed.
     """
     count, image_shape = shape[0], shape[1:]
-    read = _reader(table, image_size=shape[-1], channels=shape[1])
+    read = _reader(table)
     step = max(1, min(256, 2**20 // math.prod(image_shape)))  # images that a thread collects before it writes: 1 MB
-    digests, failures, unopened = np.zeros(count, dtype=np.uint64), dict[int, str](), set[int]()
+    digests, identities = np.zeros((2, count), dtype=np.uint64)
+    failures, unopened = dict[int, str](), set[int]()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=Console(stderr=True), disable=not progress)
     with write_images(dest, shape) as write, bar:
@@ -63,13 +66,14 @@ def decode_table(table: ImageTable, shape: tuple[int, int, int, int], dest: Path
             block = np.zeros((min(step, count - first), *image_shape), dtype=np.uint8)
             for row, image in enumerate(block, start=first):
                 try:
-                    image[:] = read(row)
-                    digests[row] = _digest(image.data)
+                    picture = read(row)
+                    image[:] = fit_image(picture, shape[-1], shape[1])
+                    digests[row], identities[row] = digest_of(image.data), identity_of(picture)
                 except DecodeError as error:
                     failures[row] = str(error)
                     if isinstance(error, _UnopenedError):
                         unopened.add(row)
-                    digests[row] = _digest(table.paths[row].encode("utf-8", "surrogateescape"))
+                    digests[row] = identities[row] = digest_of(table.paths[row].encode("utf-8", "surrogateescape"))
             write(first, block)
             bar.advance(task, len(block))
 
@@ -79,7 +83,7 @@ def decode_table(table: ImageTable, shape: tuple[int, int, int, int], dest: Path
                 pass  # raises the first error of a thread
         finally:
             pool.shutdown(cancel_futures=True)  # after Ctrl-C, too
-    return DecodedImages(digests, dict(sorted(failures.items())), unopened)
+    return DecodedImages(digests, identities, dict(sorted(failures.items())), unopened)
 
 
 @contextlib.contextmanager
@@ -103,16 +107,12 @@ def write_images(path: Path, shape: tuple[int, int, int, int]) -> Iterator[Calla
         os.fsync(file.fileno())  # before the folder gets its name
 
 
-def _digest(content: memoryview | bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
-
-
-def _reader(table: ImageTable, *, image_size: int, channels: int) -> Callable[[int], np.ndarray]:
-    """Return a function from row to image, (C, H, W) uint8, which raises DecodeError with the reason."""
+def _reader(table: ImageTable) -> Callable[[int], np.ndarray]:
+    """Return a function from row to picture, see `decode_picture`, which raises DecodeError with the reason."""
     root, paths = os.path.abspath(table.root), table.paths
     if table.source == "csv":
         pixels = read_csv_pixels(table.root / file_of(table, paths[0]))
-        return lambda row: fit_image(pixels[int(paths[row].rpartition("#")[2])], image_size, channels)
+        return lambda row: pixels[int(paths[row].rpartition("#")[2])]
 
     def read(row: int) -> np.ndarray:
         try:
@@ -120,6 +120,6 @@ def _reader(table: ImageTable, *, image_size: int, channels: int) -> Callable[[i
                 data = file.read()
         except OSError as error:
             raise _UnopenedError(f"cannot be opened: {error.strerror or error}") from error
-        return decode_image(data, image_size, channels)
+        return decode_picture(data)
 
     return read

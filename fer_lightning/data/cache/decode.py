@@ -27,9 +27,15 @@ class DecodeError(ValueError):
 
 
 def decode_image(data: bytes, image_size: int, channels: int) -> np.ndarray:
-    """Decode, turn upright and resize the content of one file to (C, H, W), uint8.
+    """Decode and resize the content of one file to (C, H, W), uint8; see `decode_picture` and `fit_image`."""
+    return fit_image(decode_picture(data), image_size, channels)
 
-    The content determines the format. Of an animation, the first frame is used. Transparent parts become white.
+
+def decode_picture(data: bytes) -> np.ndarray:
+    """Decode the content of one file, turned upright, at its own size: (H, W) grey or (H, W, 3) RGB, uint8.
+
+    The content determines the format. Of an animation, the first frame is used. Transparent parts become white. Grey
+    stored as colour becomes grey.
 
     Raises:
         DecodeError: the data is empty, cut short, or no image.
@@ -37,7 +43,7 @@ def decode_image(data: bytes, image_size: int, channels: int) -> np.ndarray:
     if not data:
         raise DecodeError("empty file (0 bytes)")
     picture = _decode_by_opencv(data) if _is_plain_jpeg(data) or _is_plain_png(data) else None
-    return fit_image(_decode_any(data) if picture is None else picture, image_size, channels)
+    return _as_grey(_decode_any(data) if picture is None else picture)
 
 
 def fit_image(picture: np.ndarray, image_size: int, channels: int) -> np.ndarray:
@@ -46,8 +52,7 @@ def fit_image(picture: np.ndarray, image_size: int, channels: int) -> np.ndarray
     Returns:
         (C, `image_size`, `image_size`), uint8, with `channels` 1 or 3; the sides are scaled independently.
     """
-    if picture.ndim == 3 and (picture[..., :1] == picture[..., 1:]).all():
-        picture = picture[..., 0]  # grey stored as colour: resized as grey, to round the same way
+    picture = _as_grey(picture)  # resized as grey, to round the same way
     if picture.ndim == 3 and channels == 1:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     if picture.shape[:2] != (image_size, image_size):
@@ -56,6 +61,12 @@ def fit_image(picture: np.ndarray, image_size: int, channels: int) -> np.ndarray
     if picture.ndim == 2:
         return np.repeat(picture[None], channels, axis=0)
     return np.ascontiguousarray(picture.transpose(2, 0, 1))
+
+
+def _as_grey(picture: np.ndarray) -> np.ndarray:
+    """Return (H, W) of a picture (H, W, 3) whose three channels are the same, any other as it is."""
+    is_grey = picture.ndim == 3 and (picture[..., :1] == picture[..., 1:]).all()
+    return picture[..., 0] if is_grey else picture
 
 
 def _decode_by_opencv(data: bytes) -> np.ndarray | None:

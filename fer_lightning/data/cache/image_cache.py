@@ -1,6 +1,6 @@
 """The decoded images of a data set: one array of bytes on disk, mapped into memory.
 
-    <cache_dir>/<fingerprint>/    images.npy, digests.npy, cache.json: one data set at one size, named by its content
+    <cache_dir>/<fingerprint>/    images.npy, digests.npy, identities.npy, cache.json: one data set at one size
     <cache_dir>/keys/<key>        the fingerprint that belongs to this state of the files on disk
     <cache_dir>/building-<key>/   an unfinished build; never opened
 
@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 
 from fer_lightning.core.atomic_write import atomic_write, write_text
 from fer_lightning.core.errors import DataError
+from fer_lightning.data.cache.digests import digest_of
 from fer_lightning.data.cache.file_snapshot import file_of, take_snapshot
 from fer_lightning.data.cache.read_rows import FILE_NAME, map_images
 from fer_lightning.data.layouts.folder_search import state_of
@@ -50,7 +51,9 @@ class ImageCache:
     Attributes:
         path: the cache's folder.
         images: (N, C, H, W), uint8, a read-only memory map in the order of the table.
-        digests: (N,), uint64, of the decoded pixels: equal for pixel-identical images; unique for a failed row.
+        digests: (N,), uint64, of the pixels of `images`, at their size and channels; unique for a failed row.
+        identities: (N,), uint64, of the pictures as the files have them, decoded but not resized and in their own
+            colours: equal for pixel-identical pictures, whatever the image size; unique for a failed row.
         failures: row -> reason, of images that could not be decoded; their pixels are 0.
         fingerprint: hex, of pixels, relative paths, size and channels; independent of the files' location and age.
         built: whether this call decoded.
@@ -59,6 +62,7 @@ class ImageCache:
     path: Path
     images: np.ndarray
     digests: np.ndarray
+    identities: np.ndarray
     failures: dict[int, str]
     fingerprint: str
     built: bool
@@ -135,12 +139,13 @@ def _open(path: Path, shape: tuple[int, ...], *, built: bool) -> ImageCache | No
     try:
         facts = json.loads((path / "cache.json").read_text())
         images, digests = map_images(path), np.load(path / "digests.npy")
+        identities = np.load(path / "identities.npy")  # which caches of version 0.1 lack: they are built again
     except (OSError, ValueError, EOFError):
         return None
-    if images.shape != shape or len(digests) != len(images):
+    if images.shape != shape or not len(digests) == len(identities) == len(images):
         return None
     failures = {int(row): reason for row, reason in facts["failures"].items()}
-    return ImageCache(path, images, digests, failures, facts["fingerprint"], built)
+    return ImageCache(path, images, digests, identities, failures, facts["fingerprint"], built)
 
 
 def _lock(cache_dir: Path) -> contextlib.AbstractContextManager[object]:
@@ -164,12 +169,18 @@ def _build(key: Path, table: ImageTable, shape: tuple[int, ...], decode: Decode,
     try:
         decoded = decode(table, shape, building / FILE_NAME, progress=progress)
         fingerprint = _fingerprint(table, shape, decoded)
-        with atomic_write(building / "digests.npy") as new, new.open("wb") as file:
-            np.save(file, decoded.digests)
+        for column in ("digests", "identities"):
+            with atomic_write(building / f"{column}.npy") as new, new.open("wb") as file:
+                np.save(file, getattr(decoded, column))
         facts = {"fingerprint": fingerprint, "shape": shape, "failures": decoded.failures, "data": table.explanation}
         write_text(building / "cache.json", json.dumps(facts, indent=1))
         path = cache_dir / fingerprint
-        if _open(path, shape, built=True) is None:  # else these images were decoded before, from a copy of the files
+        known = _open(path, shape, built=True)
+        if known is not None and not np.array_equal(known.identities, decoded.identities):
+            # of the same pictures at another size, which become the same pixels here
+            path = cache_dir / f"{fingerprint}-{digest_of(decoded.identities.data):016x}"
+            known = _open(path, shape, built=True)
+        if known is None:  # else these images were decoded before, from a copy of the files
             shutil.rmtree(path, ignore_errors=True)  # damaged
             os.replace(building, path)
     finally:
@@ -179,7 +190,7 @@ def _build(key: Path, table: ImageTable, shape: tuple[int, ...], decode: Decode,
         raise OSError(f"{path} cannot be read back")
     # A file that could not be opened may open next time, its size and time unchanged: do not record this state.
     if not decoded.unopened:
-        write_text(key, fingerprint)
+        write_text(key, path.name)
     log.info("decoded %s images in %.1f s into %s", f"{len(table):,}", time.perf_counter() - start, path)
     return cache
 

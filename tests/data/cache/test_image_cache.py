@@ -257,10 +257,47 @@ def test_mended_csv_whose_name_holds_a_hash(tmp_path: Path) -> None:
 
     def decode(table: ImageTable, shape: tuple[int, ...], path: Path, **_: object) -> DecodedImages:
         np.save(path, np.zeros(shape, dtype=np.uint8))
-        return DecodedImages(np.arange(len(table), dtype=np.uint64), failures.pop(0), set())
+        digests = np.arange(len(table), dtype=np.uint64)
+        return DecodedImages(digests, digests, failures.pop(0), set())
 
     options = {"image_size": 24, "channels": 1, "cache_dir": tmp_path / "cache", "state": "one", "decode": decode}
     assert len(open_cache(table, **options).failures) == 1  # type: ignore[arg-type]
     assert not open_cache(table, **options).built  # type: ignore[arg-type]
     os.utime(file, (2**31, 2**31))
     assert open_cache(table, **options).failures == {}  # type: ignore[arg-type]
+
+
+def write_pictures(root: Path, pictures: dict[str, np.ndarray]) -> Path:
+    for name, picture in pictures.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / name), picture)
+    return root
+
+
+def test_the_identity_of_a_picture_is_that_of_its_file_at_any_size_and_in_grey_or_colour(tmp_path: Path) -> None:
+    colour = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    grey = colour[..., 0].copy()
+    pictures = {"colour.png": colour, "grey.png": grey, "stored.bmp": np.dstack([grey] * 3), "turned.png": grey.T}
+    root = write_pictures(tmp_path / "faces", pictures)
+    caches = [open_small(root, tmp_path / "cache", *sizes) for sizes in ((24, 1), (32, 1), (24, 3))]
+    assert len({tuple(cache.identities.tolist()) for cache in caches}) == 1
+    (first, plain, stored, turned) = caches[0].identities.tolist()
+    assert (plain == stored, len({first, plain, turned})) == (True, 3)
+
+
+def test_pictures_that_become_the_same_pixels_keep_their_identities(tmp_path: Path) -> None:
+    small = {f"happy/{n}.png": np.random.default_rng(n).integers(0, 256, (24, 24), dtype=np.uint8) for n in range(3)}
+    large = {name: picture.repeat(2, axis=0).repeat(2, axis=1) for name, picture in small.items()}
+    roots = [write_pictures(tmp_path / name, some) for name, some in (("small", small), ("large", large))]
+    for _ in range(2):  # decoded, then found
+        one, two = (open_small(root, tmp_path / "cache") for root in roots)
+        assert one.fingerprint == two.fingerprint
+        assert not np.isin(one.identities, two.identities).any()
+
+
+def test_a_cache_of_version_0_1_is_built_again(tree: Path, tmp_path: Path) -> None:
+    first = open_small(tree, tmp_path / "cache")
+    (first.path / "identities.npy").unlink()
+    second, third = (open_small(tree, tmp_path / "cache") for _ in range(2))
+    assert (second.built, third.built, second.path) == (True, False, first.path)
+    np.testing.assert_array_equal(second.identities, first.identities)
