@@ -40,7 +40,7 @@ def build_backbone(
         name: one of `NETWORKS`, or any timm name, with or without a tag (`resnet50.a1_in1k`).
         num_classes, in_channels, image_size: outputs, and channels and pixels a side of the images.
         pretrained: start from timm's weights, downloaded unless they already lie in the hub's cache.
-        weights: start from this file instead, a state dict in timm's layout; see `load_weights`.
+        weights: start from this file instead; see `load_weights`.
         drop_rate: dropout before the last layer (in `keras_cnn`: every dropout), in [0, 1).
         stem: `imagenet`, the network as it is; or `small`, which keeps the resolution of small faces: a ResNet's first
             convolution gets stride 1 (and, unless it comes with weights, a 3×3 kernel) and its max-pool goes; a VGG
@@ -73,9 +73,9 @@ def build_backbone(
 
         shrink_stem(backbone, name, keep_kernel=download)
     if weights is not None:
-        from fer_lightning.models.pretrained import load_weights
+        from fer_lightning.models.weights.fit import load_weights
 
-        load_weights(backbone, weights, in_channels)
+        load_weights(backbone, weights, in_channels, name)
     _check_forward(backbone, name, (1, in_channels, image_size, image_size), num_classes)
     return backbone
 

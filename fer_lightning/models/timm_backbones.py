@@ -16,7 +16,7 @@ from torch import nn
 from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.core.suggestions import close_matches, did_you_mean
 from fer_lightning.models.network import Network
-from fer_lightning.models.pretrained import pretrained_source, unreachable
+from fer_lightning.models.weights.hub import pretrained_source, unreachable
 
 
 def build_timm(name: str, download: bool, image_size: int, sizes: Mapping[str, Any], kwargs: dict[str, Any]) -> Network:
@@ -43,7 +43,10 @@ def build_timm(name: str, download: bool, image_size: int, sizes: Mapping[str, A
 class PooledVGG(VGG):
     """timm's VGG with global average pool, dropout and a linear layer as its head."""
 
-    unused_weights = ("pre_logits.",)  # of the dense part, in a file of timm's weights
+    unused_weights = (
+        "pre_logits.",
+        "classifier.",
+    )  # of the dense part, in timm's and torchvision's files
 
     def __init__(
         self, cfg: list[Any], num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.0, **kwargs: Any

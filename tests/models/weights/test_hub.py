@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
 import socket
 import subprocess
 import sys
@@ -20,171 +19,17 @@ from urllib.parse import urlsplit
 
 import pytest
 import safetensors.torch
-import timm
 import torch
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.models.backbones import build_backbone
-from fer_lightning.models.pretrained import answers
+from fer_lightning.models.weights.hub import answers
 
 
 def build(name: str, **settings: Any) -> nn.Module:
     return build_backbone(name, **({"num_classes": 7, "in_channels": 1, "image_size": 48} | settings))
-
-
-# ---- weights from a file
-
-
-@pytest.fixture(scope="module")
-def donor() -> nn.Module:
-    """A network as timm makes it: 3 channels, 1000 classes."""
-    torch.manual_seed(1)
-    return timm.create_model("test_efficientnet").eval()
-
-
-def save(state: dict[str, Tensor], folder: Path, form: str) -> str:
-    """Write a state dict in one of the forms that people keep them in."""
-    if form == "safetensors":
-        safetensors.torch.save_file(state, folder / "net.safetensors")
-        return str(folder / "net.safetensors")
-    contents = {
-        "plain": state,
-        "state_dict": {"epoch": 3, "state_dict": state},
-        "model": {"model": state, "optimizer": {}},
-        "ddp": {f"module.{key}": value for key, value in state.items()},
-        "lightning": {"state_dict": {"scale": torch.ones(1)} | {f"backbone.{k}": v for k, v in state.items()}},
-    }
-    torch.save(contents[form], folder / "net.pth")
-    return str(folder / "net.pth")
-
-
-@pytest.mark.parametrize("form", ["plain", "safetensors", "state_dict", "model", "ddp", "lightning"])
-def test_weights_of_timm_are_folded_to_grey(donor: nn.Module, tmp_path: Path, form: str) -> None:
-    network = build("test_efficientnet", weights=save(donor.state_dict(), tmp_path, form)).eval()
-    first = donor.pretrained_cfg["first_conv"]
-    folded = adapt_input_conv(1, donor.state_dict()[f"{first}.weight"])
-    torch.testing.assert_close(network.state_dict()[f"{first}.weight"], folded)
-    grey = torch.randn(2, 1, 48, 48)
-    with torch.no_grad():  # a grey picture is the same picture with one channel or with three
-        features = donor.forward_features(grey.expand(-1, 3, -1, -1))
-        torch.testing.assert_close(network.forward_features(grey), features, rtol=1e-3, atol=1e-4)
-    assert network(grey).shape == (2, 7)
-
-
-def test_weights_of_grey_networks_serve_colour(tmp_path: Path) -> None:
-    grey = build("small_cnn").eval()
-    colour = build("small_cnn", in_channels=3, weights=save(grey.state_dict(), tmp_path, "plain")).eval()
-    images = torch.randn(2, 1, 48, 48)
-    torch.testing.assert_close(colour(images.expand(-1, 3, -1, -1)), grey(images), rtol=1e-4, atol=1e-5)
-
-
-def test_a_classifier_of_as_many_classes_is_taken(tmp_path: Path) -> None:
-    first = build("resnet10t")
-    second = build("resnet10t", weights=save(first.state_dict(), tmp_path, "safetensors"))
-    for key, value in first.state_dict().items():
-        torch.testing.assert_close(second.state_dict()[key], value)
-
-
-def test_a_classifier_of_other_classes_is_left_out(tmp_path: Path) -> None:
-    file = save(build("resnet10t", num_classes=8).state_dict(), tmp_path, "plain")
-    torch.manual_seed(5)
-    fresh = build("resnet10t")
-    torch.manual_seed(5)
-    loaded = build("resnet10t", weights=file)
-    assert torch.equal(loaded.fc.weight, fresh.fc.weight)
-    assert not torch.equal(loaded.conv1[0].weight, fresh.conv1[0].weight)
-
-
-def test_weights_without_a_classifier_will_do(donor: nn.Module, tmp_path: Path) -> None:
-    state = {key: value for key, value in donor.state_dict().items() if not key.startswith("classifier.")}
-    assert build("test_efficientnet", in_channels=3, weights=save(state, tmp_path, "plain")).num_classes == 7
-
-
-def test_half_precision_weights_become_whole(donor: nn.Module, tmp_path: Path) -> None:
-    state = {k: v.half() if v.is_floating_point() else v for k, v in donor.state_dict().items()}
-    network = build("test_efficientnet", weights=save(state, tmp_path, "safetensors"))
-    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
-
-
-@pytest.fixture(scope="module")
-def vgg11() -> dict[str, Tensor]:
-    """timm's layout of VGG11, its dense part narrower (the file of ImageNet has half a gigabyte)."""
-    return timm.create_model("vgg11", mlp_ratio=1 / 1024).state_dict()
-
-
-def test_weights_of_timms_vgg_serve_the_pooled_one(vgg11: dict[str, Tensor], tmp_path: Path) -> None:
-    assert "pre_logits.fc1.weight" in vgg11
-    network = build("vgg11", in_channels=3, weights=save(vgg11, tmp_path, "safetensors"))
-    for key, value in network.features.state_dict().items():
-        torch.testing.assert_close(value, vgg11[f"features.{key}"])
-
-
-def test_position_embeddings_are_resized(tmp_path: Path) -> None:
-    donor = timm.create_model("test_vit", img_size=160)
-    network = build("test_vit", image_size=64, weights=save(donor.state_dict(), tmp_path, "plain"))
-    assert network.pos_embed.shape[1] < donor.pos_embed.shape[1]
-    torch.testing.assert_close(network.blocks[0].attn.qkv.weight, donor.blocks[0].attn.qkv.weight)
-
-
-def test_small_stem_keeps_the_kernel_of_weights_and_reloads_without_them(tmp_path: Path) -> None:
-    donor = timm.create_model("resnet18")
-    network = build("resnet18", stem="small", weights=save(donor.state_dict(), tmp_path, "plain")).eval()
-    assert network.conv1.weight.shape == (64, 1, 7, 7)
-    again = build("resnet18", stem="small").eval()  # as a checkpoint is reloaded: no weights asked for
-    again.load_state_dict(network.state_dict())
-    images = torch.randn(2, 1, 48, 48)
-    torch.testing.assert_close(again(images), network(images))
-    assert network.forward_features(images).shape[-2:] == (6, 6)
-    small = build("resnet18", stem="small")  # and one of 3×3 from a run of one's own
-    assert build("resnet18", stem="small", weights=save(small.state_dict(), tmp_path, "plain")).conv1.kernel_size == (
-        3,
-        3,
-    )
-
-
-class Evil:
-    """Writes a file when unpickled by a reader that runs code."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return Path.touch, (self.path,)
-
-
-def test_bad_files_are_named(donor: nn.Module, tmp_path: Path) -> None:
-    (tmp_path / "text.pth").write_text("not weights")
-    (tmp_path / "text.safetensors").write_text("not weights")
-    (tmp_path / "empty.pt").touch()
-    torch.save({"epoch": 3}, tmp_path / "nothing.pth")
-    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil(tmp_path / "ran"), protocol=2))
-    torch.save(donor.state_dict(), tmp_path / "other.pth")
-    truncated = (tmp_path / "other.pth").read_bytes()
-    (tmp_path / "cut.pth").write_bytes(truncated[: len(truncated) // 2])
-    partial = dict(list(donor.state_dict().items())[:-9])
-    torch.save(partial, tmp_path / "partial.pth")
-    wide = donor.state_dict() | {"conv_head.weight": torch.zeros(2, 2, 3, 3)}
-    torch.save(wide, tmp_path / "wide.pth")
-    messages = {
-        "absent.pth": "no file at model.weights=.*absent.pth; type the path of",
-        "text.pth": "text.pth cannot be read",
-        "text.safetensors": "text.safetensors cannot be read",
-        "empty.pt": "empty.pt cannot be read",
-        "nothing.pth": "holds no state dict",
-        "evil.pth": "evil.pth cannot be read",
-        "cut.pth": "cut.pth cannot be read",
-        "partial.pth": r"is of another network: of the \d+ tensors of this one it lacks \d+ \(",
-        "wide.pth": "wide.pth does not fit this backbone: .*conv_head.weight",
-    }
-    for file, message in messages.items():
-        with pytest.raises(ConfigError, match=message) as caught:
-            build("test_efficientnet", weights=str(tmp_path / file))
-        assert "\n" not in str(caught.value)
-    assert not (tmp_path / "ran").exists()
-    with pytest.raises(ConfigError, match=r"is of another network|does not fit"):
-        build("small_cnn", weights=str(tmp_path / "other.pth"))
 
 
 # ---- weights from the hub
