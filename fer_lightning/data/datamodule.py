@@ -14,6 +14,7 @@ import torch
 from fer_lightning.core.choices import check_choices
 from fer_lightning.core.errors import DataError
 from fer_lightning.data.augmentation.spec import Augmentation
+from fer_lightning.data.cache.image_header import MAX_PIXELS
 from fer_lightning.data.cache.read_rows import pixel_statistics, read_rows
 from fer_lightning.data.layouts.recognize import Layout
 from fer_lightning.data.loading.dataset import SplitImages
@@ -57,6 +58,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         persistent_workers: whether these processes outlive an epoch; `auto`: yes.
         sampler: `shuffle`, or `balanced`: every class equally often.
         on_error: whether an unreadable image raises an error, or is skipped and listed in `source.skipped`.
+        max_pixels: of one image file; one with more by its header is unreadable, and no decoder sees it.
         cache_dir: folder of decoded images; None for `~/.cache/fer_lightning`.
         limit: keep the first images of each class and split only.
         synthetic: how many faces to draw for train, validation and test.
@@ -88,6 +90,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         persistent_workers: bool | Literal["auto"] = "auto",
         sampler: Literal["shuffle", "balanced"] = "shuffle",
         on_error: Literal["raise", "skip"] = "raise",
+        max_pixels: int = MAX_PIXELS,
         cache_dir: str | None = None,
         limit: int | None = None,
         synthetic: Mapping[str, int] | None = None,
@@ -102,10 +105,10 @@ class ExpressionDataModule(pl.LightningDataModule):
         sizes = DRAWN_SIZES if self.layout == "synthetic" else READ_SIZES
         image_size = sizes["image_size"] if image_size == "auto" else image_size
         batch_size = sizes["batch_size"] if batch_size == "auto" else batch_size
-        _check_numbers(batch_size, image_size, holdout, split, limit)
+        _check_numbers(batch_size, image_size, holdout, split, limit, max_pixels)
         self.wanted, self.merge, self.aliases, self.code_order = classes, merge, aliases, code_order
         self.holdout, self.split, self.image_size, self.channels = holdout, split, image_size, channels
-        self.batch_size, self.sampler, self.on_error = batch_size, sampler, on_error
+        self.batch_size, self.sampler, self.on_error, self.max_pixels = batch_size, sampler, on_error, max_pixels
         self.draw_seed = seed if draw_seed is None else draw_seed
         augment = build_engine(augmentation, engine, self.draw_seed, image_size, channels)
         workers = 0 if num_workers == "auto" else int(num_workers)
@@ -146,7 +149,7 @@ class ExpressionDataModule(pl.LightningDataModule):
             return draw_source(self.counts, seed=self.seed, **pixels)
         if self.root is None:
             raise DataError(f"data={self.layout} needs data.root=PATH, the folder or CSV file of the download")
-        kept: dict[str, Any] = {"cache_dir": self.cache_dir, "on_error": self.on_error}
+        kept: dict[str, Any] = {"cache_dir": self.cache_dir, "on_error": self.on_error, "max_pixels": self.max_pixels}
         return read_source(self.root, self.layout, self.aliases, self.code_order, **kept, **pixels)
 
     @property
@@ -271,7 +274,12 @@ class ExpressionDataModule(pl.LightningDataModule):
 
 
 def _check_numbers(
-    batch_size: int, image_size: int, holdout: float | str, split: Sequence[float], limit: int | None
+    batch_size: int,
+    image_size: int,
+    holdout: float | str,
+    split: Sequence[float],
+    limit: int | None,
+    max_pixels: int,
 ) -> None:
     """Raise a ValueError that names the first setting that is out of its range."""
     if batch_size < 1:
@@ -284,3 +292,5 @@ def _check_numbers(
         raise ValueError(f"data.split={list(split)}: give the fractions of train, validation and test, summing to 1")
     if limit is not None and limit < 1:
         raise ValueError(f"data.limit={limit}: it must be 1 or more, or null")
+    if max_pixels < 1:
+        raise ValueError(f"data.max_pixels={max_pixels}: it must be 1 or more")

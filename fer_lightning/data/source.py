@@ -14,6 +14,7 @@ from fer_lightning.core.errors import DataError
 from fer_lightning.data.cache.digests import identity_of
 from fer_lightning.data.cache.file_snapshot import describe_watch, take_snapshot
 from fer_lightning.data.cache.image_cache import open_cache
+from fer_lightning.data.cache.image_header import MAX_PIXELS
 from fer_lightning.data.cache.read_rows import read_rows
 from fer_lightning.data.cache.table_index import TableIndex
 from fer_lightning.data.layouts.folder_search import State
@@ -84,6 +85,7 @@ def read_source(
     channels: int,
     cache_dir: Path,
     on_error: str,
+    max_pixels: int = MAX_PIXELS,
 ) -> Source:
     """Recognise the layout below `root` and open its cache, decoding the images if they are new or changed.
 
@@ -99,7 +101,8 @@ def read_source(
         state = snapshot.key
     else:
         table, state = known
-    cache = open_cache(table, image_size=image_size, channels=channels, cache_dir=cache_dir, state=state)
+    sizes: dict[str, Any] = {"image_size": image_size, "channels": channels, "max_pixels": max_pixels}
+    cache = open_cache(table, cache_dir=cache_dir, state=state, **sizes)
     if known is None:
         index.save(table, snapshot, seen, started)
     notes = describe_watch(table)

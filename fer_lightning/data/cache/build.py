@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ from fer_lightning.data.cache.file_snapshot import file_of
 from fer_lightning.data.layouts.csv import read_csv_pixels
 from fer_lightning.data.table.image_table import ImageTable
 from fer_lightning.system.resources import available_cores
+
+_MOST_BYTES_PER_PIXEL = 16  # 8 for 16-bit colour with alpha, as much again for what a file holds beside
 
 
 class DecodedImages(NamedTuple):
@@ -43,17 +46,20 @@ class _UnopenedError(DecodeError):
     """A file could not be opened now, so that its bytes are not known to be bad."""
 
 
-def decode_table(table: ImageTable, shape: tuple[int, int, int, int], dest: Path, *, progress: bool) -> DecodedImages:
+def decode_table(
+    table: ImageTable, shape: tuple[int, int, int, int], dest: Path, *, progress: bool, max_pixels: int
+) -> DecodedImages:
     """Decode the images of a table into a .npy file of this shape, with a bar on stderr if `progress`.
 
-    A thread per core decodes; most of the work is done in OpenCV, without Python's lock.
+    A thread per core decodes; most of the work is done in OpenCV, without Python's lock. A file that is larger than an
+    image of `max_pixels` pixels can be is not read, and one that has more of them not decoded.
 
     Raises:
         OSError: `dest` cannot be written.
         DataError: the CSV is malformed.
     """
     count, image_shape = shape[0], shape[1:]
-    read = _reader(table)
+    read = _reader(table, max_pixels)
     step = max(1, min(256, 2**20 // math.prod(image_shape)))  # images that a thread collects before it writes: 1 MB
     digests, identities = np.zeros((2, count), dtype=np.uint64)
     failures, unopened = dict[int, str](), set[int]()
@@ -107,7 +113,7 @@ def write_images(path: Path, shape: tuple[int, int, int, int]) -> Iterator[Calla
         os.fsync(file.fileno())  # before the folder gets its name
 
 
-def _reader(table: ImageTable) -> Callable[[int], np.ndarray]:
+def _reader(table: ImageTable, max_pixels: int) -> Callable[[int], np.ndarray]:
     """Return a function from row to picture, see `decode_picture`, which raises DecodeError with the reason."""
     root, paths = os.path.abspath(table.root), table.paths
     if table.source == "csv":
@@ -115,11 +121,17 @@ def _reader(table: ImageTable) -> Callable[[int], np.ndarray]:
         return lambda row: pixels[int(paths[row].rpartition("#")[2])]
 
     def read(row: int) -> np.ndarray:
+        path = f"{root}/{paths[row]}"
         try:
-            with open(f"{root}/{paths[row]}", "rb", buffering=0) as file:
+            status = os.stat(path)
+            if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for its other end
+                raise _UnopenedError("not a file but a pipe, socket or device")
+            if status.st_size > _MOST_BYTES_PER_PIXEL * max_pixels + 2**20:
+                raise DecodeError(f"{status.st_size:,} bytes, too many for an image of data.max_pixels={max_pixels}")
+            with open(path, "rb", buffering=0) as file:
                 data = file.read()
         except OSError as error:
             raise _UnopenedError(f"cannot be opened: {error.strerror or error}") from error
-        return decode_picture(data)
+        return decode_picture(data, max_pixels)
 
     return read

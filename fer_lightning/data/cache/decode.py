@@ -2,11 +2,14 @@
 
 The same picture gives the same pixels in every lossless encoding: grey, colour, opaque alpha, palette, 16 bit, CMYK or
 rotated by its EXIF tag. OpenCV decodes plain JPEG and PNG, nearly all files, in a third of Pillow's time; Pillow
-decodes the rest, and its errors say what is wrong with a damaged file.
+decodes the rest, and its errors say what is wrong with a damaged file. Neither sees a picture of too many pixels.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib
 import io
 import zlib
 
@@ -14,36 +17,49 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from fer_lightning.data.cache.image_header import MAX_PIXELS, JpegFrame, promises_too_much, read_jpeg_frame, read_size
+
+# Named, because some of Pillow's other plugins start programs (EPS), decode in Python or read what is no picture.
+_PILLOW_FORMATS = (
+    *("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "HEIF"),
+    *("JPEG2000", "MPO", "PCX", "SGI", "SUN", "TGA"),
+)
 # PNG chunks that OpenCV ignores: a transparent colour, animation, and three encodings of the orientation.
 _PNG_EXTRAS = (b"tRNS", b"acTL", b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 without tables and reserved markers
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 # The messages here say what is wrong with a file, so OpenCV need not; it moved this function in 4.12.
 (cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging).setLogLevel(0)
 
 
 class DecodeError(ValueError):
-    """The data is not a complete image; the message is the reason."""
+    """The data is not a complete image, or too large a one; the message is the reason."""
 
 
-def decode_image(data: bytes, image_size: int, channels: int) -> np.ndarray:
+def decode_image(data: bytes, image_size: int, channels: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode and resize the content of one file to (C, H, W), uint8; see `decode_picture` and `fit_image`."""
-    return fit_image(decode_picture(data), image_size, channels)
+    return fit_image(decode_picture(data, max_pixels), image_size, channels)
 
 
-def decode_picture(data: bytes) -> np.ndarray:
+def decode_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode the content of one file, turned upright, at its own size: (H, W) grey or (H, W, 3) RGB, uint8.
 
     The content determines the format. Of an animation, the first frame is used. Transparent parts become white. Grey
     stored as colour becomes grey.
 
     Raises:
-        DecodeError: the data is empty, cut short, or no image.
+        DecodeError: the data is empty, cut short, no image, or has more pixels than `max_pixels` by its header.
     """
     if not data:
         raise DecodeError("empty file (0 bytes)")
-    picture = _decode_by_opencv(data) if _is_plain_jpeg(data) or _is_plain_png(data) else None
-    return _as_grey(_decode_any(data) if picture is None else picture)
+    frame = read_jpeg_frame(data)
+    size = read_size(data) if frame is None else (frame.width, frame.height)
+    if size is not None and promises_too_much(data, size):
+        raise DecodeError(f"damaged image: {size[0]:,} x {size[1]:,} pixels do not fit into {len(data):,} bytes")
+    if size is not None:
+        _check_size(size, max_pixels)
+    picture = _decode_by_opencv(data) if _is_plain_jpeg(data, frame) or _is_plain_png(data) else None
+    return _as_grey(_decode_any(data, max_pixels) if picture is None else picture)
 
 
 def fit_image(picture: np.ndarray, image_size: int, channels: int) -> np.ndarray:
@@ -79,22 +95,14 @@ def _decode_by_opencv(data: bytes) -> np.ndarray | None:
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
-def _is_plain_jpeg(data: bytes) -> bool:
+def _is_plain_jpeg(data: bytes, frame: JpegFrame | None) -> bool:
     """Return whether this is a complete JPEG, grey or YCbCr.
 
     Older versions of OpenCV pad a truncated file, and OpenCV converts CMYK differently from Pillow.
     """
-    if data[:3] != b"\xff\xd8\xff":
+    if frame is None or frame.components not in (1, 3):
         return False
-    components, at = 0, 2
-    while at + 9 < len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker in _JPEG_FRAMES:
-            components = data[at + 9]
-        if marker == 0xDA:  # start of scan: an end-of-image marker after it is genuine
-            return components in (1, 3) and data.find(b"\xff\xd9", at) > 0
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return False
+    return data.find(b"\xff\xd9", frame.scan) > 0  # an end-of-image marker after the start of a scan is genuine
 
 
 def _is_plain_png(data: bytes) -> bool:
@@ -117,21 +125,58 @@ def _is_plain_png(data: bytes) -> bool:
     return False
 
 
-def _decode_any(data: bytes) -> np.ndarray:
+def _decode_any(data: bytes, max_pixels: int) -> np.ndarray:
     """Return (H, W) or (H, W, 3) red, green, blue of any file that Pillow knows, else raise DecodeError."""
+    if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own guard, which stays where it is the weaker one
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
     try:
-        with Image.open(io.BytesIO(data)) as opened:
+        with Image.open(io.BytesIO(data), formats=_pillow_formats()) as opened:
+            _check_size(opened.size, max_pixels)
             opened.load()
             return _flatten(ImageOps.exif_transpose(opened))
     except UnidentifiedImageError:
-        picture = _decode_by_opencv(data)  # knows a few more formats, such as TIFF with 16 bits per colour
+        # OpenCV knows TIFF with 16 bits per colour. It gets no other file whose size is not known.
+        picture = _decode_by_opencv(data) if data.startswith(_TIFF) and read_size(data) is not None else None
         if picture is not None:
             return picture
-        raise DecodeError(f"not an image of a known format: it starts with {data[:16]!r}") from None
+        raise DecodeError(_describe_unknown(data)) from None
     except DecodeError:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DecodeError(f"more pixels than data.max_pixels={max_pixels}: {error}") from error
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error, zlib.error …
         raise DecodeError(f"damaged image: {error}") from error
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    """Raise DecodeError if a picture of this width and height has too many pixels."""
+    pixels = size[0] * size[1]
+    if pixels > max_pixels:
+        what = f"{size[0]:,} x {size[1]:,} pixels by its header, more than data.max_pixels={max_pixels}"
+        raise DecodeError(f"{what}; data.max_pixels={pixels} accepts it")
+
+
+@functools.cache
+def _pillow_formats() -> list[str]:
+    """Return the formats that are read and that the installed Pillow knows, with HEIC where pillow-heif is there."""
+    Image.init()
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
+    return [name for name in _PILLOW_FORMATS if name in Image.OPEN]
+
+
+def _describe_unknown(data: bytes) -> str:
+    """Return what kind of file this is, without its content, which may be somebody's secret behind a link."""
+    brand = data[8:12] if data[4:8] == b"ftyp" else b""
+    if brand in (b"heic", b"heix", b"mif1", b"hevc", b"msf1"):
+        return "a HEIC image; pip install pillow-heif, or convert it to JPEG"
+    if brand in (b"avif", b"avis"):
+        return "an AVIF image, which this version of Pillow cannot read; pip install --upgrade pillow"
+    if data.startswith(b"version https://git-lfs"):
+        return "not an image but a pointer of Git LFS; git lfs pull fetches the image"
+    if data[:512].lstrip().startswith(b"<"):
+        return "not an image but a web page, perhaps of a failed download"
+    return "not an image of a known format"
 
 
 def _flatten(image: Image.Image) -> np.ndarray:
@@ -144,7 +189,16 @@ def _flatten(image: Image.Image) -> np.ndarray:
             raise DecodeError("its pixels have 32 bits; save it with 8 or 16 bits")
         return (wide >> 8).astype(np.uint8)
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        rgba = np.asarray(image.convert("RGBA"), dtype=np.uint16)
-        colour, alpha = rgba[..., :3], rgba[..., 3:]
-        return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+        return _on_white(np.asarray(image.convert("RGBA")))
     return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+
+
+def _on_white(rgba: np.ndarray) -> np.ndarray:
+    """Return (H, W, 3) of (H, W, 4), both uint8; row by row where rows are long, because products take 16 bits."""
+    colour = np.empty((*rgba.shape[:2], 3), dtype=np.uint8)
+    step = max(1, 2**20 // rgba.shape[1])
+    for top in range(0, len(rgba), step):
+        part = rgba[top : top + step].astype(np.uint16)
+        alpha = part[..., 3:]
+        colour[top : top + step] = (part[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
+    return colour

@@ -30,6 +30,7 @@ from fer_lightning.core.atomic_write import atomic_write, write_text
 from fer_lightning.core.errors import DataError
 from fer_lightning.data.cache.digests import digest_of
 from fer_lightning.data.cache.file_snapshot import file_of, take_snapshot
+from fer_lightning.data.cache.image_header import MAX_PIXELS
 from fer_lightning.data.cache.read_rows import FILE_NAME, map_images
 from fer_lightning.data.layouts.folder_search import state_of
 from fer_lightning.data.table.image_table import ImageTable
@@ -37,7 +38,7 @@ from fer_lightning.data.table.image_table import ImageTable
 if TYPE_CHECKING:
     from fer_lightning.data.cache.build import DecodedImages
 
-_FORMAT = 1  # raise it when the same file decodes to other pixels than before
+_FORMAT = 2  # raise it when the same file decodes to other pixels than before, or for the first time
 
 Decode = Callable[..., "DecodedImages"]
 
@@ -74,6 +75,7 @@ def open_cache(
     image_size: int,
     channels: int,
     cache_dir: Path,
+    max_pixels: int = MAX_PIXELS,
     progress: bool = True,
     state: str | None = None,
     decode: Decode | None = None,
@@ -87,6 +89,7 @@ def open_cache(
         image_size: height and width, pixels.
         channels: 1 for grey, 3 for red, green, blue.
         cache_dir: folder of all caches, created if missing; may be deleted at any time.
+        max_pixels: of one picture; one whose header promises more is a failure.
         progress: whether to show a bar on stderr.
         state: key of the table's `Snapshot`, if known.
         decode: None for `build.decode_table`.
@@ -100,7 +103,7 @@ def open_cache(
     shape = (len(table), channels, image_size, image_size)
     cache_dir = cache_dir.expanduser().absolute()
     state = take_snapshot(table).key if state is None else state
-    name = hashlib.blake2b(json.dumps([_FORMAT, state, *shape]).encode(), digest_size=16).hexdigest()
+    name = hashlib.blake2b(json.dumps([_FORMAT, state, *shape, max_pixels]).encode(), digest_size=16).hexdigest()
     key = cache_dir / "keys" / name
     cache = _find(key, table, shape)
     if cache is not None:
@@ -113,7 +116,7 @@ def open_cache(
         key.parent.mkdir(parents=True, exist_ok=True)
         with _lock(cache_dir):
             built_meanwhile = _find(key, table, shape)  # by the process that held the lock
-            return built_meanwhile or _build(key, table, shape, decode, progress)
+            return built_meanwhile or _build(key, table, shape, decode, progress, max_pixels)
     except OSError as error:
         raise DataError(
             f"cannot keep decoded images in {cache_dir} ({error.strerror or error}); "
@@ -158,7 +161,9 @@ def _lock(cache_dir: Path) -> contextlib.AbstractContextManager[object]:
         return lock.acquire()
 
 
-def _build(key: Path, table: ImageTable, shape: tuple[int, ...], decode: Decode, progress: bool) -> ImageCache:
+def _build(
+    key: Path, table: ImageTable, shape: tuple[int, ...], decode: Decode, progress: bool, max_pixels: int
+) -> ImageCache:
     """Decode into a temporary folder, then rename it. The caller holds the lock."""
     cache_dir = key.parent.parent
     for left_over in cache_dir.glob("building-*"):
@@ -167,7 +172,7 @@ def _build(key: Path, table: ImageTable, shape: tuple[int, ...], decode: Decode,
     building.mkdir()
     start = time.perf_counter()
     try:
-        decoded = decode(table, shape, building / FILE_NAME, progress=progress)
+        decoded = decode(table, shape, building / FILE_NAME, progress=progress, max_pixels=max_pixels)
         fingerprint = _fingerprint(table, shape, decoded)
         for column in ("digests", "identities"):
             with atomic_write(building / f"{column}.npy") as new, new.open("wb") as file:

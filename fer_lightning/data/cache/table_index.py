@@ -24,7 +24,7 @@ from fer_lightning import __version__
 from fer_lightning.core.atomic_write import atomic_write, remove_unfinished
 from fer_lightning.data.cache.file_snapshot import Snapshot, watched_states
 from fer_lightning.data.cache.table_file import read_table, write_table
-from fer_lightning.data.layouts.folder_search import State, state_of
+from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, State, state_of
 from fer_lightning.data.layouts.recognize import absolute
 from fer_lightning.data.table.image_table import ImageTable
 
@@ -38,7 +38,7 @@ class TableIndex:
         self, cache_dir: Path, root: Path, layout: str, aliases: Mapping[str, str] | None, code_order: str | None
     ) -> None:
         spellings = sorted((str(name), str(meaning)) for name, meaning in ({} if aliases is None else aliases).items())
-        settings = [_FORMAT, __version__, str(absolute(root)), layout, spellings, code_order]
+        settings = [_FORMAT, __version__, str(absolute(root)), layout, spellings, code_order, IMAGE_SUFFIXES]
         key = hashlib.blake2b(json.dumps(settings).encode(), digest_size=16).hexdigest()
         self.file = cache_dir.expanduser().absolute() / "tables" / key
 

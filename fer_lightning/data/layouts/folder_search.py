@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,11 @@ from fer_lightning.core.errors import DataError
 from fer_lightning.data.table.emotions import canonical
 from fer_lightning.data.table.split_names import split_of
 
-IMAGE_SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+IMAGE_SUFFIXES: tuple[str, ...] = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".webp", ".gif", ".tif", ".tiff"),
+    *(".pgm", ".ppm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".jpx", ".pcx", ".tga", ".sgi", ".ras"),
+    *((".heic", ".heif") if importlib.util.find_spec("pillow_heif") else ()),  # which Pillow needs for these
+)
 NOT_DATA: frozenset[str] = frozenset({"__macosx", "@eadir", "$recycle.bin", "lost+found", "thumbs.db", "desktop.ini"})
 State = tuple[int, int]
 """Of a file or folder: size in bytes, and time of the last change in ns."""

@@ -67,8 +67,16 @@ LOSSLESS = {
     "WebP": lambda p: encode(rgb(p), "WEBP", lossless=True),
     "CMYK TIFF": lambda p: encode(cmyk(p), "TIFF"),
     "TIFF": lambda p: encode(p, "TIFF"),
+    "LZW TIFF": lambda p: encode(p, "TIFF", compression="tiff_lzw"),
+    "PNM": lambda p: encode(p, "PPM"),
+    "JPEG 2000": lambda p: encode(p, "JPEG2000", irreversible=False),
+    "TGA": lambda p: encode(p, "TGA"),
+    "PCX": lambda p: encode(p, "PCX"),
+    "SGI": lambda p: encode(p, "SGI"),
 }
 LOSSLESS_GREY = {
+    "16-bit PGM": lambda p: b"P5\n# by hand\n56 40\n65535\n" + (p.astype(">u2") * 257).tobytes(),
+    "plain PGM": lambda p: b"P2 56 40 255 " + " ".join(map(str, p.ravel())).encode(),
     "opaque LA PNG": lambda p: encode(np.dstack([p, OPAQUE])),
     "palette PNG": lambda p: encode(Image.fromarray(p).convert("P")),
     "shuffled palette PNG": lambda p: encode(shuffled_palette(p)),
@@ -173,6 +181,32 @@ def test_resizing_averages_down_and_interpolates_up() -> None:
     board = np.kron(np.indices((8, 8)).sum(0) % 2, np.ones((4, 4))).astype(np.uint8) * 200
     assert (fit_image(np.tile(np.array([[0, 200], [200, 0]], np.uint8), (16, 16)), 8, 1) == 100).all()
     assert len(np.unique(fit_image(board, 64, 1))) > 2
+
+
+def test_avif_is_close_to_the_picture() -> None:
+    if "AVIF" not in Image.registered_extensions().values():
+        pytest.skip("this Pillow does not write AVIF")
+    smooth = cv2.GaussianBlur(COLOUR, (0, 0), 6)
+    stored = encode(smooth, "AVIF", quality=100, subsampling="4:4:4")
+    assert np.abs(decode_image(stored, 40, 3).astype(int) - decode_image(encode(smooth), 40, 3)).max() <= 4
+
+
+def test_pictures_above_the_limit_are_not_decoded() -> None:
+    """Every format, also those whose header only Pillow reads; one at the limit is decoded."""
+    for store in (LOSSLESS | LOSSLESS_GREY).values():
+        stored, pixels = store(GREY), GREY.size
+        decode_image(stored, 24, 1, max_pixels=pixels)
+        with pytest.raises(DecodeError, match=rf"56 x 40 pixels.*data\.max_pixels={pixels} accepts it"):
+            decode_image(stored, 24, 1, max_pixels=pixels - 1)
+
+
+def test_a_limit_above_that_of_pillow_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    stored = encode(GREY, "PCX")
+    assert decode_image(stored, 24, 1, max_pixels=GREY.size).shape == (1, 24, 24)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(DecodeError, match=r"more pixels than data\.max_pixels=900.*2240 pixels"):
+        decode_image(stored, 24, 1, max_pixels=900)
 
 
 def broken_png() -> bytes:

@@ -1,4 +1,4 @@
-"""Real processes that build one cache at once or are killed; a pipe among the images holds a build up midway."""
+"""Real processes that build one cache at once or are killed; a build waits for a file, so that it is held up."""
 
 from __future__ import annotations
 
@@ -16,23 +16,27 @@ import pytest
 from fer_lightning.data.synthetic.dataset import write_tree
 
 BUILDER = """
-import logging, sys
+import logging, sys, time
 from pathlib import Path
+from fer_lightning.data.cache.build import decode_table
 from fer_lightning.data.cache.image_cache import open_cache
 from fer_lightning.data.table.image_table import ImageTable
 import numpy as np
 logging.basicConfig(level=logging.INFO)
-root, cache_dir = Path(sys.argv[1]), Path(sys.argv[2])
+root, cache_dir, gate = map(Path, sys.argv[1:])
 paths = np.array(sorted(p.relative_to(root).as_posix() for p in root.rglob("*.png")), dtype=str)
 zeros = np.zeros(len(paths), dtype=np.int64)
 table = ImageTable(root, "folders", paths, zeros, np.full(len(paths), "train"), ("happy",), "", np.arange(len(paths)))
-cache = open_cache(table, image_size=24, channels=1, cache_dir=cache_dir, progress=False)
+def decode(table, shape, dest, **options):
+    dest.touch()
+    while not gate.exists():
+        time.sleep(0.01)
+    return decode_table(table, shape, dest, **options)
+cache = open_cache(table, image_size=24, channels=1, cache_dir=cache_dir, progress=False, decode=decode)
 print(cache.built, cache.fingerprint, len(cache.failures))
 """
 TIMEOUT = 60.0
 Start = Callable[[Path, Path], "subprocess.Popen[str]"]
-
-pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 
 
 @pytest.fixture
@@ -49,7 +53,7 @@ def start() -> Iterator[Start]:
     def start_builder(root: Path, cache_dir: Path) -> subprocess.Popen[str]:
         pipe = subprocess.PIPE
         process = subprocess.Popen(
-            [sys.executable, "-c", BUILDER, root, cache_dir], stdout=pipe, stderr=pipe, text=True
+            [sys.executable, "-c", BUILDER, root, cache_dir, root.parent / "gate"], stdout=pipe, stderr=pipe, text=True
         )
         alarms.append(threading.Timer(TIMEOUT, process.kill))
         alarms[-1].start()
@@ -76,15 +80,13 @@ def wait_for_build(cache_dir: Path) -> Path:
 
 
 def test_two_processes_build_once(tree: Path, tmp_path: Path, start: Start) -> None:
-    cache_dir, pipe = tmp_path / "cache", tree / "train/happy/pipe.png"
-    picture = (tree / "train/happy/3.png").read_bytes()
-    os.mkfifo(pipe)  # whoever reads it waits, holding the lock, until it is written
+    cache_dir = tmp_path / "cache"
     first = start(tree, cache_dir)
     wait_for_build(cache_dir)
     second = start(tree, cache_dir)
     assert any("waiting for another process" in line for line in second.stderr)
     assert first.poll() is None
-    pipe.write_bytes(picture)
+    (tmp_path / "gate").touch()
     results = [process.communicate(timeout=TIMEOUT)[0].split() for process in (first, second)]
     assert [process.returncode for process in (first, second)] == [0, 0]
     assert results[0][1:] == results[1][1:] == [*folders_in(cache_dir), "0"]
@@ -92,13 +94,12 @@ def test_two_processes_build_once(tree: Path, tmp_path: Path, start: Start) -> N
 
 
 def test_killed_build_leaves_nothing_that_opens(tree: Path, tmp_path: Path, start: Start) -> None:
-    cache_dir, pipe = tmp_path / "cache", tree / "train/happy/pipe.png"
-    os.mkfifo(pipe)
+    cache_dir = tmp_path / "cache"
     process = start(tree, cache_dir)
     half_made = wait_for_build(cache_dir)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=TIMEOUT)
-    pipe.unlink()
+    (tmp_path / "gate").touch()
     assert half_made.exists()
     assert not list((cache_dir / "keys").iterdir())
     built, fingerprint, failures = start(tree, cache_dir).communicate(timeout=TIMEOUT)[0].split()
