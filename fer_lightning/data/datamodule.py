@@ -41,9 +41,10 @@ class ExpressionDataModule(pl.LightningDataModule):
     Args:
         root: folder or CSV file of a download; None draws faces.
         layout: `auto`, `synthetic`, `folders` or `csv`.
-        classes: those to keep, in the order of the model's outputs; None for all.
+        classes: those to keep, in the order of the model's outputs; None for all. `own`: all, under the names that
+            the folders have, expressions or not.
         merge: new class name → classes that are merged into it.
-        aliases: class folder → class name, for unknown spellings.
+        aliases: folder → class or split, for unknown names; None leaves a folder out.
         code_order: what labels that are numbers mean, a key of `emotions.CODE_ORDERS`.
         holdout: fraction of train that is held out to choose the checkpoint; see `splits.resolve_splits`.
         split: fractions of train, validation and test in a download without splits.
@@ -74,9 +75,9 @@ class ExpressionDataModule(pl.LightningDataModule):
         self,
         root: str | None = None,
         layout: Layout | Literal["synthetic"] = "auto",
-        classes: Sequence[str] | None = None,
+        classes: Sequence[str] | Literal["own"] | None = None,
         merge: Mapping[str, Sequence[str]] | None = None,
-        aliases: Mapping[str, str] | None = None,
+        aliases: Mapping[str, str | None] | None = None,
         code_order: CodeOrder | None = None,
         holdout: float | Literal["auto"] = "auto",
         split: Sequence[float] = (0.8, 0.1, 0.1),
@@ -100,13 +101,18 @@ class ExpressionDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         check_choices(ExpressionDataModule.__init__, locals(), prefix="data.")
+        for name, path in (("root", root), ("cache_dir", cache_dir)):
+            if path is not None and not str(path).strip():  # Path("") would be the current folder
+                raise ValueError(f"data.{name} is empty, as if a variable had no value: type data.{name}=PATH")
         self.root = None if root is None else Path(root).expanduser()
         self.layout = "synthetic" if layout == "auto" and root is None else layout
         sizes = DRAWN_SIZES if self.layout == "synthetic" else READ_SIZES
         image_size = sizes["image_size"] if image_size == "auto" else image_size
         batch_size = sizes["batch_size"] if batch_size == "auto" else batch_size
         _check_numbers(batch_size, image_size, holdout, split, limit, max_pixels)
-        self.wanted, self.merge, self.aliases, self.code_order = classes, merge, aliases, code_order
+        self.own_names = classes == "own"
+        self.wanted: Sequence[str] | None = None if classes == "own" else classes
+        self.merge, self.aliases, self.code_order = merge, aliases, code_order
         self.holdout, self.split, self.image_size, self.channels = holdout, split, image_size, channels
         self.batch_size, self.sampler, self.on_error, self.max_pixels = batch_size, sampler, on_error, max_pixels
         self.draw_seed = seed if draw_seed is None else draw_seed
@@ -150,6 +156,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         if self.root is None:
             raise DataError(f"data={self.layout} needs data.root=PATH, the folder or CSV file of the download")
         kept: dict[str, Any] = {"cache_dir": self.cache_dir, "on_error": self.on_error, "max_pixels": self.max_pixels}
+        kept["own_names"] = self.own_names
         return read_source(self.root, self.layout, self.aliases, self.code_order, **kept, **pixels)
 
     @property

@@ -78,9 +78,10 @@ def draw_source(counts: Mapping[str, int], *, image_size: int, channels: int, se
 def read_source(
     root: Path,
     layout: Layout,
-    aliases: Mapping[str, str] | None,
+    aliases: Mapping[str, str | None] | None,
     code_order: CodeOrder | None,
     *,
+    own_names: bool = False,
     image_size: int,
     channels: int,
     cache_dir: Path,
@@ -92,11 +93,11 @@ def read_source(
     Raises:
         DataError: the layout is not recognised, or an image cannot be read and `on_error` is `raise`.
     """
-    index = TableIndex(cache_dir, root, layout, aliases, code_order)
+    index = TableIndex(cache_dir, root, layout, aliases, code_order, own_names)
     known = index.find()
     if known is None:
         started, seen = time.time_ns(), dict[str, State]()
-        table = read_layout(root, layout, aliases, code_order, seen)
+        table = read_layout(root, layout, aliases, code_order, seen, own_names)
         snapshot = take_snapshot(table)
         state = snapshot.key
     else:

@@ -121,7 +121,7 @@ def test_every_option_passes(option: str) -> None:
         ("seed=-1", "seed=-1 must be at least 0"),
         ("data.num_workers=-1", "data.num_workers=-1 must be at least 0"),
         ("data.num_workers=many", "data.num_workers=many is not auto or a whole number"),
-        ("data.classes=happy", "data.classes=happy is not a list of text or null; type 'data.classes=[happy]'"),
+        ("data.classes=happy", "data.classes=happy is not own or a list of text or null; type 'data.classes=[happy]'"),
         ("data.merge=[sad,fear]", "data.merge=['sad', 'fear'] is not a mapping or null"),
         ("data.split=[0.9,x]", "data.split=[0.9, 'x'] is not a list of numbers"),
         ("model.backbone_lr=-1", "model.backbone_lr=-1 must be at least 0"),

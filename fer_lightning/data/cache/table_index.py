@@ -28,17 +28,24 @@ from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, State, stat
 from fer_lightning.data.layouts.recognize import absolute
 from fer_lightning.data.table.image_table import ImageTable
 
-_FORMAT = 1  # raise it when the same folders are read into another table than before
+_FORMAT = 2  # raise it when the same folders are read into another table than before
 
 
 class TableIndex:
     """The kept table of one root. A file that cannot be read or written raises nothing: the folders are read again."""
 
     def __init__(
-        self, cache_dir: Path, root: Path, layout: str, aliases: Mapping[str, str] | None, code_order: str | None
+        self,
+        cache_dir: Path,
+        root: Path,
+        layout: str,
+        aliases: Mapping[str, str | None] | None,
+        code_order: str | None,
+        own_names: bool = False,
     ) -> None:
         spellings = sorted((str(name), str(meaning)) for name, meaning in ({} if aliases is None else aliases).items())
-        settings = [_FORMAT, __version__, str(absolute(root)), layout, spellings, code_order, IMAGE_SUFFIXES]
+        reading = [spellings, code_order, own_names, IMAGE_SUFFIXES]
+        settings = [_FORMAT, __version__, str(absolute(root)), layout, *reading]
         key = hashlib.blake2b(json.dumps(settings).encode(), digest_size=16).hexdigest()
         self.file = cache_dir.expanduser().absolute() / "tables" / key
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fer_lightning.core.errors import DataError
-from fer_lightning.data.table.emotions import canonical
-from fer_lightning.data.table.split_names import split_of
+from fer_lightning.data.layouts.own_products import RECORD, RUN_FOLDERS, RUN_PICTURES, is_product
+from fer_lightning.data.table.emotions import CodeOrder, canonical, code_of, fold
+from fer_lightning.data.table.split_names import own_split, split_of
 
 IMAGE_SUFFIXES: tuple[str, ...] = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".webp", ".gif", ".tif", ".tiff"),
@@ -22,21 +24,32 @@ NOT_DATA: frozenset[str] = frozenset({"__macosx", "@eadir", "$recycle.bin", "los
 State = tuple[int, int]
 """Of a file or folder: size in bytes, and time of the last change in ns."""
 UNKNOWN: State = (-1, -1)
+_PERSON = re.compile(r"(?i)(person|people|subject|subj|sub|participant|actor|speaker|user|id|s|p)?[\s_-]*\d+")
+_CONTAINERS = frozenset(
+    (
+        *("image", "images", "img", "imgs", "picture", "pictures", "photos", "faces", "data", "dataset", "all"),
+        *("samples", "aligned", "original", "cropped", "crops", "raw", "jpg", "png"),
+        *("unknown", "unlabelled", "unlabeled"),
+    )
+)
 MOST_LEVELS = 6  # kagglehub: datasets/<owner>/<slug>/versions/<n>/images
 MOST_FOLDERS = 5_000  # limits the search where a home folder is typed
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Names in one folder, sorted, without hidden files and those of the operating system.
+    """Names in one folder, sorted, without hidden files, those of the operating system and the results of runs.
 
-    `broken` are broken links; each is also in `images` or `others`.
+    `broken` are broken links; each is also in `images` or `others`. `special` are pipes, sockets and devices, which are
+    never opened, and `left_out` folders that the user leaves out, or that a run wrote.
     """
 
     folders: list[str] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    special: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -52,18 +65,46 @@ class FolderSearch:
     """Finds data sets below a folder; lists each folder once, and records its state.
 
     Args:
-        aliases: The user's own class spellings, see `emotions.canonical`.
+        aliases: The user's own spellings of classes and splits, see `emotions.canonical` and `split_names.split_of`;
+            None leaves a folder out.
         seen: Filled with the state of every listed folder and every file that was read, by path, taken before that;
             `UNKNOWN` for an unreadable folder, or one that holds a broken link.
+        code_order: What class folders that are numbers mean; None where they are not expected.
+        own_names: Whether folders of images are classes under their own names, expressions or not.
     """
 
-    def __init__(self, aliases: Mapping[str, str] | None, seen: dict[str, State]) -> None:
-        self.aliases, self._seen = aliases, seen
+    def __init__(
+        self,
+        aliases: Mapping[str, str | None] | None,
+        seen: dict[str, State],
+        code_order: CodeOrder | None = None,
+        own_names: bool = False,
+    ) -> None:
+        meant = {} if aliases is None else {str(name): meaning for name, meaning in aliases.items()}
+        self.unwanted = frozenset(fold(name) for name, meaning in meant.items() if meaning is None)
+        self._meant = {name: str(meaning) for name, meaning in meant.items() if meaning is not None}
+        self.aliases = {name: meaning for name, meaning in self._meant.items() if own_split(meaning) is None}
+        self.code_order, self.own_names, self._seen = code_order, own_names, seen
         self._listings: dict[Path, Listing] = {}
+        self._spellings: dict[str, str] = {}  # of own names: "cats" to "Cats"
 
     def record_state(self, path: Path) -> None:
         """Record the state of a file or folder that is about to be read."""
         self._seen.setdefault(str(path), state_of(path))
+
+    def split(self, name: str) -> str | None:
+        """Return the split that a folder's name stands for, or None."""
+        return split_of(name, self._meant)
+
+    def meaning(self, name: str) -> str | None:
+        """Return the class that a folder's name stands for, or None; with `own_names`, each stands for itself."""
+        if not self.own_names or fold(name) in map(fold, self.aliases):
+            return canonical(name, self.aliases, self.code_order)
+        return self._spellings.setdefault(name.strip().casefold(), name.strip())
+
+    def may_be_class(self, name: str) -> bool:
+        """Return whether a folder may be a class of the user's own, and is not a split or a mere container."""
+        return self.split(name) is None and fold(name) not in _CONTAINERS
 
     def list(self, folder: Path) -> Listing:
         """Return the names in a folder; raise DataError if it cannot be read."""
@@ -72,17 +113,13 @@ class FolderSearch:
         self.record_state(folder)
         listing = Listing()
         try:
-            with os.scandir(folder) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    lower = entry.name.lower()
-                    if lower.startswith(".") or lower in NOT_DATA:
-                        continue
-                    if entry.is_dir():  # asks only where the system does not tell the kinds with the names
-                        listing.folders.append(entry.name)
-                        continue
-                    if entry.is_symlink() and not entry.is_file():
-                        listing.broken.append(entry.name)
-                    (listing.images if lower.endswith(IMAGE_SUFFIXES) else listing.others).append(entry.name)
+            with os.scandir(folder) as scanned:
+                entries = sorted(scanned, key=lambda entry: entry.name)
+            is_run = any(entry.name == RECORD for entry in entries)
+            for entry in entries:
+                lower = entry.name.lower()
+                if not (lower.startswith(".") or lower in NOT_DATA or (is_run and lower in RUN_PICTURES)):
+                    self._add(listing, entry, lower, is_run)
         except OSError as error:
             self._seen[str(folder)] = UNKNOWN  # its permissions may change without its time
             raise DataError(f"cannot read the folder {folder}: {error.strerror}; check its permissions") from error
@@ -90,6 +127,32 @@ class FolderSearch:
             self._seen[str(folder)] = UNKNOWN  # the target may reappear without a change here
         self._listings[folder] = listing
         return listing
+
+    def _add(self, listing: Listing, entry: os.DirEntry[str], lower: str, is_run: bool) -> None:
+        is_image = lower.endswith(IMAGE_SUFFIXES)
+        try:  # asks the system only where it does not tell the kinds with the names
+            is_file, is_folder = entry.is_file(), entry.is_dir()
+        except OSError:
+            if not is_image:
+                raise  # such as a class folder that is a link to itself
+            is_file, is_folder = False, False
+        if is_folder:
+            known = canonical(entry.name, self.aliases) is not None or self.split(entry.name) is not None
+            own = (is_run and lower in RUN_FOLDERS) or (not known and is_product(entry.path, IMAGE_SUFFIXES))
+            unwanted = own or fold(entry.name) in self.unwanted
+            (listing.left_out if unwanted else listing.folders).append(entry.name)
+        elif not is_file and not (entry.is_symlink() and not os.path.exists(entry.path)):
+            listing.special.append(entry.name)
+        else:
+            if not is_file:
+                listing.broken.append(entry.name)
+            (listing.images if is_image else listing.others).append(entry.name)
+
+    def count(self, folder: Path, levels: int = 0) -> int:
+        """Return the number of images in and below a folder."""
+        listing = self.list(folder)
+        deeper = listing.folders if levels < MOST_LEVELS else []
+        return len(listing.images) + sum(self.count(folder / name, levels + 1) for name in deeper)
 
     def find(self, root: Path) -> FoundData:
         """Look for data sets at and below `root`, breadth first, in at most `MOST_FOLDERS` folders.
@@ -115,7 +178,7 @@ class FolderSearch:
                     raise
                 continue  # if it belongs to the data set, reading it raises later
             found.csv_files.extend(folder / name for name in listing.others if name.lower().endswith(".csv"))
-            if self.class_folders(folder) or self.split_folders(folder):
+            if self.class_folders(folder) or self.split_folders(folder) or self.people(folder):
                 found.trees.append(folder)
                 continue
             if listing.images:
@@ -125,25 +188,41 @@ class FolderSearch:
         return found
 
     def split_folders(self, folder: Path) -> dict[str, Path]:
-        """Return, for each sub-folder that is a split, the folder of its classes: itself or a wrapper inside."""
+        """Return, for each sub-folder that is a split with labels, the folder of its classes: itself or a wrapper."""
         splits = {}
-        for name in filter(split_of, self.list(folder).folders):
-            inside = self._unwrap(folder / name)
-            inner = self.list(inside).folders
-            # Folders of images below train/ count as classes even with unknown names, to report these later.
-            if self.class_folders(inside) or any(self.list(inside / other).images for other in inner):
+        for name in filter(self.split, self.list(folder).folders):
+            inside = self.unwrap(folder / name)
+            # Several folders of images below train/ count as classes even with unknown names, to report these later;
+            # a single one, such as test/unknown, holds images without labels.
+            filled = [other for other in self.list(inside).folders if self.list(inside / other).images]
+            if self.class_folders(inside) or self.people(inside) or len(filled) > 1:
                 splits[name] = inside
         return splits
 
     def class_folders(self, folder: Path) -> Sequence[str]:
-        """Return the sub-folders that are named for an expression, or by a number and contain images."""
+        """Return the sub-folders that are named for an expression, or by a number and contain images.
+
+        With `own_names`, two or more that contain images are classes.
+        """
+        folders = self.list(folder).folders
+        if self.own_names:
+            filled = [name for name in folders if self.split(name) is None and self.list(folder / name).images]
+            return filled if len(filled) > 1 else []
         return [
             name
-            for name in self.list(folder).folders
-            if canonical(name, self.aliases) is not None or (name.isdecimal() and self.list(folder / name).images)
+            for name in folders
+            if canonical(name, self.aliases) is not None
+            or (code_of(name) is not None and self.list(folder / name).images)
         ]
 
-    def _unwrap(self, folder: Path) -> Path:
+    def people(self, folder: Path) -> dict[str, Path]:
+        """Return the sub-folders that are people with class folders, as in person01/happy, where all are numbered."""
+        folders = self.list(folder).folders
+        if len(folders) < 2 or not all(map(_PERSON.fullmatch, folders)):
+            return {}
+        return {name: folder / name for name in folders if self.class_folders(folder / name)}
+
+    def unwrap(self, folder: Path) -> Path:
         """Descend through folders that contain only one folder, as in train/train/angry."""
         for _ in range(MOST_LEVELS):
             listing = self.list(folder)

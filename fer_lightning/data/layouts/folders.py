@@ -12,33 +12,38 @@ import numpy as np
 from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import close_matches
 from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderSearch
+from fer_lightning.data.layouts.naming_advice import class_settings, count_images, describe_numbers
 from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
-from fer_lightning.data.table.emotions import ALIASES, CODE_ORDERS, CodeOrder, canonical, fold
+from fer_lightning.data.table.emotions import canonical, code_of, fold
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts, order_classes
-from fer_lightning.data.table.split_names import split_of
 
+SPECIAL = "pipes, sockets or devices"
 Files = dict[tuple[str, str], list[str]]
 """(split, class) to the posix paths of its images, relative to the tree."""
 
 
-def read_folder_table(tree: Path, code_order: CodeOrder | None, search: FolderSearch) -> ImageTable:
-    """Read a tree whose top level is splits or classes; no image is opened.
-
-    `code_order`, a key of `CODE_ORDERS`, is what folders named 0 to 6 mean; None if numbers are not allowed.
+def read_folder_table(tree: Path, search: FolderSearch) -> ImageTable:
+    """Read a tree whose top level is splits, classes or people; no image is opened.
 
     Raises:
-        DataError: An unknown class folder, numbered folders without `code_order`, no images, an unreadable folder,
-            two folders for one split, splits or classes inside a class.
+        DataError: An unknown class folder, numbered folders without an order, no images, an unreadable folder, two
+            folders for one split, a folder of classes that is no known split, splits or classes inside a class.
     """
-    reader = _TreeReader(tree, code_order, search)
+    reader = _TreeReader(tree, search)
     reader.raise_problems()
-    notes = [*reader.notes, *reader.describe_ignored()]
+    notes = [*reader.notes, *reader.describe_ignored(), *reader.describe_others()]
     files, official = _recover_official_split(reader.files)
     if official:
         notes.append(official)
     if not any(files.values()):
-        hint = f", not {reader.other_file}" if reader.other_file else ""
+        example = next(iter(reader.others.values()), [""])[0]
+        hint = f", not {example}" if example else ""
         raise DataError(f"{tree}: no images in its class folders; read are {' '.join(IMAGE_SUFFIXES)}{hint}")
+    return table_of(tree, files, reader.found, notes)
+
+
+def table_of(tree: Path, files: Files, found: str, notes: Sequence[str]) -> ImageTable:
+    """Return the table of some files, sorted by split, class and natural name; `found` says what was recognised."""
     classes = order_classes(name for _, name in files)
     order = [(split, name) for split in (*SPLITS, "") for name in classes if files.get((split, name))]
     sizes = [len(files[key]) for key in order]
@@ -46,37 +51,27 @@ def read_folder_table(tree: Path, code_order: CodeOrder | None, search: FolderSe
     splits = CategoricalColumn(np.repeat(codes, sizes), (*SPLITS, ""))
     paths = PathColumn.of(path for key in order for path in sorted(files[key], key=_natural))
     labels = np.repeat([classes.index(name) for _, name in order], sizes)
-    explanation = f"found {reader.found} under {tree}: {describe_counts(splits, classes)}"
-    empty = tuple(key for key, found in files.items() if not found)
+    explanation = f"found {found} under {tree}: {describe_counts(splits, classes)}"
+    empty = tuple(key for key, paths in files.items() if not paths)
     rows = np.arange(sum(sizes))
     return ImageTable(tree, "folders", paths, labels, splits, classes, explanation, rows, tuple(notes), empty)
-
-
-def alias_setting(names: Sequence[str]) -> str:
-    """Return the setting `data.aliases` for unknown class folders, with a guess of the meaning where possible."""
-    words = [spelling for spelling in ALIASES if len(spelling) > 2]  # two letters resemble too many names
-    pairs = []
-    for name in names[:8]:
-        near = close_matches(fold(name), words, cutoff=0.7)
-        pairs.append(f"{fold(name)}: {ALIASES[near[0]] if near else 'CLASS'}")
-    return f"'data.aliases={{{', '.join(pairs)}}}'"
 
 
 class _TreeReader:
     """Reads a tree; collects unknown folders, so that one message can name all of them."""
 
-    def __init__(self, tree: Path, code_order: CodeOrder | None, search: FolderSearch) -> None:
-        self.tree, self.code_order, self.search = tree, code_order, search
+    def __init__(self, tree: Path, search: FolderSearch) -> None:
+        self.tree, self.search = tree, search
         self.files: Files = {}
         self.notes: list[str] = []
-        self.other_file = ""  # the first file that is not an image
+        self.others: dict[str, list[str]] = {}  # suffix to the files that are not read, relative to the tree
         self.numbered: list[Path] = []
         self.unknown_classes: list[Path] = []
         self.ignored_folders: list[Path] = []  # which hold another data set, or none
         names: dict[str, str] = {}
         folders = search.split_folders(tree)
         for name, inside in folders.items():
-            split = str(split_of(name))
+            split = str(search.split(name))
             if split in names:
                 raise DataError(f"{tree}: {names[split]}/ and {name}/ both mean {split}: keep one of them")
             names[split] = name
@@ -84,56 +79,84 @@ class _TreeReader:
         self.found = " and ".join(f"{names[split]}/" for split in SPLITS if split in names)
         if not folders:
             self._read_classes("", tree)
+            people = len(search.people(tree))
             self.found = f"{len(self.files)} class folders without a split"
+            if people and not search.class_folders(tree):
+                self.found = f"{len(self.files)} classes of {people} people without a split"
             return
         for name in search.list(tree).folders:
-            if name in folders:
-                continue
-            folder, near = tree / name, close_matches(name, SPLITS, cutoff=0.8)
-            listing = search.list(folder)
-            if split_of(name) is not None:
-                what = f"{len(listing.images):,} images without class folders" if listing.images else "no images"
-                self.notes.append(f"{name}/ left out: {what} in it")
-            elif near and listing.folders:
-                raise DataError(f"{folder} is not named for a split: rename it to {near[0]}, or move it away")
-            else:
-                self.ignored_folders.append(folder)
+            if name not in folders:
+                self._look_beside_splits(name)
+
+    def _look_beside_splits(self, name: str) -> None:
+        """Leave out a folder beside the splits, or raise DataError where it may be one of them or a class."""
+        folder, near = self.tree / name, close_matches(name, SPLITS, cutoff=0.8)
+        listing = self.search.list(folder)
+        inner = listing.folders if len(listing.folders) == 1 and not self.search.split(listing.folders[0]) else []
+        places = [folder, *(folder / name for name in inner)]
+        if self.search.split(name) is not None:
+            count = self.search.count(folder)
+            what = f"{count_images(count)} without class folders" if count else "no images"
+            self.notes.append(f"{name}/ left out: {what} in it")
+        elif (near and listing.folders) or any(map(self.search.class_folders, places)) or self.search.people(folder):
+            what = f"{folder} holds classes and is not named for a split; say which it is"
+            guess = near[0] if near else "test"
+            setting = f"'data.aliases={{{fold(name)}: {guess}}}'"
+            raise DataError(f"{what}: type {setting} (train, validation or test; null leaves it out)")
+        elif listing.images and canonical(name, self.search.aliases) is not None:
+            what = f"{folder} is a class folder beside {self.found}, in no split"
+            raise DataError(
+                f"{what}: move it into one, as in train/{name}/, or type 'data.aliases={{{fold(name)}: null}}'"
+            )
+        else:
+            self.ignored_folders.append(folder)
 
     def _read_classes(self, split: str, folder: Path) -> None:
+        people = {} if self.search.class_folders(folder) else self.search.people(folder)
+        for inside in people.values():
+            self._read_classes(split, inside)
         listing = self.search.list(folder)
         if listing.images:
-            self.notes.append(f"{len(listing.images):,} images beside the class folders of {folder} left out")
+            self.notes.append(f"{count_images(len(listing.images))} beside the class folders of {folder} left out")
         first: dict[str, str] = {}  # class to the first folder that means it
         for name in listing.folders:
             inside = folder / name
-            emotion = canonical(name, self.search.aliases, self.code_order)
-            if emotion is not None:
+            emotion = None if name in people else self.search.meaning(name)
+            if self.search.own_names and name not in people and not self.search.count(inside):
+                self.ignored_folders.append(inside)
+            elif emotion is not None:
                 if first.setdefault(emotion, name) != name:
                     self.notes.append(f"{first[emotion]}/ and {name}/ in {folder} both mean {emotion}: merged")
-                self.files.setdefault((split, emotion), []).extend(self._gather(inside, emotion))
-            elif name.isdecimal():
+                self.files.setdefault((split, emotion), []).extend(self._gather(inside, emotion, frozenset()))
+            elif code_of(name) is not None and name not in people:
                 self.numbered.append(inside)
-            else:
+            elif name not in people:
                 inner = self.search.find(inside)
                 if inner.unnamed and not inner.trees:
                     self.unknown_classes.append(inside)
                 self.ignored_folders.append(inside)
 
-    def _gather(self, folder: Path, emotion: str) -> list[str]:
-        """Return the images in and below a class folder. Folders inside may be people or sources, but not classes."""
-        listing = self.search.list(folder)
+    def _gather(self, folder: Path, emotion: str, above: frozenset[str]) -> list[str]:
+        """Return the images in and below a class folder. Folders inside may be people or sources, but not classes.
+
+        `above` are the real paths of the folders between the class and `folder`: a link to one of them would never end.
+        """
+        listing, above = self.search.list(folder), above | {os.path.realpath(folder)}
         relative = folder.relative_to(self.tree).as_posix()
         paths = [f"{relative}/{name}" for name in listing.images]
-        if listing.others and not self.other_file:
-            self.other_file = f"{relative}/{listing.others[0]}"
+        for name in listing.others:
+            self.others.setdefault(os.path.splitext(name)[1].lower(), []).append(f"{relative}/{name}")
+        for name in listing.special:
+            self.others.setdefault(SPECIAL, []).append(f"{relative}/{name}")
         for name in listing.folders:
             meaning = canonical(name, self.search.aliases)
-            if split_of(name) is not None or (meaning is not None and (meaning != emotion or listing.images)):
+            within = meaning is not None and (meaning != emotion or bool(listing.images))
+            if self.search.split(name) is not None or (within and not self.search.own_names):
                 what = f"{folder} is a class folder, and the folder {name}/ in it looks like a split or a class"
                 raise DataError(f"{what}: arrange the images as train/happy/…, or move it away")
-            # a link to a parent folder would never end
-            if Path(os.path.realpath(folder / name)) not in Path(os.path.realpath(folder), "x").parents:
-                paths += self._gather(folder / name, emotion)
+            real = os.path.realpath(folder / name)
+            if real not in above and Path(real) not in Path(os.path.realpath(folder)).parents:
+                paths += self._gather(folder / name, emotion, above)
         return paths
 
     def raise_problems(self) -> None:
@@ -142,16 +165,9 @@ class _TreeReader:
             names = list(dict.fromkeys(folder.name for folder in self.unknown_classes))
             others = f" (and {', '.join(f'{name}/' for name in names[1:6])})" if len(names) > 1 else ""
             what = f"unknown class folder {self.unknown_classes[0]}{others}"
-            raise DataError(f"{what}; say what is meant: {alias_setting(names)}")
-        too_large = [folder for folder in self.numbered if int(folder.name) > 6]
-        if too_large:
-            setting = alias_setting(list(dict.fromkeys(folder.name for folder in self.numbered)))
-            raise DataError(f"class folder {too_large[0]} is not a number from 0 to 6; say what is meant: {setting}")
+            raise DataError(f"{what}; say what is meant: {class_settings(names)}")
         if self.numbered:
-            orders = " or ".join(
-                f"data.code_order={key} ({', '.join(names.values())})" for key, names in CODE_ORDERS.items()
-            )
-            raise DataError(f"{self.numbered[0].parent}: classes are numbered; say in which order: {orders}")
+            raise DataError(describe_numbers(self.numbered, self.search.code_order))
 
     def describe_ignored(self) -> list[str]:
         """Return notes on ignored folders: a second copy of this data set, another one, or neither."""
@@ -159,13 +175,31 @@ class _TreeReader:
         for folder in self.ignored_folders:
             inner = self.search.find(folder)
             for tree in inner.trees:
-                copy = _TreeReader(tree, self.code_order, self.search).files
+                copy = _TreeReader(tree, self.search).files
                 theirs, ours = ({key: sorted(paths) for key, paths in files.items()} for files in (copy, self.files))
                 what = "a second copy of the same" if theirs == ours else "a copy or another data set, with"
-                notes.append(f"{tree.relative_to(self.tree)}/ left out: {what} {sum(map(len, copy.values())):,} images")
+                count = count_images(sum(map(len, copy.values())))
+                notes.append(f"{tree.relative_to(self.tree)}/ left out: {what} {count}")
             if inner.unnamed and not inner.trees:
-                notes.append(f"{folder.relative_to(self.tree)}/ left out: neither a split nor a class")
+                count = count_images(self.search.count(folder))
+                notes.append(f"{folder.relative_to(self.tree)}/ left out: neither a split nor a class, {count}")
+        if left_out := self.search.list(self.tree).left_out:
+            unwanted = [name for name in left_out if fold(name) in self.search.unwanted]
+            written = [name for name in left_out if name not in unwanted]
+            for names, why in ((unwanted, "as data.aliases says"), (written, "results of runs")):
+                notes += [f"{'/, '.join(names)}/ left out: {why}"] * bool(names)
         return notes
+
+    def describe_others(self) -> list[str]:
+        """Return a note that counts the files in class folders that are not read, by suffix."""
+        kinds = [
+            f"{len(paths):,} {suffix or 'without a suffix'} ({paths[0]})"
+            for suffix, paths in sorted(self.others.items(), key=lambda item: -len(item[1]))
+        ]
+        if not kinds:
+            return []
+        more = f" and {len(kinds) - 8} more kinds" if len(kinds) > 8 else ""
+        return [f"left out, as they are no images of a known kind: {', '.join(kinds[:8])}{more}"]
 
 
 def _recover_official_split(files: Files) -> tuple[Files, str]:

@@ -12,22 +12,28 @@ from fer_lightning.core.choices import check_choices
 from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import did_you_mean
 from fer_lightning.data.layouts.csv import KNOWN_FILES, has_pixel_columns, read_csv_table
-from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderSearch, FoundData, Listing, State
-from fer_lightning.data.layouts.folders import alias_setting, read_folder_table
+from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderSearch, FoundData, State
+from fer_lightning.data.layouts.folders import read_folder_table
+from fer_lightning.data.layouts.naming_advice import class_settings, count_images
 from fer_lightning.data.table.emotions import CodeOrder, canonical
 from fer_lightning.data.table.image_table import ImageTable
 from fer_lightning.data.table.split_names import split_of
 
 Layout = Literal["auto", "folders", "csv"]
+SORT_THEM = (
+    "sort them into folders named for the expressions, happy/, sad/ and so on, or write a labels.csv there with the "
+    "columns path and label"
+)
 ARCHIVES: tuple[str, ...] = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
 def read_layout(
     root: Path,
     layout: Layout = "auto",
-    aliases: Mapping[str, str] | None = None,
+    aliases: Mapping[str, str | None] | None = None,
     code_order: CodeOrder | None = None,
     seen: dict[str, State] | None = None,
+    own_names: bool = False,
 ) -> ImageTable:
     """Recognise the data set at `root` and list its images, sorted by split, class and natural name; none is opened.
 
@@ -36,16 +42,18 @@ def read_layout(
     Args:
         root: The folder of a download, a wrapper around it, or a CSV file. A leading ~ is the home folder.
         layout: What to look for.
-        aliases: The user's own class spellings, for example {"bored": "neutral"}.
-        code_order: What class folders named 0 to 6 mean; None where they are not expected.
+        aliases: The user's own spellings of classes and splits, for example {"bored": "neutral", "eval": "test"}; None
+            leaves a folder out.
+        code_order: What labels that are numbers mean, a key of `CODE_ORDERS`.
         seen: Filled with the states of what was read, see `FolderSearch`.
+        own_names: Whether folders of images are classes under their own names, expressions or not.
 
     Raises:
         ValueError: `layout` or `code_order` is none of the choices.
         DataError: There is no usable data set at `root`; the message says what to type instead.
     """
     check_choices(read_layout, locals(), prefix="data.")
-    root, search = absolute(root), FolderSearch(aliases, {} if seen is None else seen)
+    root, search = absolute(root), FolderSearch(aliases, {} if seen is None else seen, code_order, own_names)
     if not os.path.exists(root):
         raise _missing(root, search)
     if not os.path.isdir(root):
@@ -57,9 +65,9 @@ def read_layout(
     if found.trees and layout != "csv":
         if len(found.trees) > 1:
             raise DataError(f"{root} holds {len(found.trees)} data sets: type {_suggest(found.trees)}")
-        if found.trees == [root] and split_of(root.name) is not None and not search.split_folders(root):
+        if found.trees == [root] and search.split(root.name) is not None and not search.split_folders(root):
             raise DataError(f"{root} is one split of a data set: type its parent, data.root={root.parent}")
-        table = read_folder_table(found.trees[0], code_order, search)
+        table = read_folder_table(found.trees[0], search)
         ignored = [path.name for path in found.csv_files if has_pixel_columns(path)]
         if not ignored:
             return table
@@ -67,7 +75,7 @@ def read_layout(
         return replace(table, notes=(*table.notes, note))
     if found.csv_files and layout != "folders" and (layout == "csv" or not found.unnamed):
         return _read_one_csv(root, found.csv_files, code_order)
-    raise _nothing(root, found, layout, search.list(root))
+    raise _nothing(root, found, layout, search)
 
 
 def absolute(root: str | Path) -> Path:
@@ -79,7 +87,7 @@ def _read_file(path: Path, layout: Layout, code_order: CodeOrder | None) -> Imag
     name = path.name.lower()
     if name.endswith(ARCHIVES):
         raise DataError(f"{path} is an archive: unpack it, then type data.root=FOLDER")
-    if not name.endswith(".csv"):
+    if not name.endswith(".csv") or not path.is_file():  # a pipe would be waited for
         raise DataError(f"{path} is neither a folder nor a CSV file; type data.root=… with one of these")
     if layout == "folders":
         raise DataError(f"{path} is a file, but data.layout=folders needs a folder; type data.layout=csv")
@@ -100,8 +108,9 @@ def _read_one_csv(root: Path, files: list[Path], code_order: CodeOrder | None) -
     return replace(table, notes=(f"{usable[0].name} is read, {others} beside it is not: the same faces",))
 
 
-def _nothing(root: Path, found: FoundData, layout: Layout, listing: Listing) -> DataError:
+def _nothing(root: Path, found: FoundData, layout: Layout, search: FolderSearch) -> DataError:
     """Return the error for a root without a usable data set, with a hint."""
+    listing = search.list(root)
     if layout == "csv":
         return DataError(f"{root}: no CSV file in it or below; type data.root=PATH/fer2013.csv, or data.layout=auto")
     if layout == "folders" and found.csv_files:
@@ -110,12 +119,15 @@ def _nothing(root: Path, found: FoundData, layout: Layout, listing: Listing) -> 
         above = root.parent.parent if split_of(root.parent.name) is not None else root.parent
         return DataError(f"{root} is the folder of one class: type that of the data set, data.root={above}")
     if listing.images:
-        hint = "sort them into folders named for the expressions, happy/, sad/ and so on"
-        return DataError(f"{root} holds {len(listing.images):,} images and no class folders: {hint}")
+        return DataError(f"{root} holds {count_images(len(listing.images))} and no class folders: {SORT_THEM}")
     if found.unnamed:
         names = ", ".join(f"{folder.relative_to(root)}/" for folder in found.unnamed[:5])
-        setting = alias_setting([folder.name for folder in found.unnamed[:3]])
-        return DataError(f"{root}: images lie in {names}, named for no expression; say what is meant: {setting}")
+        what = f"{root}: images lie in {names}, named for no expression"
+        like_classes = [folder for folder in found.unnamed if search.may_be_class(folder.name)]
+        if len({folder.name for folder in like_classes}) > 1 and len(like_classes) == len(found.unnamed):
+            settings = class_settings(list(dict.fromkeys(folder.name for folder in like_classes)))
+            return DataError(f"{what}; say what is meant: {settings}")
+        return DataError(f"{what}, and no list of labels that can be read lies beside them: {SORT_THEM}")
     archives = [name for name in listing.others if name.lower().endswith(ARCHIVES)]
     if archives:
         return DataError(f"{root} holds {', '.join(archives[:3])} and no images: unpack it there, and try again")

@@ -144,7 +144,9 @@ def test_system_files_and_odd_suffixes(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, {"__MACOSX/Data/angry": "a.jpg", ".git/train/angry": "a.jpg", "Data/angry/@eaDir": "a.jpg"})
     table = read_layout(tmp_path)
     assert count(table) == {"": 18}
-    assert table.notes == ()
+    assert table.notes == (
+        "left out, as they are no images of a known kind: 2 .npy (angry/labels.npy), 2 .txt (angry/notes.txt)",
+    )
 
 
 def test_order_is_by_split_class_and_natural_name(tmp_path: Path, plant: Plant) -> None:
@@ -191,10 +193,10 @@ def test_what_is_left_out_is_said(tmp_path: Path, plant: Plant) -> None:
     table = read_layout(tmp_path)
     assert count(table) == {"train": 4}
     assert table.notes == (
-        f"1 images beside the class folders of {tmp_path / 'train'} left out",
+        f"1 image beside the class folders of {tmp_path / 'train'} left out",
         "test/ left out: 2 images without class folders in it",
         "val/ left out: no images in it",
-        "extra/ left out: neither a split nor a class",
+        "extra/ left out: neither a split nor a class, 1 image",
     )
 
 
