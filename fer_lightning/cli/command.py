@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from fer_lightning.cli.arguments import complete
+from fer_lightning.cli.run_folder import release_folders
 from fer_lightning.cli.usage import usage
 from fer_lightning.config.check import check_config
 from fer_lightning.config.compose import conf_dir, hydra_options
@@ -34,7 +35,7 @@ from fer_lightning.core.errors import UserError
 from fer_lightning.core.fast_imports import fast_imports
 from fer_lightning.core.quiet_libraries import silence_libraries
 from fer_lightning.runs.config_hash import identify
-from fer_lightning.runs.files import HYDRA, STATUS
+from fer_lightning.runs.files import HYDRA, RUN_LOCK, STATUS
 from fer_lightning.runs.status import Pruned, recorded
 from fer_lightning.sweeps.process import end_with_parent
 from fer_lightning.system.resources import is_first_process, is_job
@@ -93,6 +94,8 @@ def run_verb(name: str, task: str | Task, argv: Sequence[str] | None = None, *, 
         message, code = _explain_start(error, arguments)
         print(f"error: {message}", file=sys.stderr)
         sys.exit(code)
+    finally:
+        release_folders()
     return verb.result
 
 
@@ -169,7 +172,7 @@ class _Verb:
         """Remove an output folder that holds only what Hydra put there now, and the date above it if empty then."""
         older = any(path.stat().st_mtime < self.started for path in folder.rglob("*") if path.is_file())
         in_use = not folder.is_dir() or Path.cwd().is_relative_to(folder.resolve())
-        if older or in_use or {path.name for path in folder.iterdir()} - {HYDRA, STATUS, f"{self.name}.log"}:
+        if older or in_use or {path.name for path in folder.iterdir()} - {HYDRA, STATUS, RUN_LOCK, f"{self.name}.log"}:
             return False
         for handler in _file_handlers():
             if folder in Path(handler.baseFilename).parents:

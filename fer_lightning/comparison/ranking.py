@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ import numpy as np
 
 from fer_lightning.comparison.formatting import shorten
 from fer_lightning.comparison.paired_test import Difference, paired_difference
-from fer_lightning.config.overrides import quoted
+from fer_lightning.core.command_words import path_setting
 from fer_lightning.evaluation.score_name import name_score
 from fer_lightning.runs.files import BEST_CHECKPOINT
 from fer_lightning.runs.objectives import MODES
@@ -98,7 +96,7 @@ class Group:
 
     def _how_to_test(self) -> str:
         best, root = self.best.folder / BEST_CHECKPOINT, self.best.settings.values.get("data.root")
-        words = _typed("ckpt_path", best) + ("" if root is None else f" {_typed('data.root', root)}")
+        words = path_setting("ckpt_path", best) + ("" if root is None else f" {path_setting('data.root', root)}")
         return f", but score it once on images that chose nothing: python -m fer_lightning.evaluate {words} split=test"
 
 
@@ -155,11 +153,3 @@ def _other_pixels(runs: Sequence[RecordedRun]) -> bool:
     known = [run for run in runs if run.fingerprint is not None and run.scored is not None]
     sizes = [identity(run.settings, ("data.image_size", "data.channels")) for run in known]
     return len({(size, run.fingerprint) for size, run in zip(sizes, known, strict=True)}) > len(set(sizes))
-
-
-def _typed(key: str, path: object) -> str:
-    """Return an override with a path, quoted for Hydra and the shell, whatever the folder of a job is called."""
-    if re.fullmatch(r"[\w./+-]+", str(path)):
-        return f"{key}={path}"
-    word = f"{key}={quoted(path)}"
-    return shlex.quote(word) if re.search(r'["$`\\!]', word) else f'"{word}"'  # the second is easier to read

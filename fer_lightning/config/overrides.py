@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from fer_lightning.core.command_words import quoted as quoted
+
 
 def override_key(override: str) -> str:
     """Return what an override sets, for `+model.x=1` `model.x`."""
@@ -20,9 +22,3 @@ def last_value(overrides: Iterable[str], key: str) -> str | None:
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         return text[1:-1].replace(f"\\{text[0]}", text[0])
     return re.sub(r"\\([\\()\[\]{}:=, ])", r"\1", text)
-
-
-def quoted(value: object) -> str:
-    """Return `value` so that Hydra reads it as this text, whatever it contains."""
-    escaped = str(value).replace("\\'", "\\\\'").replace("'", "\\'")
-    return f"'{escaped}'"

@@ -57,7 +57,7 @@ class StorageError(UserError, OSError):
             return error
         why = error.strerror or first_lines(error)
         cure = _CURES.get(error.errno or 0, "choose another folder with hydra.run.dir=FOLDER")
-        found = cls(f"cannot write {path} ({why}): {cure}")
+        found = cls(f"cannot write to {path} ({why}): {cure}")
         found.errno, found.strerror, found.filename = error.errno, error.strerror, str(path)
         return found
 

@@ -9,8 +9,10 @@ from typing import Any, cast
 import torch
 
 from fer_lightning import __version__
+from fer_lightning.core.command_words import path_setting
 from fer_lightning.core.errors import CheckpointError, first_lines
 from fer_lightning.core.former_names import HYPER_PARAMETERS, renamed
+from fer_lightning.core.whole_checkpoints import whole_checkpoints
 from fer_lightning.models.classifier import ExpressionClassifier
 
 HINT = "type ckpt_path=<run folder>/checkpoints/best.ckpt"
@@ -32,11 +34,12 @@ class Checkpoint:
         """
         path = Path(path)
         if not path.is_file():
-            raise CheckpointError(f"no checkpoint at {path}; {HINT}")
+            raise CheckpointError(f"no checkpoint at {path}; {_others(path)}")
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises a dozen types here, none of which says more to the user
-            raise CheckpointError(f"{path} cannot be read as a checkpoint ({type(error).__name__}); {HINT}") from error
+            why = f"{path} cannot be read as a checkpoint ({type(error).__name__})"
+            raise CheckpointError(f"{why}; {_others(path)}") from error
         if not isinstance(content, dict) or not {"fer_lightning", "hyper_parameters", "state_dict"} <= content.keys():
             raise CheckpointError(f"{path} holds no fer_lightning model; {HINT}")
         content["hyper_parameters"] = renamed(content["hyper_parameters"], HYPER_PARAMETERS)
@@ -98,3 +101,9 @@ class Checkpoint:
                 f"{HINT}"
             ) from error
         return model.eval()
+
+
+def _others(path: Path) -> str:
+    """Return what to type instead of a checkpoint that is missing or damaged."""
+    beside = [other for other in whole_checkpoints(path.parent) if other != path]
+    return f"type {path_setting('ckpt_path', beside[0])}" if beside else HINT

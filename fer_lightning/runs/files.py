@@ -18,7 +18,7 @@ PREDICTIONS = "predictions.csv"
 CLASS_REPORT = "classification_report.csv"
 REPORT = "report.html"
 BEST_CHECKPOINT, LAST_CHECKPOINT = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
-LOCK = "job.lock"
+LOCK, RUN_LOCK = "job.lock", "run.lock"  # of a sweep's job; of the process that runs in a folder
 SWEEP_PLAN = "sweep.json"  # in the folder of a sweep
 
 T = TypeVar("T")

@@ -16,9 +16,12 @@ import pandas as pd
 import yaml
 
 from fer_lightning.config.rules import MONITORS
+from fer_lightning.core.command_words import path_setting
+from fer_lightning.core.whole_checkpoints import whole_checkpoints
 from fer_lightning.runs import files
 from fer_lightning.runs.files import RunFiles, read_object
 from fer_lightning.runs.lock import is_locked
+from fer_lightning.runs.run_lock import Process, host_of, process_of
 from fer_lightning.runs.settings import Settings, read_settings
 from fer_lightning.runs.status import FINISHED, INTERRUPTED, RUNNING, Status, read_status
 
@@ -147,11 +150,18 @@ def _settle(folder: Path, status: Status | None, metrics: Mapping[str, Any]) -> 
     """Return the status of a run, completed by what a killed run could not write."""
     if status is None:  # a version that wrote none
         return Status(status=INTERRUPTED if metrics.get("interrupted") else FINISHED)
-    if status.status == RUNNING and not (folder / files.LOCK).is_file():  # no job of a sweep, so nothing tells more
-        return replace(status, message="it is still running, or was killed")
-    if status.status == RUNNING and not is_locked(folder):
-        return replace(status, status=INTERRUPTED, reason="killed", message="the process was killed")
-    return status
+    if status.status != RUNNING:
+        return status
+    process, job = process_of(folder), (folder / files.LOCK).is_file()
+    if process is Process.ALIVE or (job and is_locked(folder)):
+        return status
+    if process is Process.GONE or job:
+        kept = whole_checkpoints((folder / files.LAST_CHECKPOINT).parent)
+        cure = f": python -m fer_lightning.train {path_setting('ckpt_path', kept[0])} continues it" if kept else ""
+        message = f"the process was killed{'' if job else cure}"  # a job is continued with its sweep
+        return replace(status, status=INTERRUPTED, reason="killed", message=message)
+    host = host_of(folder)
+    return replace(status, message=f"it is still running{f' on {host}' if host else ''}, or was killed")
 
 
 def _read_overrides(folder: Path) -> tuple[str, ...]:

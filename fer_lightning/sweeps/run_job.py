@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-import zipfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -17,8 +16,9 @@ from omegaconf import DictConfig
 
 from fer_lightning.config.overrides import quoted
 from fer_lightning.core.fast_imports import fast_imports
+from fer_lightning.core.whole_checkpoints import whole_checkpoints
 from fer_lightning.runs.config_hash import identify
-from fer_lightning.runs.files import HYDRA, LAST_CHECKPOINT, LOCK, STATUS
+from fer_lightning.runs.files import HYDRA, LAST_CHECKPOINT, LOCK, RUN_LOCK, STATUS
 from fer_lightning.runs.lock import locked
 from fer_lightning.runs.status import FAILED, INTERRUPTED, RUNNING, Status, now, read_status, write_status
 from fer_lightning.sweeps.launchers import BASIC, FORKING, RAY, granted_cores, kind
@@ -82,15 +82,15 @@ def command_line(verb: str, folder: Path, cfg: DictConfig) -> list[str]:
     flags = [word for path in sources for word in ("--config-dir", path)]
     if hydra.job.config_name != verb:
         flags += ["--config-name", str(hydra.job.config_name)]
-    last = folder / LAST_CHECKPOINT
     # a node of a cluster has other cores than the machine of the sweep
     jobs = available_cores() // granted_cores(hydra.launcher) if kind(hydra.launcher) == RAY else cfg.sweep.at_once
     own = [f"hydra.run.dir={quoted(folder)}", f"machine.jobs={max(1, jobs)}"]
-    if verb == "train" and zipfile.is_zipfile(last):  # not one that was cut off by a full disk
-        own.append(f"ckpt_path={quoted(last)}")
+    kept = whole_checkpoints((folder / LAST_CHECKPOINT).parent)
+    if verb == "train" and kept:
+        own.append(f"ckpt_path={quoted(kept[0])}")
     else:
         for path in folder.iterdir():  # left by an attempt without a checkpoint
-            if path.name in (HYDRA, STATUS, LOCK, LOG):
+            if path.name in (HYDRA, STATUS, LOCK, RUN_LOCK, LOG):
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

@@ -16,11 +16,14 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from fer_lightning.callbacks.history import History
 from fer_lightning.callbacks.interrupt import Interrupted
 from fer_lightning.core.atomic_write import write_text
+from fer_lightning.core.command_words import path_setting
 from fer_lightning.core.errors import CheckpointError, ConfigError
 from fer_lightning.core.flatten import flatten
 from fer_lightning.core.quiet_libraries import silence_libraries
+from fer_lightning.core.whole_checkpoints import whole_checkpoints
 from fer_lightning.models.checkpoint import Checkpoint
 from fer_lightning.runs.environment import write_environment
+from fer_lightning.runs.files import METRICS
 from fer_lightning.runs.objectives import measure, objectives
 from fer_lightning.runs.status import Pruned, update_status
 from fer_lightning.system.resources import is_job
@@ -39,9 +42,11 @@ class TrainingRun:
     def __init__(self, cfg: DictConfig) -> None:
         silence_libraries()
         self.cfg, self.folder = cfg, Path(cfg.output_dir)
-        if cfg.ckpt_path is None and any(self.folder.glob("checkpoints/*.ckpt")):
-            last = self.folder / "checkpoints" / "last.ckpt"
-            hint = f"type another hydra.run.dir=FOLDER, or ckpt_path={last} to continue it"
+        if cfg.ckpt_path is None and (any(self.folder.glob("checkpoints/*.ckpt")) or (self.folder / METRICS).is_file()):
+            kept = whole_checkpoints(self.folder / "checkpoints")
+            hint = "type another hydra.run.dir=FOLDER" + (
+                f", or {path_setting('ckpt_path', kept[0])} to continue it" if kept else ""
+            )
             raise ConfigError(f"{self.folder} holds a run already: {hint}")
         resumed = None if cfg.ckpt_path is None else Checkpoint.read(cfg.ckpt_path)
         self.resumed_at = None if resumed is None else resumed.global_step

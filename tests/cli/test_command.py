@@ -133,7 +133,8 @@ def test_an_output_folder_that_cannot_be_written_is_named(capsys: pytest.Capture
     code, message = fail(capsys, "hydra.run.dir=/dev/null/x")
     assert code == 1
     assert message == (
-        "error: cannot write to /dev/null/x (Not a directory): choose a folder with hydra.run.dir=FOLDER\n"
+        "error: cannot write to /dev/null/x (Not a directory): a file is in the place of a folder; choose another with"
+        " hydra.run.dir=FOLDER\n"
     )
 
 

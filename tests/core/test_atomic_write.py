@@ -114,7 +114,7 @@ def test_a_full_disk_leaves_the_old_file_and_names_it(tmp_path: Path) -> None:
     write_text(file, "old")
     with (
         at_most(10_000),
-        pytest.raises(StorageError, match=r"cannot write .*a\.txt \(File too large\): r") as caught,
+        pytest.raises(StorageError, match=r"cannot write to .*a\.txt \(File too large\): r") as caught,
     ):
         write_text(file, "x" * 20_000)
     assert isinstance(caught.value, OSError)
@@ -126,7 +126,7 @@ def test_a_full_disk_leaves_the_old_file_and_names_it(tmp_path: Path) -> None:
 def test_a_checkpoint_on_a_full_disk_stays_and_is_named(tmp_path: Path) -> None:
     file = tmp_path / "checkpoints" / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"a": torch.zeros(3)}, file)
-    with at_most(100_000), pytest.raises(StorageError, match=r"cannot write .*last\.ckpt \(File too large\)"):
+    with at_most(100_000), pytest.raises(StorageError, match=r"cannot write to .*last\.ckpt \(File too large\)"):
         AtomicCheckpointIO().save_checkpoint({"a": torch.zeros(300_000)}, file)
     assert torch.load(file, weights_only=True)["a"].tolist() == [0, 0, 0]
     assert [path.name for path in file.parent.iterdir()] == ["last.ckpt"]
@@ -135,9 +135,9 @@ def test_a_checkpoint_on_a_full_disk_stays_and_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("file/a.txt", r"cannot write .*file \(.*\): a file is in the place of a folder"),
-        ("folder/a.txt", r"cannot write .*a\.txt \(Is a directory\): a folder is in the place of the file"),
-        (f"{'x' * 300}/a.txt", r"cannot write .* \(File name too long\): choose a shorter name"),
+        ("file/a.txt", r"cannot write to .*file \(.*\): a file is in the place of a folder"),
+        ("folder/a.txt", r"cannot write to .*a\.txt \(Is a directory\): a folder is in the place of the file"),
+        (f"{'x' * 300}/a.txt", r"cannot write to .* \(File name too long\): choose a shorter name"),
     ],
 )
 def test_what_is_in_the_way_is_said(tmp_path: Path, place: str, said: str) -> None:

@@ -1,0 +1,83 @@
+"""The folder of a run is its own: it is claimed before Hydra writes anything to it."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from fer_lightning.config.overrides import override_key
+from fer_lightning.core.atomic_write import make_folder, remove_unfinished
+from fer_lightning.core.errors import StorageError, UserError
+from fer_lightning.runs.run_lock import RunLock
+from fer_lightning.system.resources import is_first_process
+
+_locks: list[RunLock] = []  # of the runs of this process that go on
+
+
+class ClaimFolder(Callback):
+    """Gives each run, and each sweep, a folder that no other has, and locks it.
+
+    A second one that is started within the same second gets another name; where the name was typed, it is refused while
+    the other runs.
+    """
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if is_first_process():
+            with _refusing():
+                folder = _claim(config, "run")
+                _locks.append(RunLock(folder))
+                for place in (folder, folder / "checkpoints"):
+                    remove_unfinished(place)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if is_first_process() and config.get("sweep", {}).get("resume") is None:
+            with _refusing():
+                _claim(config, "sweep")
+
+
+def release_folders() -> None:
+    """Give back what the runs of this process have claimed."""
+    while _locks:
+        _locks.pop().release()
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """End the program with the message of an error, of which Hydra would make a warning."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except OmegaConfBaseException:  # the name cannot be resolved: Hydra says so itself
+        pass
+
+
+def _claim(config: DictConfig, kind: str) -> Path:
+    """Make the folder of `hydra.run.dir` or `hydra.sweep.dir` and return it: a new one unless its name was typed."""
+    key = f"hydra.{kind}.dir"
+    folder = Path(str(config.hydra[kind].dir))
+    if any(override_key(word) == key for word in config.hydra.overrides.hydra):
+        return make_folder(folder)
+    make_folder(folder.parent)
+    names = itertools.chain([folder.name], (f"{folder.name}_{number}" for number in itertools.count(2)))
+    for name in names:
+        try:
+            (folder.parent / name).mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise StorageError.writing(folder.parent / name, error) from error
+        folder = folder.parent / name
+        break
+    with read_write(config), open_dict(config):
+        config.hydra[kind].dir = str(folder)
+    return folder
