@@ -25,6 +25,7 @@ State = tuple[int, int]
 """Of a file or folder: size in bytes, and time of the last change in ns."""
 UNKNOWN: State = (-1, -1)
 _PERSON = re.compile(r"(?i)(person|people|subject|subj|sub|participant|actor|speaker|user|id|s|p)?[\s_-]*\d+")
+_LIST = re.compile(r"(?i).*\.jsonl|.*\.tsv|.*label.*\.txt")
 _CONTAINERS = frozenset(
     (
         *("image", "images", "img", "imgs", "picture", "pictures", "photos", "faces", "data", "dataset", "all"),
@@ -58,6 +59,7 @@ class FoundData:
 
     trees: list[Path] = field(default_factory=list)
     csv_files: list[Path] = field(default_factory=list)
+    lists: list[Path] = field(default_factory=list)  # other files that may be lists of labels
     unnamed: list[Path] = field(default_factory=list)
 
 
@@ -148,11 +150,16 @@ class FolderSearch:
                 listing.broken.append(entry.name)
             (listing.images if is_image else listing.others).append(entry.name)
 
-    def count(self, folder: Path, levels: int = 0) -> int:
+    def count(self, folder: Path) -> int:
         """Return the number of images in and below a folder."""
+        return sum(len(self.list(place).images) for place in self.folders_of_images(folder))
+
+    def folders_of_images(self, folder: Path, levels: int = 0) -> Sequence[Path]:
+        """Return the folders in and below a folder, and itself, that hold images."""
         listing = self.list(folder)
         deeper = listing.folders if levels < MOST_LEVELS else []
-        return len(listing.images) + sum(self.count(folder / name, levels + 1) for name in deeper)
+        below = [place for name in deeper for place in self.folders_of_images(folder / name, levels + 1)]
+        return [folder, *below] if listing.images else below
 
     def find(self, root: Path) -> FoundData:
         """Look for data sets at and below `root`, breadth first, in at most `MOST_FOLDERS` folders.
@@ -178,6 +185,7 @@ class FolderSearch:
                     raise
                 continue  # if it belongs to the data set, reading it raises later
             found.csv_files.extend(folder / name for name in listing.others if name.lower().endswith(".csv"))
+            found.lists.extend(folder / name for name in listing.others if _LIST.fullmatch(name))
             if self.class_folders(folder) or self.split_folders(folder) or self.people(folder):
                 found.trees.append(folder)
                 continue

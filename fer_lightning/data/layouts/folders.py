@@ -16,7 +16,9 @@ from fer_lightning.data.layouts.naming_advice import class_settings, count_image
 from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
 from fer_lightning.data.table.emotions import canonical, code_of, fold
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts, order_classes
+from fer_lightning.data.table.split_names import split_of
 
+_OFFICIAL = frozenset({"publictest", "privatetest"})  # prefixes of file names
 SPECIAL = "pipes, sockets or devices"
 Files = dict[tuple[str, str], list[str]]
 """(split, class) to the posix paths of its images, relative to the tree."""
@@ -33,8 +35,8 @@ def read_folder_table(tree: Path, search: FolderSearch) -> ImageTable:
     reader.raise_problems()
     notes = [*reader.notes, *reader.describe_ignored(), *reader.describe_others()]
     files, official = _recover_official_split(reader.files)
-    if official:
-        notes.append(official)
+    files, by_prefix = split_by_prefix(files)
+    notes += filter(None, (official, by_prefix))
     if not any(files.values()):
         example = next(iter(reader.others.values()), [""])[0]
         hint = f", not {example}" if example else ""
@@ -167,7 +169,8 @@ class _TreeReader:
             what = f"unknown class folder {self.unknown_classes[0]}{others}"
             raise DataError(f"{what}; say what is meant: {class_settings(names)}")
         if self.numbered:
-            raise DataError(describe_numbers(self.numbered, self.search.code_order))
+            numbers = [int(code_of(folder.name) or 0) for folder in self.numbered]
+            raise DataError(describe_numbers(self.numbered[0].parent, numbers, self.search.code_order))
 
     def describe_ignored(self) -> list[str]:
         """Return notes on ignored folders: a second copy of this data set, another one, or neither."""
@@ -208,10 +211,9 @@ def _recover_official_split(files: Files) -> tuple[Files, str]:
         {_usage(path) for (split, _), paths in files.items() if split == folder for path in paths}
         for folder in ("train", "test")
     )
-    official = {"publictest", "privatetest"}
-    if any(split == "validation" for split, _ in files) or not in_test & official:
+    if any(split == "validation" for split, _ in files) or not in_test & _OFFICIAL:
         return files, ""
-    if "training" in in_test or in_train & official:
+    if "training" in in_test or in_train & _OFFICIAL:
         return files, "Training_, PublicTest_ and PrivateTest_ images are mixed: split by folder, not the official way"
     recovered: Files = {key: [] for key, paths in files.items() if not paths}
     for (split, name), paths in files.items():
@@ -219,6 +221,32 @@ def _recover_official_split(files: Files) -> tuple[Files, str]:
             public = split == "test" and _usage(path) == "publictest"
             recovered.setdefault(("validation" if public else split, name), []).append(path)
     return recovered, "official split by the file names in test/: PublicTest_ is validation, PrivateTest_ is test"
+
+
+def split_by_prefix(files: Files) -> tuple[Files, str]:
+    """Divide files without a split by their prefixes, as in test_0001.jpg, if each names one; return also a note.
+
+    Raises:
+        DataError: Some have an official prefix, such as PublicTest_, and others none.
+    """
+    paths = [path for found in files.values() for path in found]
+    if any(split for split, _ in files):
+        return files, ""
+    splits = {path: split_of(_usage(path)) for path in paths}
+    undivided = [path for path in paths if splits[path] is None]
+    if undivided and any(_usage(path) in _OFFICIAL for path in paths):
+        what = f"the split of {count_images(len(undivided))}, such as {undivided[0]}, is not in their names"
+        raise DataError(
+            f"{what}, while others are called PublicTest_…: sort them into train/happy/, test/happy/ and so on"
+        )
+    if undivided or len(set(splits.values())) < 2:
+        return files, ""
+    divided: Files = {}
+    for (_, name), found in files.items():
+        for path in found:
+            divided.setdefault((str(splits[path]), name), []).append(path)
+    prefixes = sorted({path.rpartition("/")[2].partition("_")[0] for path in paths})
+    return divided, f"split by the file names: {', '.join(f'{prefix}_ is {split_of(prefix)}' for prefix in prefixes)}"
 
 
 def _usage(path: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fer_lightning.core.suggestions import close_matches
-from fer_lightning.data.table.emotions import ALIASES, CODE_ORDERS, CodeOrder, code_of, fold
+from fer_lightning.data.table.emotions import ALIASES, CODE_ORDERS, CodeOrder, fold
 
 OWN_NAMES = "data.classes=own"
 
@@ -27,15 +27,15 @@ def alias_setting(names: Sequence[str]) -> str:
     return f"'data.aliases={{{', '.join(dict.fromkeys(pairs))}}}'"
 
 
-def describe_numbers(folders: Sequence[Path], code_order: CodeOrder | None) -> str:
-    """Return the message on class folders that are numbers: the known orders with these, and how to type others."""
-    codes = {int(code_of(folder.name) or 0): folder for folder in folders}
-    numbers = sorted(codes)
+def describe_numbers(where: Path, numbers: Iterable[int], code_order: CodeOrder | None) -> str:
+    """Return the message on classes that are numbers: the known orders with these, and how to type others."""
+    numbers = sorted(set(numbers))
+    aliases = alias_setting([str(number) for number in numbers])
+    own = f"{aliases} (null leaves one out), or {OWN_NAMES} to take the names as they are"
     if code_order is not None:
         known = ", ".join(map(str, CODE_ORDERS[code_order]))
-        what = f"class folder {codes[numbers[-1]]} is not a number of data.code_order={code_order} ({known})"
-        return f"{what}; leave that out, or say what is meant: {class_settings([str(number) for number in numbers])}"
-    span = f"{numbers[0]} to {numbers[-1]}"
+        what = f"{where}: class {numbers[-1]} is not a number of data.code_order={code_order} ({known})"
+        return f"{what}; leave that out, or say what is meant: {own}"
     having = {key: order for key, order in CODE_ORDERS.items() if set(numbers) <= set(order)}
     # those with the same numbers, or contempt beside them
     same = {key: order for key, order in having.items() if all(order[n] == "contempt" for n in set(order) - {*numbers})}
@@ -43,8 +43,7 @@ def describe_numbers(folders: Sequence[Path], code_order: CodeOrder | None) -> s
         f"data.code_order={key} ({', '.join(f'{code} {name}' for code, name in order.items())})"
         for key, order in (same or having).items()
     ]
-    own = f"{alias_setting([str(number) for number in numbers])}, or {OWN_NAMES} to take the names as they are"
-    what = f"{folders[0].parent}: classes are numbered, {span}; say which is which"
+    what = f"{where}: classes are numbered, {numbers[0]} to {numbers[-1]}; say which is which"
     return f"{what}: {'; or '.join([*offers, own])}"
 
 

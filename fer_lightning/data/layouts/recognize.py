@@ -14,6 +14,7 @@ from fer_lightning.core.suggestions import did_you_mean
 from fer_lightning.data.layouts.csv import KNOWN_FILES, has_pixel_columns, read_csv_table
 from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderSearch, FoundData, State
 from fer_lightning.data.layouts.folders import read_folder_table
+from fer_lightning.data.layouts.label_file import is_label_file, read_label_table
 from fer_lightning.data.layouts.naming_advice import class_settings, count_images
 from fer_lightning.data.table.emotions import CodeOrder, canonical
 from fer_lightning.data.table.image_table import ImageTable
@@ -58,7 +59,7 @@ def read_layout(
         raise _missing(root, search)
     if not os.path.isdir(root):
         search.record_state(root)
-        return _read_file(root, layout, code_order)
+        return _read_file(root, layout, code_order, search)
     found = search.find(root)
     for path in found.csv_files:
         search.record_state(path)
@@ -73,6 +74,8 @@ def read_layout(
             return table
         note = f"class folders are used, {', '.join(ignored)} not; data.layout=csv takes the CSV"
         return replace(table, notes=(*table.notes, note))
+    if found.unnamed and layout != "csv" and (lists := list(filter(is_label_file, [*found.csv_files, *found.lists]))):
+        return _read_lists(lists, found.unnamed, search)
     if found.csv_files and layout != "folders" and (layout == "csv" or not found.unnamed):
         return _read_one_csv(root, found.csv_files, code_order)
     raise _nothing(root, found, layout, search)
@@ -83,8 +86,19 @@ def absolute(root: str | Path) -> Path:
     return Path(os.path.abspath(Path(root).expanduser()))
 
 
-def _read_file(path: Path, layout: Layout, code_order: CodeOrder | None) -> ImageTable:
+def _read_lists(lists: list[Path], images: list[Path], search: FolderSearch) -> ImageTable:
+    """Read lists of labels; the root of the table is the folder that just holds them and the images."""
+    root = Path(os.path.commonpath([*(path.parent for path in lists), *images]))
+    return read_label_table(root, lists, images, search)
+
+
+def _read_file(path: Path, layout: Layout, code_order: CodeOrder | None, search: FolderSearch) -> ImageTable:
     name = path.name.lower()
+    if path.is_file() and not name.endswith(ARCHIVES) and is_label_file(path):
+        found = search.find(path.parent)
+        images = [*found.unnamed, *(place for tree in found.trees for place in search.folders_of_images(tree))]
+        if images:
+            return _read_lists([path], images, search)
     if name.endswith(ARCHIVES):
         raise DataError(f"{path} is an archive: unpack it, then type data.root=FOLDER")
     if not name.endswith(".csv") or not path.is_file():  # a pipe would be waited for

@@ -18,6 +18,7 @@ _FILLERS = frozenset(
     (
         *("set", "sets", "split", "data", "dataset", "folder", "fer", "fer2013"),
         *("image", "images", "img", "imgs", "pictures", "samples", "faces"),
+        *("label", "labels", "metadata", "annotation", "annotations", "list"),
     )
 )
 
@@ -67,14 +68,15 @@ def split_columns(header: Iterable[str]) -> list[str]:
     >>> split_columns(["emotion", " Usage", "set"])
     [' Usage', 'set']
     """
-    return _named(header, SPLIT_COLUMNS)
+    return find_columns(header, SPLIT_COLUMNS)
 
 
 def fold_columns(header: Iterable[str]) -> list[str]:
     """Return the columns of a header that number the parts of a cross-validation."""
-    return _named(header, FOLD_COLUMNS)
+    return find_columns(header, FOLD_COLUMNS)
 
 
-def _named(header: Iterable[str], names: tuple[str, ...]) -> list[str]:
+def find_columns(header: Iterable[str], names: tuple[str, ...]) -> list[str]:
+    """Return the columns of a header whose folded name is one of `names`, in the order of these."""
     ranks = {fold(name): rank for rank, name in enumerate(names)}
     return sorted((name for name in header if fold(str(name)) in ranks), key=lambda name: ranks[fold(str(name))])

@@ -113,7 +113,7 @@ def test_numbered_classes_without_an_order(tmp_path: Path, plant: Plant) -> None
 def test_numbers_that_are_no_codes(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, {f"train/{code}": "1.jpg" for code in range(1, 8)})
     refuse(tmp_path, "data.code_order=rafdb (1 surprise, 2 fear", "7: CLASS")
-    refuse(tmp_path, "train/7 is not a number of data.code_order=fer2013", "7: CLASS", code_order="fer2013")
+    refuse(tmp_path, "train: class 7 is not a number of data.code_order=fer2013", "7: CLASS", code_order="fer2013")
     names = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
     table = read_layout(tmp_path, aliases={str(code): name for code, name in enumerate(names, start=1)})
     assert table.classes[table.labels[table.paths.tolist().index("train/4/1.jpg")]] == "happy"

@@ -1,0 +1,195 @@
+"""Lists of labels beside images: RAF-DB's list, metadata of Hugging Face, _classes.csv of Roboflow, a labels.csv."""
+
+from __future__ import annotations
+
+import csv
+import json
+import posixpath
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from fer_lightning.core.errors import DataError
+from fer_lightning.data.layouts.folder_search import FolderSearch
+from fer_lightning.data.layouts.folders import Files, split_by_prefix, table_of
+from fer_lightning.data.layouts.naming_advice import class_settings, count_images, describe_numbers
+from fer_lightning.data.table.emotions import LABEL_COLUMNS, canonical, code_of, fold
+from fer_lightning.data.table.image_table import ImageTable
+from fer_lightning.data.table.split_names import find_columns, split_columns
+
+FILE_COLUMNS: tuple[str, ...] = (
+    *("filename", "file", "path", "filepath", "image", "imagepath", "imagename", "imagefile", "img", "imgpath"),
+    *("imgname", "subdirectoryfilepath", "name", "imageid", "id"),
+)
+"""Folded names of columns that hold the file of an image, the surest first."""
+
+
+class _Row(NamedTuple):
+    source: Path  # the list that holds it
+    image: str
+    label: str
+    split: str
+
+
+def is_label_file(path: Path) -> bool:
+    """Return whether a file is a list of images and labels, by its name and its first line."""
+    try:
+        return next(_rows(path), None) is not None
+    except (OSError, ValueError, csv.Error):
+        return False
+
+
+def read_label_table(root: Path, lists: Sequence[Path], images: Sequence[Path], search: FolderSearch) -> ImageTable:
+    """Read the labels of images from lists; no image is opened, and none that was not listed below `root` is taken.
+
+    The split is that of the row, of a folder of the image, of the list's name, or of the prefixes of the file names.
+
+    Args:
+        root: The folder that holds all of them.
+        lists: Files for which `is_label_file` is true.
+        images: Folders that hold the images.
+
+    Raises:
+        DataError: An unknown label or split, an image with two labels, no image that is in a list.
+    """
+    rows = []
+    for source in lists:
+        search.record_state(source)
+        try:
+            rows += list(_rows(source))
+        except (OSError, ValueError, csv.Error) as error:
+            raise DataError(f"cannot read the list of labels {source}: {error}") from error
+    finder = _Finder(root, images, search)
+    found: dict[str, tuple[str, str]] = {}  # path to split and class
+    missing: list[str] = []
+    unwanted: set[str] = set()
+    classes = {label: _class_of(label, rows, search) for label in dict.fromkeys(row.label for row in rows)}
+    for row in rows:
+        label, path = classes[row.label], finder.find(row)
+        if path is None:
+            missing.append(row.image)
+        elif label is None:
+            unwanted.add(path)
+        elif found.setdefault(path, (_split_of_row(row, path, search), label))[1] != label:
+            raise DataError(f"{row.source}: {path} is both {found[path][1]} and {label}: keep one of the two rows")
+    names = " and ".join(dict.fromkeys(path.relative_to(root).as_posix() for path in lists))
+    if not found:
+        raise DataError(f"{lists[0]}: none of its images, such as {rows[0].image}, lies below {root}")
+    files: Files = {}
+    for path, key in found.items():
+        files.setdefault(key, []).append(path)
+    files, by_prefix = split_by_prefix(files)
+    undivided = [paths[0] for (split, _), paths in files.items() if not split]
+    if undivided and any(split for split, _ in files):
+        raise DataError(f"{names} in {root}: {undivided[0]} is in no split, others are: give each image a split")
+    notes = [by_prefix] if by_prefix else []
+    if missing:
+        notes.append(f"{names} names {count_images(len(missing))} that are not there, such as {missing[0]}")
+    if unwanted:
+        notes.append(f"{count_images(len(unwanted))} left out, as {names} names no class, or one that is not wanted")
+    if unlabelled := [path for path in finder.paths if path not in found and path not in unwanted]:
+        notes.append(f"{count_images(len(unlabelled))} without a label left out, such as {unlabelled[0]}")
+    return table_of(root, files, f"labels in {names}", notes)
+
+
+class _Finder:
+    """Finds the image that a row means among those that were listed."""
+
+    def __init__(self, root: Path, folders: Sequence[Path], search: FolderSearch) -> None:
+        relative = {folder: folder.relative_to(root).as_posix() for folder in folders}
+        self._root = root
+        self.paths = [posixpath.normpath(f"{relative[f]}/{name}") for f in folders for name in search.list(f).images]
+        self._known, self._by_name, self._by_stem = set(self.paths), dict[str, list[str]](), dict[str, list[str]]()
+        for path in self.paths:
+            name = posixpath.basename(path)
+            self._by_name.setdefault(name, []).append(path)
+            self._by_stem.setdefault(posixpath.splitext(name)[0], []).append(path)
+
+    def find(self, row: _Row) -> str | None:
+        name = posixpath.normpath(row.image.replace("\\", "/"))
+        base = row.source.parent.relative_to(self._root).as_posix()
+        while True:  # from the folder of the list up to the root
+            if (path := posixpath.normpath(f"{base}/{name}")) in self._known:
+                return path
+            if base in (".", ""):
+                break
+            base = posixpath.dirname(base)
+        stem, suffix = posixpath.splitext(posixpath.basename(name))
+        for found in (
+            self._by_stem.get(f"{stem}_aligned", []),  # as RAF-DB names the faces it has cut out
+            self._by_name.get(stem + suffix, []),
+            self._by_stem.get(stem + suffix, []),  # an id without a suffix
+        ):
+            if len(found) == 1:
+                return found[0]
+        return None
+
+
+def _class_of(label: str, rows: Sequence[_Row], search: FolderSearch) -> str | None:
+    """Return the class of a label, or None where its images are left out."""
+    if not label or fold(label) in search.unwanted:
+        return None
+    where = next(row.source for row in rows if row.label == label)
+    is_rafdb = where.suffix.lower() == ".txt" and search.code_order is None
+    found = canonical(label, search.aliases, "rafdb") if is_rafdb else search.meaning(label)
+    if found is not None:
+        return found
+    labels = dict.fromkeys(row.label for row in rows if row.label and search.meaning(row.label) is None)
+    numbers = [number for other in labels if (number := code_of(other)) is not None]
+    if code_of(label) is not None:
+        raise DataError(describe_numbers(where, numbers, search.code_order))
+    words = [other for other in labels if code_of(other) is None]
+    raise DataError(f"{where}: unknown label {label!r}; say what is meant: {class_settings(words)}")
+
+
+def _split_of_row(row: _Row, path: str, search: FolderSearch) -> str:
+    if row.split:
+        if (split := search.split(row.split)) is None:
+            setting = f"'data.aliases={{{fold(row.split)}: test}}'"
+            raise DataError(f"{row.source}: unknown split {row.split!r}: type {setting} (train, validation or test)")
+        return split
+    folders = path.split("/")[:-1]
+    return next((split for name in (*folders, row.source.stem) if (split := search.split(name)) is not None), "")
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    """Yield the rows of a list; none where it is no list of labels. A label is "" where a row has no class."""
+    name = path.name.lower()
+    with open(path, "rb") as file:
+        encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    with open(path, encoding=encoding, errors="surrogateescape", newline="") as file:
+        if name.endswith(".txt"):
+            for line in filter(str.strip, file):
+                image, _, label = line.strip().rpartition(" ")
+                if not image or not (code_of(label) is not None or canonical(label) is not None):
+                    return
+                yield _Row(path, image.strip(), label, "")
+            return
+        if name.endswith(".jsonl"):
+            objects = [json.loads(line) for line in file if line.strip()]
+            header = list(objects[0]) if objects and isinstance(objects[0], dict) else []
+            table = [{key: str(value) for key, value in row.items()} for row in objects]
+        else:
+            first = file.readline()
+            delimiter = max(",;\t|", key=first.count)
+            header = [column.strip() for column in next(csv.reader([first], delimiter=delimiter), [])]
+            table = [dict(zip(header, row, strict=False)) for row in csv.reader(file, delimiter=delimiter) if row]
+    images, labels, splits = (
+        find_columns(header, FILE_COLUMNS),
+        find_columns(header, LABEL_COLUMNS),
+        split_columns(header),
+    )
+    if not images or "pixels" in map(fold, header):
+        return
+    used = {images[0], *splits[:1]}
+    one_hot = [] if labels else [column for column in header if column not in used]
+    if not labels and (len(one_hot) < 2 or any(row.get(c, "").strip() not in _FLAGS for row in table for c in one_hot)):
+        return
+    for row in table:
+        marked = [column for column in one_hot if row[column].strip() in _MARKED]
+        label = row.get(labels[0], "").strip() if labels else marked[0] if len(marked) == 1 else ""
+        yield _Row(path, row.get(images[0], "").strip(), label, row.get(splits[0], "").strip() if splits else "")
+
+
+_MARKED = frozenset({"1", "1.0"})
+_FLAGS = _MARKED | {"0", "0.0"}

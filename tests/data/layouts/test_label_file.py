@@ -1,0 +1,139 @@
+"""Lists of labels beside images, as public data sets have them. Files are empty: no image is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from fer_lightning.core.errors import DataError
+from fer_lightning.data.layouts.recognize import read_layout
+from fer_lightning.data.table.image_table import ImageTable
+
+Plant = Callable[[Path, Mapping[str, str]], Path]
+
+
+def labels(table: ImageTable) -> dict[str, tuple[str, str]]:
+    """Return split and class by path."""
+    return {
+        path: (split, table.classes[label])
+        for path, split, label in zip(table.paths, table.splits, table.labels.tolist(), strict=True)
+    }
+
+
+def write(path: Path, *lines: str, encoding: str = "utf-8") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding=encoding)
+
+
+@pytest.mark.parametrize("spelling", ["list_patition_label.txt", "list_partition_label.txt"])
+@pytest.mark.parametrize("places", ["aligned", "aligned original"])
+def test_list_of_rafdb(tmp_path: Path, plant: Plant, spelling: str, places: str) -> None:
+    names = [f"{split}_{number:05d}" for split in ("train", "test") for number in (1, 2)]
+    for place in places.split():
+        suffix = "_aligned.jpg" if place == "aligned" else ".jpg"
+        plant(tmp_path, {f"basic/Image/{place}": " ".join(f"{name}{suffix}" for name in names)})
+    write(tmp_path / "basic/EmoLabel" / spelling, *(f"{name}.jpg {1 + at}" for at, name in enumerate(names)))
+    table = read_layout(tmp_path)
+    assert labels(table) == {
+        "Image/aligned/train_00001_aligned.jpg": ("train", "surprise"),
+        "Image/aligned/train_00002_aligned.jpg": ("train", "fear"),
+        "Image/aligned/test_00001_aligned.jpg": ("test", "disgust"),
+        "Image/aligned/test_00002_aligned.jpg": ("test", "happy"),
+    }
+    assert (table.root, table.source) == (tmp_path / "basic", "folders")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "tsv"])
+def test_metadata_of_hugging_face(tmp_path: Path, plant: Plant, suffix: str) -> None:
+    line = {"csv": "{},{}", "tsv": "{}\t{}", "jsonl": '{{"file_name": "{}", "label": "{}"}}'}[suffix]
+    header = [] if suffix == "jsonl" else [line.format("file_name", "label")]
+    for split in ("train", "validation"):
+        plant(tmp_path, {split: "1.png 2.png"})
+        write(
+            tmp_path / split / f"metadata.{suffix}", *header, line.format("1.png", "Happy"), line.format("2.png", "sad")
+        )
+    assert labels(read_layout(tmp_path)) == {
+        **{f"train/{name}": ("train", label) for name, label in (("1.png", "happy"), ("2.png", "sad"))},
+        **{f"validation/{name}": ("validation", label) for name, label in (("1.png", "happy"), ("2.png", "sad"))},
+    }
+
+
+def test_one_hot_columns_of_roboflow(tmp_path: Path, plant: Plant) -> None:
+    for split in ("train", "valid", "test"):
+        plant(tmp_path, {split: "1.jpg 2.jpg 3.jpg"})
+        write(tmp_path / split / "_classes.csv", "filename, Anger, Happy", "1.jpg, 1, 0", "2.jpg, 0, 1", "3.jpg, 0, 0")
+    table = read_layout(tmp_path)
+    assert labels(table)["valid/2.jpg"] == ("validation", "happy")
+    assert len(table) == 6
+    lists = "test/_classes.csv and train/_classes.csv and valid/_classes.csv"
+    assert table.notes == (f"3 images left out, as {lists} names no class, or one that is not wanted",)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_labels_csv_with_a_split(tmp_path: Path, plant: Plant, delimiter: str, encoding: str) -> None:
+    plant(tmp_path, {"images": "a.jpg b.jpg c.jpg"})
+    rows = ["path,label,Usage", "images/a.jpg,0.0,Training", "./images\\b.jpg,3,PublicTest", "c.jpg,4,PrivateTest"]
+    write(tmp_path / "labels.csv", *(row.replace(",", delimiter) for row in rows), encoding=encoding)
+    with pytest.raises(DataError, match=r"classes are numbered, 0 to 4.*data.code_order=fer2013"):
+        read_layout(tmp_path)
+    expected = {
+        "images/a.jpg": ("train", "angry"),
+        "images/b.jpg": ("validation", "happy"),
+        "images/c.jpg": ("test", "sad"),
+    }
+    assert labels(read_layout(tmp_path, code_order="fer2013")) == expected
+    assert labels(read_layout(tmp_path / "labels.csv", code_order="fer2013")) == expected
+
+
+def test_lists_named_for_splits(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, {"images": "a.jpg b.jpg"})
+    write(tmp_path / "train_labels.csv", "image,emotion", "a.jpg,happy")
+    write(tmp_path / "test_labels.csv", "image,emotion", "b,sad")  # an id
+    assert labels(read_layout(tmp_path)) == {"images/a.jpg": ("train", "happy"), "images/b.jpg": ("test", "sad")}
+
+
+def test_missing_unlabelled_and_outside(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, {"secret": "s.jpg", "set/images": "a.jpg b.jpg more.jpg"})
+    rows = [
+        "images/a.jpg,happy",
+        "images/b.jpg,sad",
+        "gone.jpg,sad",
+        "../secret/s.jpg,sad",
+        f"{tmp_path}/secret/s.jpg,sad",
+    ]
+    write(tmp_path / "set/labels.csv", "path,label", *rows)
+    table = read_layout(tmp_path / "set")
+    assert sorted(labels(table)) == ["images/a.jpg", "images/b.jpg"]
+    assert table.notes == (
+        "labels.csv names 3 images that are not there, such as gone.jpg",
+        "1 image without a label left out, such as images/more.jpg",
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["a.jpg,happy,", "b.jpg,glum,"], r"unknown label 'glum'.*'data.aliases={glum: CLASS}'.*data.classes=own"),
+        (["a.jpg,happy,eval", "b.jpg,sad,train"], r"unknown split 'eval'.*'data.aliases={eval: test}'"),
+        (["a.jpg,happy,", "b.jpg,sad,train"], "a.jpg is in no split, others are"),
+        (["a.jpg,happy,", "a.jpg,sad,"], "a.jpg is both happy and sad"),
+        (["x.jpg,happy,", "y.jpg,sad,"], "none of its images, such as x.jpg"),
+    ],
+)
+def test_lists_that_cannot_be_followed(tmp_path: Path, plant: Plant, rows: list[str], said: str) -> None:
+    plant(tmp_path, {"": "a.jpg b.jpg"})
+    write(tmp_path / "labels.csv", "path,label,split", *rows)
+    with pytest.raises(DataError, match=said):
+        read_layout(tmp_path)
+
+
+def test_own_names_aliases_and_labels_left_out(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, {"": "a.jpg b.jpg c.jpg"})
+    write(tmp_path / "labels.csv", "path,label", "a.jpg,Cat", "b.jpg,dog", "c.jpg,glum")
+    assert [label for _, label in labels(read_layout(tmp_path, own_names=True)).values()] == ["Cat", "dog", "glum"]
+    table = read_layout(tmp_path, aliases={"cat": "happy", "dog": "sad", "glum": None})
+    assert labels(table) == {"a.jpg": ("", "happy"), "b.jpg": ("", "sad")}
+    assert table.notes == ("1 image left out, as labels.csv names no class, or one that is not wanted",)
