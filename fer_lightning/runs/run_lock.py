@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
 from contextlib import suppress
 from enum import Enum
@@ -16,10 +17,8 @@ from pathlib import Path
 from fer_lightning.core.errors import ConfigError, StorageError
 from fer_lightning.runs.files import RUN_LOCK
 
-try:
+if sys.platform != "win32":  # whether a run is alive stays unknown there
     import fcntl
-except ImportError:  # Windows: whether a run is alive stays unknown there
-    fcntl = None  # type: ignore[assignment]
 
 PATIENCE = 1.0  # seconds that a start waits, since who reads a status holds the lock for an instant
 
@@ -58,7 +57,7 @@ class RunLock:
     def _acquire(self) -> int | None:
         """Return the descriptor that holds the lock; None where the file system knows no locks."""
         ends = time.monotonic() + PATIENCE
-        while fcntl is not None:
+        while sys.platform != "win32":
             try:
                 descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             except OSError as error:
@@ -93,7 +92,7 @@ class RunLock:
 def process_of(folder: Path) -> Process:
     """Return whether the process of the run in a folder is alive; unknown where it left no lock or is elsewhere."""
     file = folder / RUN_LOCK
-    if fcntl is None:
+    if sys.platform == "win32":
         return Process.UNKNOWN
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

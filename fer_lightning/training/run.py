@@ -43,9 +43,9 @@ class TrainingRun:
         silence_libraries()
         self.cfg, self.folder = cfg, Path(cfg.output_dir)
         if cfg.ckpt_path is None and (any(self.folder.glob("checkpoints/*.ckpt")) or (self.folder / METRICS).is_file()):
-            kept = whole_checkpoints(self.folder / "checkpoints")
+            whole = whole_checkpoints(self.folder / "checkpoints")
             hint = "type another hydra.run.dir=FOLDER" + (
-                f", or {path_setting('ckpt_path', kept[0])} to continue it" if kept else ""
+                f", or {path_setting('ckpt_path', whole[0])} to continue it" if whole else ""
             )
             raise ConfigError(f"{self.folder} holds a run already: {hint}")
         resumed = None if cfg.ckpt_path is None else Checkpoint.read(cfg.ckpt_path)

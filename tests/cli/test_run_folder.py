@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 
 import hydra
@@ -45,7 +46,8 @@ def folder_of(cfg: DictConfig) -> Path:
 def test_the_second_run_of_a_second_takes_another_name(
     verb: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hydra.core.utils.strftime", lambda pattern, moment: "now")
+    clock = type("Clock", (), {"now": staticmethod(lambda: datetime(2026, 11, 30, 12, 0, 0))})
+    monkeypatch.setattr("hydra.core.utils.datetime", clock)
     needed = ["ckpt_path=x", "data=synthetic"] if verb == "evaluate" else []
     found: list[Path] = []
     for _ in range(3):

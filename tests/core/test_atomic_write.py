@@ -5,10 +5,8 @@ from __future__ import annotations
 import ast
 import errno
 import os
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from fer_lightning.core.atomic_write import atomic_write, make_folder, remove_un
 from fer_lightning.core.errors import StorageError
 from fer_lightning.training.checkpoint_files import AtomicCheckpointIO
 
+AtMost = Callable[[int], AbstractContextManager[None]]
 PACKAGE = Path(fer_lightning.__file__).parent
 WRITERS = {"write_text", "write_bytes", "to_csv", "to_json", "savefig", "save", "savez", "tofile", "dump", "savetxt"}
 # what writes where and when nobody else reads, or must grow in place
@@ -33,18 +32,6 @@ REASONS = {
     "sweeps/process.py": "the log of a job, which grows",
     "sweeps/sweep.py": "an empty file that only one of two sweeps can make",
 }
-
-
-@contextmanager
-def at_most(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond `size` bytes, as on a full disk."""
-    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 def opens_to_write(call: ast.Call) -> bool:
@@ -109,7 +96,7 @@ def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
-def test_a_full_disk_leaves_the_old_file_and_names_it(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_old_file_and_names_it(tmp_path: Path, at_most: AtMost) -> None:
     file = tmp_path / "a.txt"
     write_text(file, "old")
     with (
@@ -123,7 +110,7 @@ def test_a_full_disk_leaves_the_old_file_and_names_it(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_a_checkpoint_on_a_full_disk_stays_and_is_named(tmp_path: Path) -> None:
+def test_a_checkpoint_on_a_full_disk_stays_and_is_named(tmp_path: Path, at_most: AtMost) -> None:
     file = tmp_path / "checkpoints" / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"a": torch.zeros(3)}, file)
     with at_most(100_000), pytest.raises(StorageError, match=r"cannot write to .*last\.ckpt \(File too large\)"):
