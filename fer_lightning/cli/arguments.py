@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
+from fer_lightning.cli.flags import VALUED, check_flags, flags_first
+from fer_lightning.cli.groups import spell_groups
 from fer_lightning.cli.resume import MULTIRUN, continue_run, continue_sweep
+from fer_lightning.cli.spelling import join_brackets, readable
 from fer_lightning.config.overrides import override_key, quoted
 from fer_lightning.config.trainer_arguments import unlisted_arguments
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.system.resources import is_slurm_task, launched_rank
 
-# flags of Hydra whose value is the next word
-VALUED = ("--config-dir", "--config-name", "--config-path", "--cfg", "--package", "-cd", "-cn", "-cp", "-c", "-p")
 # mappings that may hold any key
 FREE_MAPPINGS = ("model.backbone_kwargs", "data.aliases", "data.merge")
 
@@ -25,14 +25,18 @@ def complete(verb: str, typed: Sequence[str], positional: str | None, *, swept: 
     The words that are no settings become the list of the setting `positional`. Verbs that are `swept` accept `-m`.
 
     Raises:
-        ConfigError: `-m` is typed where it cannot work, or what is to be continued is not there.
+        ConfigError: a word is neither flag nor setting, `-m` is typed where it cannot work, what is needed is left out,
+            or what is to be continued is not there.
     """
-    arguments = list(typed) if positional is None else _name_words(typed, positional)
+    check_flags(verb, typed)
+    words = [item if _is_bare(item) else readable(item) for item in join_brackets(typed)]
+    arguments = words if positional is None else _name_words(words, positional)
     arguments = [f"++{item}" if _is_unlisted(item) else item for item in arguments]
     if verb == "train":
         arguments = continue_run(arguments)
     if swept:
         arguments = continue_sweep(arguments, verb)
+    arguments = spell_groups(verb, arguments)
     multirun = not {*MULTIRUN}.isdisjoint(arguments)
     if multirun and not swept:
         raise ConfigError(f"fer_lightning.{verb} runs once: type it without -m")
@@ -44,10 +48,7 @@ def complete(verb: str, typed: Sequence[str], positional: str | None, *, swept: 
         from fer_lightning.sweeps.hydra_plugins import register
 
         register()
-    # Hydra 1.3 wants the overrides in one row: flags and their values go first
-    words = pairwise(["", *follow_first_rank(arguments)])
-    flags_first = sorted(words, key=lambda pair: not (pair[1].startswith("-") or pair[0] in VALUED))
-    return [item for _, item in flags_first]
+    return flags_first(follow_first_rank(arguments))
 
 
 def follow_first_rank(arguments: Sequence[str]) -> list[str]:
@@ -80,4 +81,4 @@ def _name_words(arguments: Sequence[str], setting: str) -> list[str]:
 def _is_bare(item: str) -> bool:
     """Return whether a word is neither a flag nor a setting; folders of a sweep's jobs have a `=` in their names."""
     path = item.startswith(("/", "./", "../", "~/"))
-    return path or (item[:1] not in "-+~" and ("=" not in item or Path(item).is_dir()))
+    return path or (item[:1] not in "-+~" and ("=" not in item or os.path.isdir(item)))

@@ -20,7 +20,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -140,9 +140,11 @@ class _Verb:
     def _run(self, cfg: DictConfig) -> Any:
         hydra = HydraConfig.get()
         folder = Path(hydra.runtime.output_dir)
+        # as they are typed: ${…} in one refers to the settings, not to Hydra's
+        overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
         keeps_status = self.name in RECORDED and is_first_process()
         try:
-            with recorded(folder, identify(cfg), [*hydra.overrides.task]) if keeps_status else nullcontext():
+            with recorded(folder, identify(cfg), overrides) if keeps_status else nullcontext():
                 self.result = run_task(self.task, cfg)
             return self.result
         except Pruned:

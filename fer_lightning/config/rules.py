@@ -28,6 +28,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.batch_size": (1, float("inf")),
     "data.num_workers": (0, float("inf")),
     "model.backbone_lr": (0, float("inf")),
+    "trainer.num_nodes": (1, float("inf")),
 }
 
 
