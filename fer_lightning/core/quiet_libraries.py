@@ -26,5 +26,6 @@ def silence_libraries() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's C++ part, which logs while it is imported
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)  # that it makes what is not there
     for text in WARNINGS:
         warnings.filterwarnings("ignore", f".*{text}.*")

@@ -12,16 +12,18 @@ import torch
 from hydra.utils import instantiate
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig
 
-from fer_lightning.core.errors import ConfigError
+from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.data.datamodule import DEFAULT_CACHE, ExpressionDataModule
 from fer_lightning.models.backbones import check_name
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.schedules import scheduler_config
 from fer_lightning.system.machine import Machine
+from fer_lightning.system.resources import is_first_process
 from fer_lightning.training.checkpoint_files import AtomicCheckpointIO
+from fer_lightning.training.loggers import check_logging
 
 EXTRAS = ("wandb", "mlflow")  # of pyproject.toml, named after the logger that needs them
 Makers = tuple[Callable[..., Any], Callable[..., Any] | None]  # of the optimizer and of the schedule
@@ -64,7 +66,7 @@ def build_components(
     makers = attempt(build_optimizer, cfg)
     attempt(lambda: _make(cfg.loss, class_counts=[1, 1]))  # a trial: the classes are not known yet
     callbacks = attempt(lambda: [_make(node) for node in cfg.callbacks.values()])
-    loggers = attempt(lambda: [_make_logger(node, resumed_at) for node in cfg.logger.values()])
+    loggers = attempt(_make_loggers, cfg, resumed_at)
     trainer: Any = None if machine is None else attempt(build_trainer, cfg, machine, callbacks or [], loggers or [])
     if problems:
         raise ConfigError.listing(problems)
@@ -136,25 +138,25 @@ def build_optimizer(cfg: DictConfig) -> Makers:
     return optimizer, scheduler
 
 
-def _make_logger(node: DictConfig, resumed_at: int | None) -> Any:
-    logger = _make(node)
+def _make_loggers(cfg: DictConfig, resumed_at: int | None) -> list[Logger]:
+    # MLflow opens its store where it is made, and makes it there if need be: one rank does so
+    nodes = {str(name): node for name, node in cfg.logger.items() if name != "mlflow" or is_first_process()}
+    return [_make_logger(name, node, resumed_at) for name, node in nodes.items()]
+
+
+def _make_logger(name: str, node: DictConfig, resumed_at: int | None) -> Any:
+    try:
+        with _blaming(node):
+            check_logging(node)
+        logger = _make(node)
+    except ConfigError:
+        raise
+    except Exception as error:  # MLflow opens its store, and says in its own way that it cannot
+        hint = "; type logger.mlflow.tracking_uri=sqlite:///mlflow.db" if name == "mlflow" else ""
+        raise ConfigError(f"logger.{name}: {type(error).__name__}: {first_lines(error)}{hint}") from error
     if resumed_at is not None and isinstance(logger, TensorBoardLogger):
         return _make(node, purge_step=resumed_at)  # TensorBoard forgets what an interrupted epoch logged after it
     return logger
-
-
-def log_again(logger: CSVLogger, step: int) -> None:
-    """Log the earlier rows, those before `step`, again, because Lightning deletes the file of a logger on first use."""
-    file = Path(logger.log_dir) / "metrics.csv"
-    if file.is_file():
-        import pandas as pd  # not at each start
-
-        rows = pd.read_csv(file)
-        for _, row in rows[rows["step"] < step].iterrows():
-            scores = row.drop("step").dropna().to_dict()
-            whole = {"epoch": int(scores["epoch"])} if "epoch" in scores else {}  # pandas made it a float
-            logger.log_metrics(scores | whole, step=int(row["step"]))
-        logger.save()
 
 
 def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback], loggers: list[Logger]) -> pl.Trainer:

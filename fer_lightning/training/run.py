@@ -8,9 +8,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import FSDPStrategy
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from fer_lightning.callbacks.history import History
@@ -18,7 +18,6 @@ from fer_lightning.callbacks.interrupt import Interrupted
 from fer_lightning.core.atomic_write import write_text
 from fer_lightning.core.command_words import path_setting
 from fer_lightning.core.errors import CheckpointError, ConfigError
-from fer_lightning.core.flatten import flatten
 from fer_lightning.core.quiet_libraries import silence_libraries
 from fer_lightning.core.whole_checkpoints import whole_checkpoints
 from fer_lightning.models.checkpoint import Checkpoint
@@ -28,6 +27,7 @@ from fer_lightning.runs.objectives import measure, objectives
 from fer_lightning.runs.status import Pruned, update_status
 from fer_lightning.system.resources import is_job
 from fer_lightning.training import build
+from fer_lightning.training.loggers import log_again, log_scores, log_settings
 from fer_lightning.training.predict_split import predict_split
 
 log = logging.getLogger(__name__)
@@ -84,6 +84,7 @@ class TrainingRun:
     def score(self) -> None:
         """Score the best weights on the reported split, write every file, print the table."""
         # both import pandas and scikit-learn, for which training need not wait
+        from fer_lightning.evaluation.metrics import final_scores
         from fer_lightning.runs import console
         from fer_lightning.runs.results import write_results
 
@@ -104,7 +105,7 @@ class TrainingRun:
         }
         metrics = write_results(table, images, self.folder, **facts)
         self._record_objectives(facts["epoch"], images[0])
-        self._log_final(metrics)
+        log_scores(self.trainer.loggers, self.cfg, final_scores(metrics), in_sweep=is_job())
         if is_job():  # its sweep shows a table of all jobs
             log.info(console.headline(metrics))
         else:
@@ -140,10 +141,8 @@ class TrainingRun:
             write_text(self.folder / "skipped_images.txt", "".join(lines))
         for logger in self.trainer.loggers:
             if isinstance(logger, CSVLogger) and self.resumed_at is not None:
-                build.log_again(logger, self.resumed_at)
-            if isinstance(logger, TensorBoardLogger):
-                text = OmegaConf.to_yaml(self.cfg, resolve=True)
-                logger.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()))
+                log_again(logger, self.resumed_at)
+        log_settings(self.trainer.loggers, self.cfg)
 
     def _load_best(self) -> dict[str, Any]:
         """Load the best checkpoint, if one was kept; return which weights the model has now, and what chose them."""
@@ -178,31 +177,6 @@ class TrainingRun:
         scores = next((row for row in reversed(rows) if row["epoch"] == epoch), {})
         known: dict[str, Any] = {} if self.monitored is None else {self.monitor: self.monitored}
         update_status(self.folder, values=known | measure(names, self.trainer, self.model, image, scores))
-
-    def _log_final(self, metrics: dict[str, Any]) -> None:
-        """Fill the HParams tab: the settings that runs differ in, beside the final scores."""
-        from fer_lightning.evaluation.metrics import final_scores  # scikit-learn, which training should not wait for
-
-        scores = final_scores(metrics)
-        for logger in self.trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                if is_job():  # its sweep describes all jobs, those without a score too
-                    logger.log_metrics(scores, 0)
-                else:
-                    logger.log_hyperparams(described_settings(self.cfg), scores)
-            elif not isinstance(logger, CSVLogger):
-                logger.log_metrics(scores)
-            logger.finalize("success")
-
-
-def described_settings(cfg: DictConfig) -> dict[str, int | float | str | bool]:
-    """Return the settings that the HParams tab shows, dotted key → plain value."""
-    groups = ("data", "augmentation", "model", "loss", "optimizer", "scheduler")
-    tree: dict[str, Any] = {group: OmegaConf.to_container(cfg[group], resolve=True) for group in groups}
-    trainer = {key: cfg.trainer[key] for key in ("max_epochs", "precision")}
-    flat = flatten({"seed": cfg.seed, "trainer": trainer, **tree}).items()
-    kept = [(key, value) for key, value in flat if not key.endswith(("._target_", "._partial_"))]
-    return {key: value if isinstance(value, (int, float, str, bool)) else str(value) for key, value in kept}
 
 
 def train(cfg: DictConfig) -> float | None:
