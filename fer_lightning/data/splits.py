@@ -17,8 +17,8 @@ def resolve_splits(
 ) -> tuple[CategoricalColumn, tuple[str, ...]]:
     """Put every image into `train`, `validation` or `test`.
 
-    A download without splits is divided by `split`. One with train and one other split keeps them, unless `holdout`
-    takes a fraction of train to choose the checkpoint (`auto`: 0.1 if there is a test but no validation split, else 0);
+    A download without splits is divided by `split`. Another keeps its splits, unless it has two at most and `holdout`
+    takes a fraction of train to choose the checkpoint (`auto`: 0.1 if there is no validation split, else 0);
     the other split is then `test`. Images of equal `digests`, uint64 `(N,)`, stay on one side of every division.
 
     Returns:
@@ -35,8 +35,8 @@ def resolve_splits(
         return cut, (f"no splits in the download, so it is divided by class (data.split): {sizes}",)
     has_validation, has_test = (name in splits for name in ("validation", "test"))
     if holdout == "auto":
-        holdout = 0.1 if has_test and not has_validation else 0.0
-    if holdout == 0:
+        holdout = 0.0 if has_validation else 0.1
+    if holdout == 0 or "train" not in splits:
         return splits, ()
     if has_validation and has_test:
         raise DataError(f"{table.root} has its own validation and test split: type data.holdout=0")

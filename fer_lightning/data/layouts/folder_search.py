@@ -208,7 +208,7 @@ class FolderSearch:
         return splits
 
     def class_folders(self, folder: Path) -> Sequence[str]:
-        """Return the sub-folders that are named for an expression, or by a number and contain images.
+        """Return the sub-folders that are named for an expression, or, several, by numbers and contain images.
 
         With `own_names`, two or more that contain images are classes.
         """
@@ -216,12 +216,10 @@ class FolderSearch:
         if self.own_names:
             filled = [name for name in folders if self.split(name) is None and self.list(folder / name).images]
             return filled if len(filled) > 1 else []
-        return [
-            name
-            for name in folders
-            if canonical(name, self.aliases) is not None
-            or (code_of(name) is not None and self.list(folder / name).images)
-        ]
+        named = [name for name in folders if canonical(name, self.aliases) is not None]
+        numbers = [name for name in folders if name not in named and code_of(name) is not None]
+        numbers = [name for name in numbers if self.list(folder / name).images]
+        return [*named, *numbers] if named or len(numbers) > 1 else []
 
     def people(self, folder: Path) -> dict[str, Path]:
         """Return the sub-folders that are people with class folders, as in person01/happy, where all are numbered."""

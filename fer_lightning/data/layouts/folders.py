@@ -70,6 +70,7 @@ class _TreeReader:
         self.numbered: list[Path] = []
         self.unknown_classes: list[Path] = []
         self.ignored_folders: list[Path] = []  # which hold another data set, or none
+        self._note_left_out(tree)
         names: dict[str, str] = {}
         folders = search.split_folders(tree)
         for name, inside in folders.items():
@@ -113,10 +114,20 @@ class _TreeReader:
         else:
             self.ignored_folders.append(folder)
 
+    def _note_left_out(self, folder: Path) -> None:
+        """Note the folders in a folder that the search has left out."""
+        left_out = [(folder / name).relative_to(self.tree) for name in self.search.list(folder).left_out]
+        unwanted = [f"{place}/" for place in left_out if fold(place.name) in self.search.unwanted]
+        written = [f"{place}/" for place in left_out if f"{place}/" not in unwanted]
+        for places, why in ((unwanted, "as data.aliases says"), (written, "results of runs")):
+            self.notes += [f"{', '.join(places)} left out: {why}"] * bool(places)
+
     def _read_classes(self, split: str, folder: Path) -> None:
         people = {} if self.search.class_folders(folder) else self.search.people(folder)
         for inside in people.values():
             self._read_classes(split, inside)
+        if folder != self.tree:
+            self._note_left_out(folder)
         listing = self.search.list(folder)
         if listing.images:
             self.notes.append(f"{count_images(len(listing.images))} beside the class folders of {folder} left out")
@@ -144,6 +155,7 @@ class _TreeReader:
         `above` are the real paths of the folders between the class and `folder`: a link to one of them would never end.
         """
         listing, above = self.search.list(folder), above | {os.path.realpath(folder)}
+        self._note_left_out(folder)
         relative = folder.relative_to(self.tree).as_posix()
         paths = [f"{relative}/{name}" for name in listing.images]
         for name in listing.others:
@@ -186,11 +198,6 @@ class _TreeReader:
             if inner.unnamed and not inner.trees:
                 count = count_images(self.search.count(folder))
                 notes.append(f"{folder.relative_to(self.tree)}/ left out: neither a split nor a class, {count}")
-        if left_out := self.search.list(self.tree).left_out:
-            unwanted = [name for name in left_out if fold(name) in self.search.unwanted]
-            written = [name for name in left_out if name not in unwanted]
-            for names, why in ((unwanted, "as data.aliases says"), (written, "results of runs")):
-                notes += [f"{'/, '.join(names)}/ left out: {why}"] * bool(names)
         return notes
 
     def describe_others(self) -> list[str]:

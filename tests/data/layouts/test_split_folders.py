@@ -1,0 +1,113 @@
+"""A split that the data names is kept or refused, never drawn anew: over spellings, wrappers and kinds of trees."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer_lightning.core.errors import DataError
+from fer_lightning.data.layouts.recognize import read_layout
+from fer_lightning.data.splits import resolve_splits
+from fer_lightning.data.table.image_table import ImageTable
+
+Plant = Callable[[Path, Mapping[str, str]], Path]
+NAMES = {
+    "train": ("train", "training", "Train", "TRAINING", "train_set", "trainset", "train_images", "TrainData"),
+    "validation": ("val", "valid", "validation", "dev", "PublicTest", "public_test", "VAL", "ValidationSet"),
+    "test": ("test", "testing", "Test", "PrivateTest", "PRIVATETEST", "test-set", "TestImages", "fer2013-test"),
+}
+UNCLEAR = ["eval", "holdout", "fold1", "Evaluation", "train2", "extra", "trainval"]
+CLASSES = ("angry", "happy")
+MANY = " ".join(f"{number}.jpg" for number in range(12))
+
+
+def resolved(table: ImageTable) -> dict[str, str]:
+    groups = np.arange(len(table), dtype=np.uint64) * np.uint64(2**50)
+    splits, _ = resolve_splits(table, groups, holdout="auto", split=(0.8, 0.1, 0.1), seed=1)
+    return dict(zip(table.paths, splits, strict=True))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_named_split_is_kept(tmp_path: Path, plant: Plant, seed: int) -> None:
+    draw = random.Random(seed)
+    wrapper = draw.choice([".", "archive", "a/b"])
+    inner = draw.choice(["{0}", "{0}/{0}", "{0}/images"])
+    people = draw.choice(["", "", "person{}/", "S{:03d}/"])
+    chosen = {split: draw.choice(names) for split, names in NAMES.items() if draw.random() < 0.8}
+    chosen = chosen or {"test": "test"}
+    for name in chosen.values():
+        place = f"{wrapper}/{inner.format(name)}"
+        for number in (1, 2) if people else (0,):
+            plant(tmp_path, {f"{place}/{people.format(number)}{label}": MANY for label in CLASSES})
+    if draw.random() < 0.3:  # without labels
+        plant(tmp_path, {f"{wrapper}/unlabelled": MANY})
+    table = read_layout(tmp_path)
+    assert set(table.splits) == set(chosen)
+    assert len(table) == 24 * len(chosen) * (2 if people else 1)
+    for path, split in resolved(table).items():
+        named = next(known for known, name in chosen.items() if name in path.split("/"))
+        # only of train, where nothing else chooses the checkpoint, a part may be held out
+        assert split == named or (named, split, "validation" in chosen) == ("train", "validation", False)
+
+
+@pytest.mark.parametrize("name", UNCLEAR)
+@pytest.mark.parametrize("inner", ["{0}", "{0}/{0}"])
+def test_a_name_that_takes_a_guess_is_asked_for(tmp_path: Path, plant: Plant, name: str, inner: str) -> None:
+    for place in ("train", "test", inner.format(name)):
+        plant(tmp_path, {f"{place}/{label}": "1.jpg" for label in CLASSES})
+    with pytest.raises(DataError, match=f"{name} holds classes and is not named for a split"):
+        read_layout(tmp_path)
+    key = name.lower()
+    table = read_layout(tmp_path, aliases={key: "validation"})
+    assert {path.split("/")[0]: split for path, split in resolved(table).items()} == {
+        "train": "train",
+        "test": "test",
+        name: "validation",
+    }
+    assert {path.split("/")[0] for path in read_layout(tmp_path, aliases={key: None}).paths} == {"train", "test"}
+
+
+@pytest.mark.parametrize(("one", "other"), [("train", "Training"), ("val", "PublicTest"), ("test", "PrivateTest")])
+def test_two_folders_for_one_split(tmp_path: Path, plant: Plant, one: str, other: str) -> None:
+    for place in ("train", "test", one, other):
+        plant(tmp_path, {f"{place}/{label}": "1.jpg" for label in CLASSES})
+    with pytest.raises(DataError, match=f"(?=.*{one}/)(?=.*{other}/).*both mean"):
+        read_layout(tmp_path)
+
+
+def test_classes_beside_splits(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, {f"{place}/{label}": "1.jpg" for place in (".", "test") for label in CLASSES})
+    with pytest.raises(DataError, match="is a class folder beside test/, in no split: move it into one"):
+        read_layout(tmp_path)
+
+
+@pytest.mark.parametrize("prefixes", ["Training PublicTest PrivateTest", "train val test", "Train Test"])
+def test_flat_folders_of_files_that_name_their_split(tmp_path: Path, plant: Plant, prefixes: str) -> None:
+    names = [f"{prefix}_{number}.jpg" for prefix in prefixes.split() for number in range(12)]
+    plant(tmp_path, {label: " ".join(names) for label in CLASSES})
+    table = read_layout(tmp_path)
+    expected = dict(zip(prefixes.split(), ("train", "validation", "test"), strict=False))
+    if len(expected) == 2:
+        expected["Test"] = "test"
+    for path, split in zip(table.paths, table.splits, strict=True):
+        assert split == expected[path.split("/")[1].split("_")[0]]
+    assert "split by the file names" in table.notes[0]
+    plant(tmp_path, {"happy": "smile.jpg"})
+    if "PublicTest" in prefixes:
+        with pytest.raises(DataError, match=r"the split of 1 image, such as happy/smile\.jpg, is not in their names"):
+            read_layout(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["test/unknown", "test", "test/images", "Test/test", "PrivateTest/0"])
+@pytest.mark.parametrize("own_names", [False, True])
+def test_a_test_without_labels_does_not_stop_training(
+    tmp_path: Path, plant: Plant, place: str, own_names: bool
+) -> None:
+    plant(tmp_path, {f"train/{label}": MANY for label in CLASSES} | {place: "1.jpg 2.jpg 3.jpg"})
+    table = read_layout(tmp_path, own_names=own_names)
+    assert table.notes == (f"{place.split('/')[0]}/ left out: 3 images without class folders in it",)
+    assert set(resolved(table).values()) == {"train", "validation"}  # and none of train is called test
