@@ -160,7 +160,11 @@ class ExpressionClassifier(OptimizedModule):
             metric.reset()  # Lightning does at the end of an epoch, which an interrupted run did not reach
         self._epoch_begins = True
 
-    on_train_start = on_train_epoch_start  # a run resumed within an epoch does not get the call of its start again
+    def on_train_start(self) -> None:  # also of a run that is resumed within an epoch, whose start is not called again
+        self.train()
+        self._epoch_begins = True
+        if self.train_loss.update_called:  # or, resumed after its last batch, the epoch would lack these
+            self._log_averages()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels, _ = batch
@@ -170,12 +174,15 @@ class ExpressionClassifier(OptimizedModule):
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it unannotated
         if self._epoch_begins or (every > 0 and (self.global_step + 1) % every == 0):  # logging in each step is slow
             self._epoch_begins = False
-            for name in ("loss", "acc"):  # with the attribute's name, for which Lightning would search
-                metric = f"train_{name}"
-                self.log(f"train/{name}", getattr(self, metric), on_step=False, on_epoch=True, metric_attribute=metric)
+            self._log_averages()
             # not prog_bar=True, for which Lightning would wait for the device in every step: see ProgressBar
             self.log("train/loss_step", self.train_loss.recent())
         return loss
+
+    def _log_averages(self) -> None:
+        for name in ("loss", "acc"):  # with the attribute's name, for which Lightning would search
+            metric = f"train_{name}"
+            self.log(f"train/{name}", getattr(self, metric), on_step=False, on_epoch=True, metric_attribute=metric)
 
     def loss_and_hits(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss `()`, and the number of images classified correctly `()`."""

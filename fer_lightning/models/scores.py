@@ -18,13 +18,16 @@ class RunningMean(Metric):
 
     total: Tensor
     count: Tensor
+    total_before: Tensor
+    count_before: Tensor
     full_state_update = False
 
     def __init__(self) -> None:
         super().__init__()
         self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros(()), dist_reduce_fx="sum")
-        self._before: tuple[Tensor | float, Tensor | float] = (0.0, 0.0)
+        self.add_state("total_before", torch.zeros(()), dist_reduce_fx="sum")  # when `recent` was last asked for
+        self.add_state("count_before", torch.zeros(()), dist_reduce_fx="sum")
 
     def update(self, total: Tensor, count: int) -> None:
         """Add some images: the sum of their values, a detached scalar, and how many they are."""
@@ -37,13 +40,9 @@ class RunningMean(Metric):
 
     def recent(self) -> Tensor:
         """Return the mean since this was last asked for, float `()`, of this rank alone."""
-        total, count = self._before
-        self._before = (self.total.clone(), self.count.clone())
+        total, count = self.total_before, self.count_before
+        self.total_before, self.count_before = self.total.clone(), self.count.clone()
         return (self.total - total) / (self.count - count)
-
-    def reset(self) -> None:
-        super().reset()
-        self._before = (0.0, 0.0)
 
 
 class SplitScores(nn.Module):

@@ -1,0 +1,94 @@
+"""Continued from any of its checkpoints, a run ends with the weights, bit for bit, and history of an unbroken one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from fer_lightning.training.run import TrainingRun
+
+TINY = (  # three batches an epoch
+    "data.synthetic={train: 42, validation: 14, test: 14}",
+    "data.image_size=16",
+    "data.batch_size=14",
+    "trainer=cpu",
+    "trainer.precision=32-true",
+    "trainer.enable_progress_bar=false",
+    "trainer.max_epochs=3",
+    "trainer.log_every_n_steps=1",
+    "callbacks.early_stopping.patience=9",
+    "logger=none",
+    "~callbacks.batch_preview",
+    "~callbacks.validation_pictures",
+)
+KEPT = "dirpath: '${output_dir}/kept', save_top_k: -1, auto_insert_metric_name: false, enable_version_counter: false"
+EACH_STEP = (
+    "++callbacks.steps={_target_: fer_lightning.callbacks.checkpoint.RunCheckpoint, filename: 'step{step}', "
+    f"every_n_train_steps: 1, {KEPT}}}"
+)
+EACH_EPOCH = (
+    "++callbacks.epochs={_target_: lightning.pytorch.callbacks.ModelCheckpoint, filename: 'epoch{step}', "
+    f"save_on_train_epoch_end: true, {KEPT}}}"
+)
+SWA = "{_target_: lightning.pytorch.callbacks.StochasticWeightAveraging, swa_lrs: 0.01, swa_epoch_start: 1}"
+QUICK = {
+    "mixup": (["model.mixup=0.2", "trainer.val_check_interval=2"], "step1 step3"),
+    "max_steps": (["trainer.max_steps=7"], "epoch3"),
+}
+SLOW = {
+    "sgd": (["optimizer=sgd"], "step4"),
+    "accumulation": (["trainer.accumulate_grad_batches=2"], "step1"),
+    "ema": (
+        ["++callbacks.ema={_target_: lightning.pytorch.callbacks.EMAWeightAveraging, decay: 0.9}", "model.mixup=0.2"],
+        "step2",
+    ),
+    "swa": ([f"++callbacks.swa={SWA}"], "step5"),
+    "plateau": (["scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=1"], "step3 epoch3"),
+    "onecycle": (["optimizer=sgd", "scheduler=onecycle"], "step5"),
+    "unfreezing": (["model.freeze_backbone=true", "model.unfreeze_epoch=1"], "step2"),
+    "stochastic depth": (
+        ["model=timm", "model.backbone=resnet10t", "++model.backbone_kwargs={drop_path_rate: 0.2}"],
+        "step5",
+    ),
+    "validation every other epoch": (
+        ["trainer.check_val_every_n_epoch=2", "scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=1"],
+        "step6",
+    ),
+    "early stopping amid epochs": (
+        ["trainer.val_check_interval=1", "callbacks.early_stopping.patience=4", "optimizer.lr=0"],
+        "step3",
+    ),
+    "two workers": (["data.num_workers=2", "data.resident=false", "model.mixup=0.2"], "step2"),
+    "max_steps alone": (["trainer.max_steps=7", "trainer.max_epochs=-1"], "step3"),
+    "fewer batches": (["trainer.limit_train_batches=2", "data.sampler=balanced"], "step1 step2"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")  # the checkpoints of the unbroken run, copied
+@pytest.mark.parametrize(
+    ("options", "checkpoints"),
+    [*QUICK.values(), *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW.values())],
+    ids=[*QUICK, *SLOW],
+)
+def test_each_checkpoint_continues_exactly(
+    compose: Callable[..., DictConfig], tmp_path: Path, options: list[str], checkpoints: str
+) -> None:
+    def trained(folder: Path, *more: str) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
+        run = TrainingRun(compose("train", *TINY, *options, EACH_STEP, EACH_EPOCH, *more, f"output_dir={folder}"))
+        run.fit()
+        history = pd.read_csv(folder / "history.csv")
+        return run.model.state_dict(), history[sorted(history)]
+
+    weights, history = trained(tmp_path / "unbroken")
+    for name in checkpoints.split():
+        folder = tmp_path / name
+        shutil.copytree(tmp_path / "unbroken", folder, ignore=shutil.ignore_patterns("last.ckpt", "history.csv"))
+        again, rows = trained(folder, f"ckpt_path={folder / 'kept' / name}.ckpt")
+        assert [key for key, value in weights.items() if not torch.equal(again[key], value)] == [], name
+        pd.testing.assert_frame_equal(rows, history, obj=name)
