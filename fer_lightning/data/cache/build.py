@@ -18,8 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fer_lightning.data.cache.decode import DecodeError, decode_picture, fit_image
 from fer_lightning.data.cache.digests import digest_of, identity_of
-from fer_lightning.data.cache.file_snapshot import file_of
-from fer_lightning.data.layouts.csv import read_csv_pixels
+from fer_lightning.data.cache.file_snapshot import csv_files_of
+from fer_lightning.data.layouts.csv_pixels import read_csv_pixels
 from fer_lightning.data.table.image_table import ImageTable
 from fer_lightning.system.resources import available_cores
 
@@ -117,8 +117,16 @@ def _reader(table: ImageTable, max_pixels: int) -> Callable[[int], np.ndarray]:
     """Return a function from row to picture, see `decode_picture`, which raises DecodeError with the reason."""
     root, paths = os.path.abspath(table.root), table.paths
     if table.source == "csv":
-        pixels = read_csv_pixels(table.root / file_of(table, paths[0]))
-        return lambda row: pixels[int(paths[row].rpartition("#")[2])]
+        pixels = {file: read_csv_pixels(table.root / file) for file in csv_files_of(table)}
+
+        def read_row(row: int) -> np.ndarray:
+            file, _, number = paths[row].rpartition("#")
+            if int(number) >= len(pixels[file]):
+                raise DecodeError("its row has no pixels")
+            picture: np.ndarray = pixels[file][int(number)]
+            return picture
+
+        return read_row
 
     def read(row: int) -> np.ndarray:
         path = f"{root}/{paths[row]}"

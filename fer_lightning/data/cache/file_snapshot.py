@@ -46,11 +46,11 @@ def take_snapshot(table: ImageTable) -> Snapshot:
 def watched_states(table: ImageTable) -> np.ndarray:
     """Return int64 (n, 2), size in bytes and time of change in ns of the files that every start checks.
 
-    This is the CSV file of a table, or its images; of more than `MOST_FILES` images, as many evenly spaced ones.
+    These are the CSV files of a table, or its images; of more than `MOST_FILES` images, as many evenly spaced ones.
     """
     root = os.path.abspath(table.root)
     if table.source == "csv":
-        return _states_of(root, [file_of(table, table.paths[0])])
+        return _states_of(root, csv_files_of(table))
     count = len(table)
     rows = np.linspace(0, count - 1, MOST_FILES).astype(np.int64) if count > MOST_FILES else slice(None)
     return _states_of(root, table.paths[rows])
@@ -67,6 +67,12 @@ def describe_watch(table: ImageTable) -> tuple[str, ...]:
 def file_of(table: ImageTable, path: str) -> str:
     """Return the file that one of the table's paths lies in: the path itself, or the CSV that holds the row."""
     return path.rpartition("#")[0] if table.source == "csv" else path
+
+
+def csv_files_of(table: ImageTable) -> list[str]:
+    """Return the CSV files that a whole table was read from; each split lies in one file."""
+    firsts = np.unique(table.splits.codes, return_index=True)[1]
+    return list(dict.fromkeys(file_of(table, path) for path in table.paths[firsts]))
 
 
 def _states_of(root: str, names: Iterable[str]) -> np.ndarray:

@@ -1,158 +1,244 @@
-"""fer2013.csv and similar files: labels, pixels and, in most, the official split."""
+"""fer2013.csv and similar files: labels and, in most, the split that they name."""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fer_lightning.core.errors import DataError
+from fer_lightning.data.layouts.csv_file import CsvFile, name_rows
+from fer_lightning.data.layouts.folder_search import FolderSearch
+from fer_lightning.data.layouts.naming_advice import class_settings, describe_numbers
 from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
-from fer_lightning.data.table.emotions import CODE_ORDERS, CodeOrder, fold
+from fer_lightning.data.table.emotions import CODE_ORDERS, CodeOrder, canonical, code_of, fold
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts, order_classes
+from fer_lightning.data.table.split_names import split_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# The names used by the competition. Of several in one folder the first is read: they hold the same rows.
-KNOWN_FILES: tuple[str, ...] = ("fer2013.csv", "icml_face_data.csv", "train.csv")
-USAGES = {"training": "train", "publictest": "validation", "privatetest": "test"} | {split: split for split in SPLITS}
+# The expressions of FER-2013 and its kin have these numbers, unless the labels or the user say otherwise.
+_USUAL_ORDER: CodeOrder = "fer2013"
+_FLAGS = {"isvalid": "validation", "isval": "validation", "isvalidation": "validation", "istest": "test"}
+_TRUE, _FALSE = frozenset(("true", "1", "1.0", "yes")), frozenset(("false", "0", "0.0", "no"))
+_SPLIT_WORDS = frozenset(("split", "splits", "usage", "subset", "partition", "phase", "set"))
 
 
-def read_csv_table(path: Path, code_order: CodeOrder | None = None) -> ImageTable:
-    """Read labels and splits of a CSV with the columns emotion, pixels and, optionally, Usage.
+def read_csv_table(files: Mapping[CsvFile, str], root: Path, search: FolderSearch) -> ImageTable:
+    """Read labels and splits of one CSV, or of several that are the splits of one data set.
 
-    Header names may contain blanks and be in any order. `code_order`, a key of `CODE_ORDERS`, is what the label numbers
-    mean; None for "fer2013". `read_csv_pixels` reads the pixels.
+    `csv_pixels.read_csv_pixels` reads the pixels.
+
+    Args:
+        files: Each with the split that its name stands for, "" for none; a column of the file takes precedence.
+        root: The folder that paths are relative to.
+        search: Knows what the user's own names of labels and splits mean. Without `code_order`, labels that are numbers
+            have the order of FER-2013, where they can.
 
     Raises:
-        DataError: Unreadable file, wrong column names, no rows, a label out of range, an unknown Usage.
+        DataError: No rows, an unknown label or split, two files of one split.
     """
     import pandas as pd
 
-    columns = _find_columns(path, ("emotion", "pixels"))
-    frame = pd.concat(_read(path, [columns[name] for name in ("emotion", "usage") if name in columns]))
-    if frame.empty:
-        raise DataError(f"{path} has a header and no rows; point data.root=… at a complete copy")
-    names = CODE_ORDERS["fer2013" if code_order is None else code_order]
-    name_of = {str(code): name for code, name in names.items()}
-    first, last = min(names), max(names)
-    expected = f"a number from {first} ({names[first]}) to {last} ({names[last]})"
-    found = _look_up(path, frame[columns["emotion"]], name_of, expected)
-    classes = order_classes(found)
-    labels = CategoricalColumn.of(found, classes).codes
-    splits = CategoricalColumn(np.zeros(len(frame), dtype=np.uint8), ("",))
-    if "usage" in columns:
-        found = _look_up(path, frame[columns["usage"]], USAGES, "Training, PublicTest or PrivateTest")
-        splits = CategoricalColumn.of(found, SPLITS)
+    frames = {file: _read_columns(file) for file in files}
+    reader = _LabelReader(frames, search)
+    names = pd.concat([reader.read(file) for file in files]).to_numpy()
+    split_names = [_read_splits(file, frames[file], files[file], search) for file in files]
+    _refuse_shared_splits(files, split_names, root)
+    splits = CategoricalColumn.of(np.concatenate(split_names), (*SPLITS, ""))
+    rows = pd.concat([frame.index.to_series() for frame in frames.values()]).to_numpy()
+    places = np.repeat(
+        [file.path.relative_to(root).as_posix() for file in files], [len(frames[file]) for file in files]
+    )
+    kept = names != ""
+    classes = order_classes(names[kept])
+    labels = CategoricalColumn.of(names[kept], classes).codes
+    splits, rows, places = splits[kept], rows[kept], places[kept]
     order = np.lexsort((labels, splits.codes))
-    paths = PathColumn.of(f"{path.name}#{row}" for row in order)
-    unsplit = "" if "usage" in columns else " without a Usage column (no split)"
-    explanation = f"found {path.name}{unsplit} in {path.parent}: {describe_counts(splits, classes)}"
-    rows = np.arange(len(labels))
-    return ImageTable(path.parent, "csv", paths, labels[order], splits[order], classes, explanation, rows)
+    paths = PathColumn.of(f"{place}#{row}" for place, row in zip(places[order], rows[order], strict=True))
+    unsplit = " without a Usage column (no split)" if (splits == "").all() else ""
+    found = " and ".join(file.path.relative_to(root).as_posix() for file in files)
+    explanation = f"found {found}{unsplit} in {root}: {describe_counts(splits, classes)}"
+    notes = [*reader.notes]
+    if not kept.all():
+        notes.append(f"{(~kept).sum():,} rows left out, as data.aliases says")
+    return ImageTable(
+        root, "csv", paths, labels[order], splits[order], classes, explanation, np.arange(len(labels)), tuple(notes)
+    )
 
 
-def read_csv_pixels(path: Path) -> np.ndarray:
-    """Read the pictures of a CSV, in file order: row 17 of the result is "fer2013.csv#17" of the image table.
-
-    The column `pixels` holds blank-separated values from 0 to 255, row by row of a square picture.
-
-    Returns:
-        (N, S, S) uint8, S being 48 in FER-2013.
-
-    Raises:
-        DataError: A row differs in its number of pixels, pictures are not square, a value is not a number in 0..255.
-    """
-    column = _find_columns(path, ("pixels",))["pixels"]
-    pictures = bytearray()  # grows in place, so the peak stays near the size of the result
-    lengths: list[int] = []
-    bad_values: list[int] = []
-    for chunk in _read(path, [column]):
-        for values in _parse_numbers(chunk[column]):
-            if values.min(initial=0) < 0 or values.max(initial=0) > 255:
-                bad_values.append(len(lengths))
-            lengths.append(len(values))
-            pictures += values.astype(np.uint8).tobytes()
-    if bad_values:
-        raise DataError(f"{path}, {_name_rows(bad_values)}: a pixel is not a whole number from 0 to 255")
-    expected = int(np.bincount(lengths).argmax()) if lengths else 0  # what most rows have
-    bad_lengths = np.flatnonzero(np.array(lengths) != expected)
-    if len(bad_lengths):
-        what = f"{lengths[bad_lengths[0]]:,} pixels, not {expected:,} as in the other rows"
-        raise DataError(f"{path}, {_name_rows(bad_lengths)}: {what}")
-    side = math.isqrt(expected)
-    if side < 2 or side * side != expected:
-        hint = "2,304 blank-separated numbers, 48 x 48, are usual"
-        raise DataError(f"{path}: {expected:,} pixels per row make no square picture ({hint})")
-    return np.frombuffer(pictures, dtype=np.uint8).reshape(-1, side, side)
-
-
-def has_pixel_columns(path: Path) -> bool:
-    """Return whether the header of a CSV names both labels and pixels; False for other files."""
-    with contextlib.suppress(DataError):
-        return bool(_find_columns(path, ("emotion", "pixels")))
-    return False
-
-
-def _find_columns(path: Path, required: Sequence[str]) -> dict[str, str]:
-    """Return the header's names by their folded form; raise DataError where a required one is missing."""
-    header = {fold(str(name)): str(name) for name in next(_read(path, None, chunk_rows=1)).columns}
-    missing = [name for name in required if name not in header]
-    if not missing:
-        return header
-    hint = "expected emotion, pixels and, where there is a split, Usage"
-    if not header.keys() - {"pixels", "usage"}:
-        hint = "a test file without labels; type data.root=… with fer2013.csv, icml_face_data.csv or train.csv"
-    found = ", ".join(name.strip() for name in header.values())
-    raise DataError(f"{path} has no column {' and '.join(missing)} (columns found: {found[:200]}): {hint}")
-
-
-def _read(path: Path, columns: Sequence[str] | None, chunk_rows: int = 1024) -> Iterator[pd.DataFrame]:
-    """Yield the columns (None: all) as text, chunk by chunk and at least once. Empty fields are empty strings."""
+def _read_columns(file: CsvFile) -> pd.DataFrame:
+    """Read all but the pixels, without blank lines of separators at the end."""
     import pandas as pd
 
-    # index_col=False: otherwise pandas takes surplus leading fields for an index and shifts the columns
-    options = {"usecols": columns, "dtype": str, "na_filter": False, "index_col": False, "chunksize": chunk_rows}
-    try:
-        with pd.read_csv(path, encoding="utf-8-sig", encoding_errors="replace", **options) as chunks:
-            yield from chunks
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{path} is empty; point data.root=… at a complete copy") from error
-    except (OSError, pd.errors.ParserError) as error:
-        raise DataError(f"cannot read {path} as a CSV: {error}; point data.root=… at a complete copy") from error
+    frame = pd.concat(file.read([*file.labels, *file.others]), ignore_index=True)
+    filled = np.flatnonzero((frame[file.labels[0]].str.strip() != "").to_numpy())
+    last = int(filled[-1]) + 1 if len(filled) else 0
+    if last < len(frame) and (frame.iloc[last:] == "").all(axis=None) and _no_pixels(file, last):
+        frame = frame.iloc[:last]
+    if frame.empty:
+        raise DataError(f"{file.path} has a header and no rows; point data.root=… at a complete copy")
+    return frame
 
 
-def _look_up(path: Path, values: pd.Series, meanings: Mapping[str, object], expected: str) -> np.ndarray:
-    """Return the meaning of each value, (N,); raise DataError naming the first row whose value has none."""
-    found = values.str.strip().str.casefold().map(meanings)
-    unknown = np.flatnonzero(found.isna())
-    if len(unknown):
-        what = f"{values.name.strip()} is {values.iloc[unknown[0]]!r}, not {expected}"
-        raise DataError(f"{path}, {_name_rows(unknown)}: {what}")
-    return np.asarray(found)
+def _no_pixels(file: CsvFile, first: int) -> bool:
+    """Return whether the pixel columns are blank from a row on."""
+    seen = 0
+    for chunk in file.read(file.pixels):
+        if not (chunk.iloc[max(0, first - seen) :] == "").all(axis=None):
+            return False
+        seen += len(chunk)
+    return True
 
 
-def _parse_numbers(texts: Iterable[str]) -> list[np.ndarray]:
-    """Return the numbers of each text, int64; [-1], which is no pixel value, for a text that holds anything else."""
+class _LabelReader:
+    """Reads the labels of all files together, because numbers are understood by which of them occur."""
 
-    def parse(text: str) -> np.ndarray:
-        try:
-            return np.fromstring(text, dtype=np.int64, sep=" ")
-        except (ValueError, DeprecationWarning):
-            return np.array([-1])
+    def __init__(self, frames: Mapping[CsvFile, pd.DataFrame], search: FolderSearch) -> None:
+        self.frames, self._search = frames, search
+        self.notes: list[str] = []
+        self._columns = {file: self._choose_column(file) for file in frames}
+        for file, name in self._columns.items():
+            unused = ", ".join(other.strip() for other in file.labels if other != name)
+            if unused:
+                self.notes.append(
+                    f"{file.path.name}: labels are those in the column {name.strip()}; not used: {unused}"
+                )
+        texts = dict.fromkeys(text for file in frames for text in self._texts(file).unique())
+        self._meanings = {text: self._meaning(text, None) for text in texts}
+        codes = {int(code) for text in texts if not self._meanings[text] and (code := code_of(text)) is not None}
+        if codes:
+            order = search.code_order if search.code_order is not None else self._usual_order(codes)
+            self._meanings = {text: self._meaning(text, order) for text in texts}
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # which older NumPys issue instead of a ValueError
-        return [parse(text) for text in texts]
+    def read(self, file: CsvFile) -> pd.Series:
+        """Return the class of each row, "" where the user leaves it out; raise DataError for an unknown label."""
+        texts = self._texts(file)
+        found = texts.map(self._meanings)
+        unknown = np.flatnonzero(found.isna())
+        if len(unknown):
+            self._refuse(file, unknown)
+        return found
+
+    def _choose_column(self, file: CsvFile) -> str:
+        """Return the column of labels: of several, the first that holds words, which need no order of numbers."""
+        frame = self.frames[file]
+        for name in file.labels:
+            texts = frame[name].str.strip().unique()
+            if all(code_of(text) is None and self._meaning(text, None) is not None for text in texts):
+                return name
+        return file.labels[0]
+
+    def _texts(self, file: CsvFile) -> pd.Series:
+        texts = self.frames[file][self._columns[file]].str.strip()
+        return texts.str.replace(",", ".", regex=False) if file.options["sep"] == ";" else texts  # 3,0 in Europe
+
+    def _meaning(self, text: str, order: CodeOrder | None) -> str | None:
+        code = code_of(text)
+        if (fold(text) if code is None else str(code)) in self._search.unwanted:
+            return ""
+        known = self._search.meaning(text) if text else None
+        return canonical(text, self._search.aliases, order) if known is None else known
+
+    def _usual_order(self, codes: set[int]) -> CodeOrder:
+        """Return FER-2013's order; raise DataError where the numbers that occur are of another data set."""
+        file, name = next(iter(self._columns.items()))
+        numbers = sorted(codes)
+        counted_from_1 = numbers == list(range(1, len(numbers) + 1)) and len(numbers) > 1
+        if codes <= set(CODE_ORDERS[_USUAL_ORDER]) and not counted_from_1:
+            if fold(name) != "emotion":
+                order = ", ".join(f"{code} {word}" for code, word in CODE_ORDERS[_USUAL_ORDER].items())
+                what = f"numbers in the column {name.strip()} are read as FER-2013's ({order})"
+                self.notes.append(f"{what}; data.code_order says otherwise")
+            return _USUAL_ORDER
+        others = [at for at, text in enumerate(self._texts(file)) if (code_of(text) or 0) > 6]
+        where = f", {name_rows(others)}" if others else ""
+        raise DataError(describe_numbers(f"{file.path}{where}", numbers, None))
+
+    def _refuse(self, file: CsvFile, unknown: np.ndarray) -> None:
+        texts, name = self._texts(file), self._columns[file].strip()
+        what = f"{file.path}, {name_rows(unknown)}: {name} is {texts.iloc[unknown[0]]!r}"
+        if (texts.iloc[unknown] == "").any():
+            empty = np.flatnonzero(texts == "")
+            raise DataError(f"{file.path}, {name_rows(empty)}: {name} is '', not a label; fill it in or delete the row")
+        texts = texts.iloc[unknown]
+        codes = [code for text in texts.unique() if (code := code_of(text)) is not None]
+        if codes:
+            raise DataError(describe_numbers(f"{file.path}, {name_rows(unknown)}", codes, self._search.code_order))
+        settings = class_settings([str(text) for text in texts.unique()[:8]])
+        raise DataError(f"{what}, not a number nor an expression; say what is meant: {settings}")
 
 
-def _name_rows(rows: Sequence[int] | np.ndarray) -> str:
-    """Return "row 17 and 4 more": rows count from 0 below the header, as in the image table."""
-    more = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
-    return f"row {rows[0]}{more} (the first below the header is 0)"
+def _read_splits(file: CsvFile, frame: pd.DataFrame, by_name: str, search: FolderSearch) -> np.ndarray:
+    """Return the split of each row, (N,) str, "" for none: by a column, or else by the name of the file.
+
+    A column whose every value is a split says it, whatever its name. Raises DataError for a column that is named for
+    splits and holds something else.
+    """
+    named = split_columns(file.others)
+    named += [name for name in file.others if name not in named and _is_named_for_splits(name)]
+    known: dict[str, pd.Series] = {}
+    for name in [*named, *(name for name in file.others if name not in named)]:
+        texts = frame[name].str.strip()
+        meanings = {text: _split_meaning(text, name, search) for text in texts.unique()}
+        if None not in meanings.values():
+            known[name] = texts.map(meanings)
+    if not known and named:
+        _refuse_split_column(file, frame, named[0], search)
+    if not known:
+        return np.full(len(frame), by_name, dtype=object)
+    first, *more = [name for name in named if name in known] or list(known)
+    for other in more:
+        if (known[first] != known[other]).any():
+            what = f"{file.path}: the columns {first.strip()} and {other.strip()} name different splits"
+            raise DataError(f"{what}; delete the one that is not meant")
+    return np.asarray(known[first], dtype=object)
+
+
+def _is_named_for_splits(name: str) -> bool:
+    """Return whether a word of a column's name is one for splits, as in data_usage or cvSplit."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
+    return fold(name) in _FLAGS or fold(name) == "istrain" or any(word.lower() in _SPLIT_WORDS for word in words)
+
+
+def _split_meaning(text: str, column: str, search: FolderSearch) -> str | None:
+    flag = _FLAGS.get(fold(column))
+    if flag is not None and text.casefold() in _TRUE | _FALSE:
+        return flag if text.casefold() in _TRUE else "train"
+    code = code_of(text)
+    return search.split(text if code is None else str(code))
+
+
+def _refuse_split_column(file: CsvFile, frame: pd.DataFrame, column: str, search: FolderSearch) -> None:
+    texts = frame[column].str.strip()
+    unknown = np.flatnonzero([_split_meaning(text, column, search) is None for text in texts])
+    words = list(dict.fromkeys(texts.iloc[unknown]))
+    name = column.strip()
+    what = f"{name} is {words[0]!r}, not Training, PublicTest, PrivateTest, train, validation or test"
+    cure = f"rename the column {name} if it names no split"
+    if "" in words:
+        cure = f"fill it in, or delete the row; {cure}"
+    elif len(words) <= 8 and all(fold(word) for word in words):
+        keys = [fold(word) if (code := code_of(word)) is None else str(code) for word in words]
+        guesses = ", ".join(f"{key}: {split}" for key, split in zip(keys, _guesses(len(keys)), strict=True))
+        cure = f"say what is meant, such as 'data.aliases={{{guesses}}}'; or {cure}"
+    raise DataError(f"{file.path}, {name_rows(unknown)}: {what}; {cure}")
+
+
+def _guesses(count: int) -> Iterable[str]:
+    return ["train", "test"] if count == 2 else [SPLITS[min(at, 2)] for at in range(count)]
+
+
+def _refuse_shared_splits(files: Iterable[CsvFile], splits: Sequence[np.ndarray], root: Path) -> None:
+    """Raise DataError where two files hold images of one split."""
+    holds: dict[str, Path] = {}
+    for file, column in zip(files, splits, strict=True):
+        for split in np.unique(column):
+            if holds.setdefault(split, file.path) != file.path:
+                one, two = (path.relative_to(root).as_posix() for path in (holds[split], file.path))
+                what = f"{one} and {two} both mean {split}" if split else f"{one} and {two} name no split"
+                raise DataError(f"{root}: {what}; keep one of them, or type data.root={root / one}")

@@ -27,7 +27,7 @@ def alias_setting(names: Sequence[str]) -> str:
     return f"'data.aliases={{{', '.join(dict.fromkeys(pairs))}}}'"
 
 
-def describe_numbers(where: Path, numbers: Iterable[int], code_order: CodeOrder | None) -> str:
+def describe_numbers(where: Path | str, numbers: Iterable[int], code_order: CodeOrder | None) -> str:
     """Return the message on classes that are numbers: the known orders with these, and how to type others."""
     numbers = sorted(set(numbers))
     aliases = alias_setting([str(number) for number in numbers])

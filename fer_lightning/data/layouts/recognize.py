@@ -11,7 +11,8 @@ from typing import Literal
 from fer_lightning.core.choices import check_choices
 from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import did_you_mean
-from fer_lightning.data.layouts.csv import KNOWN_FILES, has_pixel_columns, read_csv_table
+from fer_lightning.data.layouts.csv import read_csv_table
+from fer_lightning.data.layouts.csv_files import choose_csv_files, choose_typed_file, has_faces, suggest
 from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderSearch, FoundData, State
 from fer_lightning.data.layouts.folders import read_folder_table
 from fer_lightning.data.layouts.label_file import is_label_file, read_label_table
@@ -59,25 +60,28 @@ def read_layout(
         raise _missing(root, search)
     if not os.path.isdir(root):
         search.record_state(root)
-        return _read_file(root, layout, code_order, search)
+        return _read_file(root, layout, search)
     found = search.find(root)
     for path in found.csv_files:
         search.record_state(path)
     if found.trees and layout != "csv":
         if len(found.trees) > 1:
-            raise DataError(f"{root} holds {len(found.trees)} data sets: type {_suggest(found.trees)}")
+            raise DataError(f"{root} holds {len(found.trees)} data sets: type {suggest(found.trees)}")
         if found.trees == [root] and search.split(root.name) is not None and not search.split_folders(root):
             raise DataError(f"{root} is one split of a data set: type its parent, data.root={root.parent}")
         table = read_folder_table(found.trees[0], search)
-        ignored = [path.name for path in found.csv_files if has_pixel_columns(path)]
+        ignored = [path.name for path in found.csv_files if has_faces(path)]
         if not ignored:
             return table
         note = f"class folders are used, {', '.join(ignored)} not; data.layout=csv takes the CSV"
         return replace(table, notes=(*table.notes, note))
-    if found.unnamed and layout != "csv" and (lists := list(filter(is_label_file, [*found.csv_files, *found.lists]))):
+    if found.unnamed and layout != "csv" and (lists := list(filter(_is_list, [*found.csv_files, *found.lists]))):
         return _read_lists(lists, found.unnamed, search)
     if found.csv_files and layout != "folders" and (layout == "csv" or not found.unnamed):
-        return _read_one_csv(root, found.csv_files, code_order)
+        files, notes = choose_csv_files(root, found.csv_files)
+        common = root if len({file.path.parent for file in files}) > 1 else next(iter(files)).path.parent
+        table = read_csv_table(files, common, search)
+        return replace(table, notes=(*notes, *table.notes))
     raise _nothing(root, found, layout, search)
 
 
@@ -86,15 +90,19 @@ def absolute(root: str | Path) -> Path:
     return Path(os.path.abspath(Path(root).expanduser()))
 
 
+def _is_list(path: Path) -> bool:
+    return is_label_file(path) and not has_faces(path)  # whose column `image` may hold pixels
+
+
 def _read_lists(lists: list[Path], images: list[Path], search: FolderSearch) -> ImageTable:
     """Read lists of labels; the root of the table is the folder that just holds them and the images."""
     root = Path(os.path.commonpath([*(path.parent for path in lists), *images]))
     return read_label_table(root, lists, images, search)
 
 
-def _read_file(path: Path, layout: Layout, code_order: CodeOrder | None, search: FolderSearch) -> ImageTable:
+def _read_file(path: Path, layout: Layout, search: FolderSearch) -> ImageTable:
     name = path.name.lower()
-    if path.is_file() and not name.endswith(ARCHIVES) and is_label_file(path):
+    if path.is_file() and not name.endswith(ARCHIVES) and _is_list(path):
         found = search.find(path.parent)
         images = [*found.unnamed, *(place for tree in found.trees for place in search.folders_of_images(tree))]
         if images:
@@ -105,21 +113,10 @@ def _read_file(path: Path, layout: Layout, code_order: CodeOrder | None, search:
         raise DataError(f"{path} is neither a folder nor a CSV file; type data.root=… with one of these")
     if layout == "folders":
         raise DataError(f"{path} is a file, but data.layout=folders needs a folder; type data.layout=csv")
-    return read_csv_table(path, code_order)
-
-
-def _read_one_csv(root: Path, files: list[Path], code_order: CodeOrder | None) -> ImageTable:
-    """Read the CSV that holds faces; of several known names in one folder the first."""
-    ranks = {path: KNOWN_FILES.index(name) if (name := path.name.lower()) in KNOWN_FILES else 99 for path in files}
-    files = sorted(files, key=ranks.__getitem__)
-    usable = [path for path in files if has_pixel_columns(path)]
-    if len(usable) > 1 and any(path.parent != usable[0].parent or ranks[path] == 99 for path in usable):
-        raise DataError(f"{root} holds several CSV files of faces: type {_suggest(usable)}")
-    table = read_csv_table((usable or files)[0], code_order)  # raises an error if none is usable
-    if len(usable) < 2:
-        return table
-    others = ", ".join(path.name for path in usable[1:])
-    return replace(table, notes=(f"{usable[0].name} is read, {others} beside it is not: the same faces",))
+    beside = [path.parent / other for other in search.list(path.parent).others if other.lower().endswith(".csv")]
+    files, notes = choose_typed_file(path, [other for other in beside if other != path])
+    table = read_csv_table(files, path.parent, search)
+    return replace(table, notes=(*notes, *table.notes))
 
 
 def _nothing(root: Path, found: FoundData, layout: Layout, search: FolderSearch) -> DataError:
@@ -159,8 +156,3 @@ def _missing(root: Path, search: FolderSearch) -> DataError:
     near = did_you_mean(absent, (*listing.folders, *(name for name in listing.others if name.endswith(".csv"))))
     hint = f"; {parent} holds {', '.join(listing.folders[:8]) or 'no folders'}"
     return DataError(f"no such folder or file: data.root={root}{near or hint}")
-
-
-def _suggest(paths: list[Path]) -> str:
-    more = f" or one of {len(paths) - 5} more" if len(paths) > 5 else ""
-    return " or ".join(f"data.root={path}" for path in paths[:5]) + more

@@ -32,6 +32,7 @@ CODE_ORDERS: dict[CodeOrder, dict[int, str]] = {
 LABEL_COLUMNS: tuple[str, ...] = (
     *("emotion", "emotions", "label", "labels", "expression", "expressions", "class", "classes"),
     *("emotionlabel", "labelname", "classname", "category", "target", "emotionname"),
+    *("emotionid", "emotioncode", "labelid", "facialexpression", "groundtruth", "sentiment", "y"),
 )
 """Folded names of columns that hold labels, the surest first."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fer_lightning.core.errors import DataError
-from fer_lightning.data.layouts.csv import read_csv_pixels
+from fer_lightning.data.layouts.csv_pixels import read_csv_pixels
 from fer_lightning.data.layouts.recognize import read_layout
 from fer_lightning.data.table.emotions import EMOTIONS, FER2013_CODES
 from fer_lightning.data.table.image_table import select_classes
@@ -100,18 +100,23 @@ def test_class_folders_go_before_a_csv(kaggle_tree: Path, fer_csv: Path) -> None
 @pytest.mark.parametrize(
     ("header", "rows", "message"),
     [
-        ("label,pixels", [f"0,{GREY}"], r"no column emotion \(columns found: label, pixels\): expected"),
+        (
+            "code,pixels",
+            [f"0,{GREY}"],
+            r"no column emotion \(columns found: pixels, code\): name the one",
+        ),
         ("emotion,image", ["0,a.jpg"], r"no column pixels \(columns found: emotion, image\): expected emotion, pixels"),
-        ("emotion;pixels;Usage", ["0;1;2"], r"no column emotion and pixels \(columns found: emotion;pixels;Usage\)"),
+        ("feel;grey;Usage", ["0;1;2"], r"no column emotion and pixels \(columns found: feel, grey, Usage\)"),
         ("pixels", [GREY], r"no column emotion .*a test file without labels"),
         ("emotion,pixels", [], "a header and no rows"),
         (
             "emotion,pixels",
             [f"0,{GREY}", f"7,{GREY}", f"-1,{GREY}"],
-            r"row 1 and 1 more .*emotion is '7', not a number",
+            r"row 1 \(.*classes are numbered, 0 to 7; say which is which: data",
         ),
-        ("emotion,pixels", [f"happy,{GREY}"], r"row 0 .*'happy', not a number from 0 \(angry\) to 6 \(neutral\)"),
-        ("emotion,pixels", [f",{GREY}"], r"row 0 .*emotion is '', not a number"),
+        ("emotion,pixels", [f"0,{GREY}", f"-1,{GREY}"], r"row 1 .*emotion is '-1', not a number nor an expression"),
+        ("emotion,pixels", [f"happy,{GREY}", f"bored,{GREY}"], r"row 1 .*emotion is 'bored', not .*data\.aliases"),
+        ("emotion,pixels", [f",{GREY}"], r"row 0 .*emotion is '', not a label"),
         ("emotion,pixels,Usage", [f"0,{GREY},Training", f"0,{GREY}"], r"row 1 .*Usage is '', not Training, PublicTest"),
         ("emotion,pixels,Usage", [f"0,{GREY},Holdout"], r"row 0 .*Usage is 'Holdout', not"),
     ],
