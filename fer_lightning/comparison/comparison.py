@@ -97,7 +97,7 @@ def tabulate(comparison: Comparison) -> pd.DataFrame:
 
 
 def _row(run: RecordedRun) -> dict[str, Any]:
-    low, high = run.metrics.get("accuracy_interval", (None, None))
+    low, high = run.metrics.get("accuracy_interval") or (None, None)
     facts = {
         "run": run.name,
         "folder": str(run.folder),

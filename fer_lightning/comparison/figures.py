@@ -28,7 +28,7 @@ def plot_overlaid(runs: Sequence[RecordedRun], labels: Sequence[str]) -> Figure 
         runs: best first; where none has curves, None is returned.
         labels: one per run, for the legend.
     """
-    with_curves = [at for at, run in enumerate(runs) if run.history is not None and "epoch" in run.history]
+    with_curves = [at for at, run in enumerate(runs) if run.history is not None]
     if not with_curves:
         return None
     shown, others = with_curves[: len(STYLES)], with_curves[len(STYLES) :]

@@ -20,7 +20,10 @@ def rerun_command(run: RecordedRun) -> str | None:
     command = run.environment.get("command")
     if not isinstance(command, str):
         return None
-    words = shlex.split(command)
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a quote that does not end: nobody has typed that
+        return None
     start = 3 if words[1:2] == ["-m"] else 2  # python -m fer_lightning.train, or python and a script
     program, arguments = words[:start], words[start:]
     if {"-m", "--multirun"} & set(arguments):  # the command of a whole sweep: Hydra recorded the overrides of this job

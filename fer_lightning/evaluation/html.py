@@ -23,8 +23,8 @@ def render_page(template: str, name: str, **values: Any) -> str:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether this is a finite number and no truth value."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether this is a finite number and no truth value; JSON can hold integers that no float can."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def percent(fraction: float, digits: int = 1, unit: str = " %") -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 HYDRA = ".hydra"  # folder of what Hydra records
 STATUS = "status.json"
@@ -36,14 +35,6 @@ class RunFiles:
             return reader(self.folder / name)
         except FileNotFoundError:
             self.notes.append(f"{name} is missing")
-        except (OSError, ValueError, KeyError) as error:  # those of JSON, Unicode and pandas are ValueErrors
+        except Exception as error:  # there is no end to what pandas and YAML raise for files of others
             self.notes.append(f"{name} cannot be read ({' '.join(str(error).split())[:120]})")
         return otherwise
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file, or raise OSError or ValueError."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError("it holds no JSON object")
-    return content

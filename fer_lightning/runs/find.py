@@ -53,4 +53,4 @@ def _walk(place: Path) -> Iterator[Path]:
 def _natural(folder: Path) -> list[tuple[bool, int, str]]:
     """Return a sort key by which 2 comes before 10."""
     parts = re.split(r"(\d+)", folder.as_posix())
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -13,17 +12,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from fer_lightning.config.rules import MONITORS
 from fer_lightning.core.command_words import path_setting
 from fer_lightning.core.whole_checkpoints import whole_checkpoints
 from fer_lightning.runs import files
-from fer_lightning.runs.files import RunFiles, read_object
+from fer_lightning.runs.files import RunFiles
 from fer_lightning.runs.lock import is_locked
 from fer_lightning.runs.run_lock import Process, host_of, process_of
-from fer_lightning.runs.settings import Settings, read_settings
+from fer_lightning.runs.schema import is_number, read_environment, read_metrics
+from fer_lightning.runs.settings import Settings, read_settings, read_yaml
 from fer_lightning.runs.status import FINISHED, INTERRUPTED, RUNNING, Status, read_status
+from fer_lightning.runs.tables import read_history, read_names
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,15 @@ class RecordedRun:
     @property
     def mode(self) -> str:
         """`max` or `min`: whether a higher or a lower monitored value is better."""
-        return str(self.settings.values.get("mode", MONITORS.get(str(self.monitor), "max")))
+        mode = self.settings.values.get("mode")
+        return str(mode) if mode in ("max", "min") else MONITORS.get(str(self.monitor), "max")
 
     @property
     def value(self) -> float | None:
         """The monitored value of its best checkpoint; None without one, and for NaN or infinity."""
         value = self.metrics.get("monitored")
         value = self.status.values.get(str(self.monitor)) if value is None else value
-        return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+        return float(value) if value is not None and is_number(value) else None
 
     @property
     def ranked(self) -> bool:
@@ -76,8 +77,7 @@ class RecordedRun:
     @property
     def epochs(self) -> int | None:
         """How many epochs it was trained for."""
-        last = self.history["epoch"].max() if self.history is not None and "epoch" in self.history else math.nan
-        return None if math.isnan(last) else int(last)
+        return None if self.history is None else int(self.history["epoch"].max())
 
     @property
     def fingerprint(self) -> str | None:
@@ -116,13 +116,20 @@ def read_run(folder: Path, name: str) -> RecordedRun:
     if status is None or (folder / files.HYDRA).is_dir():  # else its settings could not even be composed
         run = replace(
             run,
-            metrics=reader.read(files.METRICS, _read_metrics, {}),
-            environment=reader.read(files.ENVIRONMENT, read_object, {}),
+            metrics=reader.read(files.METRICS, read_metrics, {}),
+            environment=reader.read(files.ENVIRONMENT, read_environment, {}),
             settings=reader.read(files.SETTINGS, read_settings, Settings()),
-            history=reader.read(files.HISTORY, pd.read_csv, None),
+            history=reader.read(files.HISTORY, read_history, None),
         )
         fingerprint = run.fingerprint or ""
         run = replace(run, scored=reader.read(files.PREDICTIONS, lambda path: _read_scored(path, fingerprint), None))
+        count = run.metrics.get("count")
+        if run.scored is not None and count not in (None, len(run.scored.correct)):
+            reader.notes.append(
+                f"{files.PREDICTIONS} cannot be read (it holds {len(run.scored.correct):,} images, and {files.METRICS}"
+                f" counts {count:,})"
+            )
+            run = replace(run, scored=None)
     run = replace(run, status=_settle(folder, status, run.metrics))
     # a run that did not get to its end lacks files for a reason
     complete = run.status.status == FINISHED or run.metrics
@@ -131,11 +138,12 @@ def read_run(folder: Path, name: str) -> RecordedRun:
 
 def _read_scored(path: Path, fingerprint: str) -> ScoredImages:
     """Read predictions. Drawn faces of other seeds have the same paths, and only the data's fingerprint differs."""
-    table = pd.read_csv(path, usecols=["path", "split", "label", "predicted"], dtype=str)
+    table = read_names(path)
     table = table.sort_values(["split", "path"], kind="stable")
     drawn = re.fullmatch(r"(drawn-.*)-\d+px-\d+ch(-seed\d+)", fingerprint)
     digest = sha256(("".join(drawn.groups()) if drawn else "").encode())
-    digest.update("\n".join(table["split"] + "\t" + table["path"] + "\t" + table["label"]).encode())
+    lines = table["split"] + "\t" + table["path"] + "\t" + table["label"]
+    digest.update("\n".join(lines).encode("utf-8", "surrogateescape"))
     return ScoredImages(digest.hexdigest()[:16], (table["label"] == table["predicted"]).to_numpy(dtype=bool))
 
 
@@ -166,20 +174,9 @@ def _settle(folder: Path, status: Status | None, metrics: Mapping[str, Any]) -> 
 
 def _read_overrides(folder: Path) -> tuple[str, ...]:
     try:
-        return tuple(map(str, yaml.safe_load((folder / files.OVERRIDES).read_text(encoding="utf-8"))))
-    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        return tuple(map(str, read_yaml(folder / files.OVERRIDES)))
+    except (OSError, ValueError, TypeError):
         return ()
-
-
-def _read_metrics(path: Path) -> dict[str, Any]:
-    content = read_object(path)
-    ends = content.get("accuracy_interval", [0, 1])
-    if not (isinstance(ends, list) and len(ends) == 2 and all(isinstance(end, (int, float)) for end in ends)):
-        raise ValueError("accuracy_interval is not two numbers")
-    for key in ("accuracy", "f1_macro", "epoch", "parameters", "count"):
-        if not isinstance(content.get(key), (int, float, type(None))):
-            raise ValueError(f"{key} is no number")
-    return content
 
 
 def _unique_names(folders: Sequence[Path]) -> list[str]:

@@ -15,7 +15,9 @@ from fer_lightning.evaluation.galleries import Images, plot_gallery, plot_mistak
 from fer_lightning.evaluation.metrics import classification_report, compute_metrics
 from fer_lightning.evaluation.report import ScoredRun, render_report
 from fer_lightning.runs import files
-from fer_lightning.runs.files import RunFiles, read_object
+from fer_lightning.runs.files import RunFiles
+from fer_lightning.runs.schema import read_object, read_text
+from fer_lightning.runs.tables import read_history, read_predictions
 
 
 def write_results(table: pd.DataFrame, images: Images | None, folder: Path, **facts: Any) -> dict[str, Any]:
@@ -38,7 +40,7 @@ def write_results(table: pd.DataFrame, images: Images | None, folder: Path, **fa
         save(plot_gallery(table, images), folder / "predictions.png")
         save(plot_mistakes(table, images), folder / "mistakes.png")
     if (folder / files.HISTORY).is_file():
-        save(plot_curves(pd.read_csv(folder / files.HISTORY), best_epoch=facts.get("epoch")), folder / "curves.png")
+        save(plot_curves(read_history(folder / files.HISTORY), best_epoch=facts.get("epoch")), folder / "curves.png")
     write_report(folder)
     return metrics
 
@@ -49,7 +51,7 @@ def read_predictions_of(folder: Path, split: str) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
-        table = pd.read_csv(path, dtype={"path": str, "split": str, "label": str, "predicted": str})
+        table = read_predictions(path)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
@@ -70,8 +72,8 @@ def write_report(folder: Path | str) -> Path:
         metrics=reader.read(files.METRICS, read_object, {}),
         environment=reader.read(files.ENVIRONMENT, read_object, {}),
         per_class=reader.read(files.CLASS_REPORT, pd.read_csv, None),
-        history=reader.read(files.HISTORY, pd.read_csv, None),
-        config=reader.read(files.SETTINGS, lambda path: path.read_text(encoding="utf-8"), None),
+        history=reader.read(files.HISTORY, read_history, None),
+        config=reader.read(files.SETTINGS, read_text, None),
         figures=[picture for picture in pictures if picture[1]],
         notes=reader.notes,
     )

@@ -13,6 +13,7 @@ import yaml
 from fer_lightning.core.flatten import flatten
 from fer_lightning.core.former_names import SETTINGS, TARGETS
 from fer_lightning.runs.config_hash import ELSEWHERE
+from fer_lightning.runs.schema import is_number, read_text
 
 SEEDS = ("seed", "data.seed", "data.draw_seed")
 WATCHING = ("progress_bar", "lr_monitor", "history", "batch_preview", "validation_pictures", "stop_on_interrupt")
@@ -35,14 +36,10 @@ class Settings:
 
 def read_settings(path: Path) -> Settings:
     """Read a run's `.hydra/config.yaml`, or raise OSError or ValueError; interpolations of just a key are resolved."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with it
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), loader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"it is no YAML: {error}") from error
+    tree = read_yaml(path)
     if not isinstance(tree, dict):
         raise ValueError("it holds no settings")
-    flat = {key: str(value) if isinstance(value, list) else value for key, value in flatten(tree).items()}
+    flat = {key: _as_setting(value) for key, value in flatten(tree).items()}
     unused = {key for key in SETTINGS if not flat.get(key)}  # a setting of an earlier version, switched off
     left_out = tuple(f"{key}." for key in (*IRRELEVANT, *unused))
     raw = {key: value for key, value in flat.items() if not f"{key}.".startswith(left_out)}
@@ -50,6 +47,33 @@ def read_settings(path: Path) -> Settings:
     interpolations = {f"${{{key}}}": key for key in raw}
     links = {key: interpolations[value] for key, value in raw.items() if value in interpolations}
     return Settings({key: raw[links.get(key, key)] for key in raw}, frozenset(links))
+
+
+def read_yaml(path: Path) -> Any:
+    """Return what a file of Hydra holds, or raise OSError or ValueError; it has no aliases, which can grow for ever."""
+    text = read_text(path)
+    # ten times as fast, where PyYAML was built with it; but it takes names of files that are not UTF-8 for mistakes
+    plain = re.search(r"[&*]\w|\\u[dD]|[\ud800-\udfff]", text)
+    try:
+        return yaml.load(text, _PlainLoader if plain else getattr(yaml, "CSafeLoader", _PlainLoader))
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"it is no YAML: {error}") from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Refuses aliases."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it holds aliases")
+        return super().compose_node(parent, index)
+
+
+def _as_setting(value: object) -> int | float | str | bool | None:
+    """Return a value that can be compared: a number of a usual size, text, a truth value or None."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    return value if isinstance(value, (int, float)) and is_number(value) else str(value)
 
 
 def differing_keys(runs: Sequence[Settings], typed: Collection[str] = ()) -> list[str]:

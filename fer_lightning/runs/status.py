@@ -17,6 +17,7 @@ from fer_lightning.core.atomic_write import make_folder, write_text
 from fer_lightning.core.errors import DataError, DivergedError, StorageError, UserError, first_lines
 from fer_lightning.core.former_names import renamed
 from fer_lightning.runs.files import STATUS
+from fer_lightning.runs.schema import check_status, read_object
 
 RUNNING, FINISHED, PRUNED, FAILED, INTERRUPTED = "running", "finished", "pruned", "failed", "interrupted"
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed", "cannot allocate memory")
@@ -53,14 +54,13 @@ class Status:
 def read_status(folder: Path) -> Status | None:
     """Return the status in a run folder; None where there is none that can be read."""
     try:
-        content = renamed(json.loads((folder / STATUS).read_text(encoding="utf-8")))
-        known = {item.name: content[item.name] for item in fields(Status) if item.name in content}
+        content = renamed(read_object(folder / STATUS))
+        check_status(content)
+        known = {item.name: content[item.name] for item in fields(Status) if content.get(item.name) is not None}
         status = Status(**{"status": content["status"], **known})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    kinds: dict[str, Any] = {"values": dict, "overrides": list, "attempts": int, "seconds": (int, float, type(None))}
-    sound = all(isinstance(getattr(status, name), kind) for name, kind in kinds.items())
-    return status if sound and status.status in (RUNNING, FINISHED, PRUNED, FAILED, INTERRUPTED) else None
+    return status if status.status in (RUNNING, FINISHED, PRUNED, FAILED, INTERRUPTED) else None
 
 
 def write_status(folder: Path, status: Status) -> None:
