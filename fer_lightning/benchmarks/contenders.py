@@ -138,7 +138,7 @@ def predict(clock: StepClock, settings: str, split: str) -> None:
     parts = Parts.of(settings)
     model, trainer = parts.model(), build.build_trainer(parts.cfg, parts.machine, [ProgressBar()], [])
     while True:
-        table, _ = predict_split(trainer, model, parts.data, split)
+        table, _ = predict_split(trainer, model, parts.data, parts.data.require(split))
         clock(len(table))
 
 

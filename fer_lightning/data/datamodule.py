@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +22,9 @@ from fer_lightning.data.loading.dataset import SplitImages
 from fer_lightning.data.loading.loader_factory import EngineName, Loader, LoaderFactory, build_engine
 from fer_lightning.data.loading.loaders import BatchSampler, TrainLoader
 from fer_lightning.data.loading.sampler import EvaluationBatchSampler, TrainBatchSampler
+from fer_lightning.data.seen_images import SeenImages
 from fer_lightning.data.source import ImageRows, Source, draw_source, read_source
-from fer_lightning.data.splits import duplicates_across, resolve_splits
+from fer_lightning.data.splits import Division, duplicates_across, resolve_splits
 from fer_lightning.data.table.emotions import CodeOrder
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, digest_table, keep_first, select_classes
 
@@ -70,6 +72,8 @@ class ExpressionDataModule(pl.LightningDataModule):
     Raises:
         ValueError: an argument is out of its range.
     """
+
+    division: Division = "hash"  # how a download without splits is divided; see `divide_as`
 
     def __init__(
         self,
@@ -122,10 +126,17 @@ class ExpressionDataModule(pl.LightningDataModule):
         self.cache_dir = DEFAULT_CACHE if cache_dir is None else Path(cache_dir).expanduser()
         self.limit, self.seed = limit, seed
         self.counts = DRAWN_FACES if synthetic is None else synthetic
+        self._trained_before = SeenImages.none()
         self._source: Source | None = None
         self.settings: dict[str, Any] = {"classes": classes, "merge": merge, "aliases": aliases}
         self.settings |= {"code_order": code_order, "holdout": holdout, "split": list(split), "image_size": image_size}
         self.settings |= {"channels": channels, "synthetic": dict(self.counts), "seed": seed}
+
+    def divide_as(self, settings: Mapping[str, Any]) -> None:
+        """Divide a download without splits as that of a checkpoint was: `settings` are those in its facts."""
+        if self._source is not None:
+            raise RuntimeError("call divide_as() before setup()")
+        self.division = settings.get("division", "random")  # version 0.1 knew no other
 
     def setup(self, stage: str | None = None) -> None:
         """Read or draw the images, select classes, resolve the splits; a second call does nothing.
@@ -137,15 +148,17 @@ class ExpressionDataModule(pl.LightningDataModule):
             return
         source = self._read()
         table = select_classes(source.table, self.wanted, self.merge)
-        digests = source.digests[table.rows]
-        splits, cuts = resolve_splits(table, digests, holdout=self.holdout, split=self.split, seed=self.seed)
+        identities = source.identities[table.rows]
+        groups = identities if self.division == "hash" else source.digests[table.rows]
+        how: dict[str, Any] = {"holdout": self.holdout, "split": self.split, "seed": self.seed}
+        splits, cuts = resolve_splits(table, groups, division=self.division, **how)
         table = replace(table, splits=splits)
         self._splits_digest = digest_table(table)
         notes = [*source.notes, *cuts]
         if self.limit is not None:
             table = keep_first(table, self.limit)
             notes.append(f"kept the first {self.limit} images of each class and split (data.limit)")
-        for (earlier, later), count in duplicates_across(digests, splits).items():
+        for (earlier, later), count in duplicates_across(identities, splits).items():
             notes.append(f"{count:,} {later} images have a pixel-identical duplicate in {earlier}")
         self._source = replace(source, table=table, notes=tuple(notes))
 
@@ -205,7 +218,32 @@ class ExpressionDataModule(pl.LightningDataModule):
 
     def facts(self) -> dict[str, Any]:
         """Return what a checkpoint stores about the data, to restore and compare its splits."""
-        return {"fingerprint": self.source.fingerprint, "splits": self._splits_digest, "settings": self.settings}
+        settings = self.settings | {"division": self.division}
+        return {"fingerprint": self.source.fingerprint, "splits": self._splits_digest, "settings": settings}
+
+    def identities(self, rows: np.ndarray) -> np.ndarray:
+        """Return uint64 `(n,)`: what tells the pictures of these rows of `table` from others; see `Source`."""
+        return np.asarray(self.source.identities[self.table.rows[rows]])
+
+    @property
+    def seen(self) -> SeenImages:
+        """The images that a training on these data sees, with those that its initial weights were trained on."""
+        return self._own_seen | self._trained_before
+
+    @cached_property
+    def _own_seen(self) -> SeenImages:
+        return SeenImages.of(self.identities(self.rows("all")), self.table.splits)
+
+    def trained_before(self, seen: SeenImages) -> None:
+        """Remember what the initial weights were trained on."""
+        self._trained_before |= seen
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what each checkpoint stores beside `facts()`: the identities of the images it has seen."""
+        return self.seen.state()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.trained_before(SeenImages.from_state(state_dict))
 
     def statistics(self) -> tuple[list[float], list[float]]:
         """Return mean and deviation of each channel of the training images, 0…1; see `pixel_statistics`."""
@@ -252,7 +290,10 @@ class ExpressionDataModule(pl.LightningDataModule):
         Raises:
             DataError: the split is empty.
         """
-        rows = self.require(split)
+        return self.rows_dataloader(self.require(split), device)
+
+    def rows_dataloader(self, rows: np.ndarray, device: torch.device | None = None) -> Loader:
+        """Return the same of some rows of `table`, int64 `(n,)`."""
         return self._loader(rows, EvaluationBatchSampler(len(rows), self.batch_size), device=device, train=False)
 
     def _loader(

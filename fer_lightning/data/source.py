@@ -61,6 +61,10 @@ class ImageRows:
     def __getitem__(self, position: int) -> np.ndarray:
         return np.asarray(read_rows(self._images, self._rows[[position]])[0])
 
+    def take(self, positions: np.ndarray) -> ImageRows:
+        """Return some of them: a mask or positions."""
+        return ImageRows(self._images, self._rows[positions])
+
 
 def draw_source(counts: Mapping[str, int], *, image_size: int, channels: int, seed: int) -> Source:
     """Draw `counts["train"]`, `counts["validation"]` and `counts["test"]` faces."""

@@ -1,7 +1,9 @@
 """Every reported metric of a predictions table, with intervals.
 
-The predictions table is a pandas DataFrame, one row per image: `path, split, label, predicted` (class names), then one
-probability column per class, named by the class. scikit-learn computes what it can; the rest is written here.
+The predictions table is a pandas DataFrame, one row per image: `path, split, label, predicted` (class names), perhaps
+`seen`, then one probability column per class, named by the class. `seen` is `train` or `validation` for an image that
+the network was trained on or chosen by, and empty for others; tables of version 0.1 lack it. scikit-learn computes what
+it can; the rest is written here.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import did_you_mean
 
 COLUMNS = ("path", "split", "label", "predicted")
+SEEN = "seen"
 TOLERANCE = 1e-3  # on sums of probabilities: a CSV rounded to four decimals still passes
 
 
@@ -58,7 +61,7 @@ def class_names(table: pd.DataFrame) -> tuple[str, ...]:
         )
     if twice := sorted({column for column in columns if columns.count(column) > 1}):
         raise PredictionsError(f"predictions table: column {', '.join(twice)} occurs twice")
-    names = tuple(column for column in columns if column not in COLUMNS)
+    names = tuple(column for column in columns if column not in (*COLUMNS, SEEN))
     if len(names) < 2:
         raise PredictionsError(f"predictions table: {len(names)} probability columns; two classes or more are needed")
     return names
@@ -115,6 +118,10 @@ def compute_metrics(table: pd.DataFrame) -> dict[str, Any]:
     class without images. Precision is 0 for a class that was never predicted, as in scikit-learn. Means over classes
     (`balanced_accuracy`, `precision_macro`, `f1_macro`, `roc_auc_macro`) leave the undefined out.
 
+    Where the table says which images the network has seen, there are also `duplicates_in_train` and
+    `duplicates_in_validation`, counts, and, if there are any, `accuracy_without_duplicates` (None if all are) and its
+    interval.
+
     Returns:
         count, accuracy, accuracy_interval, balanced_accuracy, precision_macro, f1_macro, f1_macro_interval,
         top2_accuracy, roc_auc_macro, ece, loss (mean negative log-likelihood, nats), and per_class:
@@ -133,6 +140,7 @@ def compute_metrics(table: pd.DataFrame) -> dict[str, Any]:
         "count": len(labels),
         "accuracy": float(sk.accuracy_score(labels, predicted)),
         "accuracy_interval": wilson_interval(int(counts.trace()), len(labels)),
+        **_duplicates(table, predictions.correct),
         "balanced_accuracy": _mean(per_class, "recall"),
         "precision_macro": _mean(per_class, "precision"),
         "f1_macro": _mean(per_class, "f1"),
@@ -173,6 +181,24 @@ def wilson_interval(correct: int, count: int) -> list[float]:
     """Return [low, high] of a fraction at 95 % by Wilson (1927), inside [0, 1] even at 0 % and 100 %."""
     interval = binomtest(correct, count).proportion_ci(0.95, method="wilson")
     return [float(interval.low), float(interval.high)]
+
+
+def unseen(table: pd.DataFrame) -> np.ndarray | None:
+    """Return (N,) bool: the network has not seen the image; None where the table does not say."""
+    return np.asarray(table[SEEN].fillna("") == "") if SEEN in table else None
+
+
+def _duplicates(table: pd.DataFrame, correct: np.ndarray) -> dict[str, Any]:
+    new = unseen(table)
+    if new is None:
+        return {}
+    counts = {f"duplicates_in_{role}": int((table[SEEN] == role).sum()) for role in ("train", "validation")}
+    if new.all():
+        return counts
+    right, count = int(correct[new].sum()), int(new.sum())
+    scores = (right / count, wilson_interval(right, count)) if count else (None, None)
+    keys = ("accuracy_without_duplicates", "accuracy_without_duplicates_interval")
+    return counts | dict(zip(keys, scores, strict=True))
 
 
 def _per_class(predictions: Predictions, counts: np.ndarray) -> dict[str, dict[str, float | int | None]]:
@@ -232,7 +258,13 @@ def _expected_calibration_error(predictions: Predictions) -> float:
     return float(abs(gaps).sum() / len(bins))
 
 
-SCORES = {"acc": "accuracy", "f1_macro": "f1_macro", "balanced_acc": "balanced_accuracy", "ece": "ece"}
+SCORES = {
+    "acc": "accuracy",
+    "f1_macro": "f1_macro",
+    "balanced_acc": "balanced_accuracy",
+    "ece": "ece",
+    "acc_without_duplicates": "accuracy_without_duplicates",
+}
 
 
 def final_scores(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -23,15 +23,21 @@ class LabelledImages(Protocol):
 
 
 def predictions_table(
-    images: LabelledImages, index: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
+    images: LabelledImages,
+    index: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    *,
+    seen: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Return the table `path, split, label, predicted` and one probability column per class.
+    """Return the table `path, split, label, predicted`, `seen` if it is known, and one probability column per class.
 
     Args:
         images: what was predicted; its classes may be fewer than the model's.
         index: int64 `(n,)`, rows of `images`.
         probabilities: float `(n, K)`, rows summing to 1.
         classes: names of the K outputs.
+        seen: str `(n,)`: `train` or `validation` where the network was trained on or chosen by the same pixels.
     """
     names, outputs = np.asarray(images.classes, dtype=object), np.asarray(classes, dtype=object)
     columns = {
@@ -40,4 +46,6 @@ def predictions_table(
         "label": names[images.labels[index]],
         "predicted": outputs[probabilities.argmax(axis=1)],
     }
+    if seen is not None:
+        columns["seen"] = seen
     return pd.DataFrame(columns).join(pd.DataFrame(probabilities, columns=list(classes)))

@@ -33,12 +33,19 @@ def print_results(metrics: dict[str, Any], folder: Path) -> None:
 
 
 def headline(metrics: dict[str, Any]) -> str:
-    """Return two lines: which split, accuracy in percent with its interval; macro-F1 and others."""
+    """Return lines: which split, accuracy in percent with its interval; macro-F1 and others; duplicates, if any."""
     low, high = (f"{100 * bound:.1f}" for bound in metrics["accuracy_interval"])
     accuracy = f"{100 * metrics['accuracy']:.2f} % (95 % interval {low}–{high})"
     shown = {"macro-F1": "f1_macro", "balanced accuracy": "balanced_accuracy", "ECE": "ece"}
     others = ", ".join(f"{name} {_number(metrics[key])}" for name, key in shown.items())
-    return f"{name_score(metrics)[0]}: accuracy {accuracy}\n{others}, {metrics['count']:,} {metrics['split']} images"
+    images = f"{metrics['count']:,} {metrics['split']} images"
+    lines = [f"{name_score(metrics)[0]}: accuracy {accuracy}", f"{others}, {images}"]
+    if metrics.get("accuracy_without_duplicates") is not None:
+        low, high = (f"{100 * bound:.1f}" for bound in metrics["accuracy_without_duplicates_interval"])
+        without = f"{100 * metrics['accuracy_without_duplicates']:.2f} % (95 % interval {low}–{high})"
+        count = metrics["duplicates_in_train"] + metrics["duplicates_in_validation"]
+        lines.append(f"without the {count:,} duplicates of training and validation images: accuracy {without}")
+    return "\n".join(lines)
 
 
 def _number(value: float | None) -> str:

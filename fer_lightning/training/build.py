@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from fer_lightning.callbacks.exact_resume import ExactResume
 from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.data.datamodule import DEFAULT_CACHE, ExpressionDataModule
+from fer_lightning.data.seen_images import seen_by
 from fer_lightning.models.backbones import check_name
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.schedules import scheduler_config
@@ -80,14 +81,20 @@ def _make_data(cfg: DictConfig, machine: Machine | None) -> ExpressionDataModule
     return cast(ExpressionDataModule, _make(cfg.data, num_workers=workers, augmentation=augmentation))
 
 
-def build_data(cfg: DictConfig, machine: Machine | None = None) -> ExpressionDataModule:
-    """Return the datamodule, set up, since the model needs its classes and statistics; without a machine, no workers.
+def build_data(
+    cfg: DictConfig, machine: Machine | None = None, divided_as: Mapping[str, Any] | None = None
+) -> ExpressionDataModule:
+    """Return the datamodule, set up; without a machine, no workers.
+
+    A download without splits is divided by the method of the checkpoint whose recorded settings are `divided_as`.
 
     Raises:
         DataError: the data cannot be used.
         ConfigError: a setting is out of its range.
     """
     data = _make_data(cfg, machine)
+    if divided_as is not None:
+        data.divide_as(divided_as)
     data.setup()
     return data
 
@@ -102,6 +109,8 @@ def build_model(
     Raises:
         ConfigError: a setting is out of its range, or weights cannot be loaded.
     """
+    if fresh and cfg.model.weights is not None:
+        data.trained_before(seen_by(cfg.model.weights))
     mean, std = data.statistics()
     optimizer, scheduler = makers
     model = _make(

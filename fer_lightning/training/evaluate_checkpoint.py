@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from fer_lightning.callbacks.progress import ProgressBar
 from fer_lightning.config.check import check_config
-from fer_lightning.core.errors import CheckpointError, ConfigError
+from fer_lightning.core.errors import CheckpointError, ConfigError, DataError
 from fer_lightning.core.quiet_libraries import silence_libraries
 from fer_lightning.data.datamodule import ExpressionDataModule
+from fer_lightning.data.seen_images import ROLES, SeenImages
 from fer_lightning.data.source import ImageRows
+from fer_lightning.evaluation.score_name import SEEN_IN
 from fer_lightning.models.checkpoint import Checkpoint
 from fer_lightning.runs import console
 from fer_lightning.runs.environment import write_environment
@@ -28,6 +33,9 @@ from fer_lightning.training.predict_split import predict_split
 if TYPE_CHECKING:
     import pandas as pd
 
+# of the images that a checkpoint has seen, those that do not count in the score of a split of other data
+BARRED: Mapping[str, tuple[str, ...]] = {"validation": ("train",), "test": ("train", "validation")}
+
 log = logging.getLogger(__name__)
 
 
@@ -38,6 +46,8 @@ class Rescored:
     table: pd.DataFrame  # n rows
     images: ImageRows  # uint8 (n, C, H, W), in the order of the table
     split: str
+    asked: int  # images that were to be predicted; more than n where batches were limited
+    left_out: Mapping[str, int]  # images of the split that were not: `train` or `validation`, where seen → how many
     data: ExpressionDataModule
     same_data: bool  # whether the images are, file for file, those that the model was trained on
     machine: Machine
@@ -78,42 +88,88 @@ class Evaluation:
         check_config(completed)
         return cls(completed, checkpoint)
 
-    def predict(self, *, announce: bool = True) -> Rescored:
-        """Predict `cfg.split` of `cfg.data`; a UserError if checkpoint or data cannot be used."""
+    @property
+    def seen(self) -> SeenImages | None:
+        """The images that the checkpoint was trained on and chosen by; None where it does not say."""
+        return SeenImages.from_checkpoint(self.checkpoint.content)
+
+    def open_data(self, machine: Machine) -> ExpressionDataModule:
+        """Return `cfg.data`, divided as the checkpoint's were; a UserError if they cannot be used."""
+        return build.build_data(self.cfg, machine, self.checkpoint.data_facts["settings"])
+
+    def predict(self, *, announce: bool = True, leave_out: bool = True) -> Rescored:
+        """Predict `cfg.split` of `cfg.data`, but no image that it has seen where other data hold it, if `leave_out`.
+
+        A UserError says if checkpoint or data cannot be used.
+        """
         silence_libraries()
         cfg, model = self.cfg, self.checkpoint.build()
         machine = build.resolve_machine(cfg)
         machine.apply()
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
-        data = build.build_data(cfg, machine)
-        same_data = self._check_data(data)
+        data = self.open_data(machine)
+        self._check_classes(data)
         split = data.report_split if cfg.split == "auto" else cfg.split
-        data.require(split)
+        rows = data.require(split)
+        before, now, seen = self.checkpoint.data_facts, data.facts(), self.seen
+        same_data = bool(before["fingerprint"] == now["fingerprint"])
+        own_division = same_data and before["splits"] == now["splits"]
+        roles = np.full(len(rows), "") if seen is None or own_division else seen.roles(data.identities(rows))
+        barred = np.isin(roles, BARRED.get(split, ()))
+        if same_data and not own_division and split != "all" and (seen is None or barred.any()):
+            raise CheckpointError(self._describe_other_splits(before["settings"], now["settings"]))
+        left_out = {role: int((roles[barred] == role).sum()) for role in ROLES} if leave_out else {}
+        if leave_out:
+            rows = self._without(rows, barred, split)
         trainer = build.build_trainer(cfg, machine, [ProgressBar()], [])
         delivery = data.describe_loading(trainer.strategy.root_device)
-        for note in (*data.notes, machine.summary, delivery) if announce else ():
+        skipped = {SEEN_IN[role]: count for role, count in left_out.items() if count}
+        without = [f"left out {count:,} {split} images that {what}" for what, count in skipped.items()]
+        for note in (*data.notes, *without, machine.summary, delivery) if announce else ():
             log.info(note)
-        table, images = predict_split(trainer, model, data, split)
-        return Rescored(table, images, split, data, same_data, machine, delivery, trainer.is_global_zero)
+        table, images = predict_split(trainer, model, data, rows, seen=seen, own_division=own_division)
+        first = trainer.is_global_zero
+        same_data &= own_division or split != "train"  # of other splits, it was not trained on these very images
+        return Rescored(table, images, split, len(rows), left_out, data, same_data, machine, delivery, first)
 
-    def _check_data(self, data: ExpressionDataModule) -> bool:
-        """Refuse classes that the model cannot name, and other splits of its own images; return whether it is those."""
+    def _without(self, rows: np.ndarray, barred: np.ndarray, split: str) -> np.ndarray:
+        """Return the rows that are not barred; a DataError if there is none."""
+        if barred.all():
+            raise DataError(
+                f"{self.cfg.ckpt_path} was trained on or chosen by all {len(rows):,} {split} images, so there is none "
+                "to score; split=all scores every image and says what it has seen"
+            )
+        return np.asarray(rows[~barred])
+
+    def _check_classes(self, data: ExpressionDataModule) -> None:
+        """Refuse classes that the model cannot name."""
         file, classes = self.cfg.ckpt_path, self.checkpoint.hyper_parameters["classes"]
         if set(data.classes) - set(classes):
             raise CheckpointError(
                 f"{file} knows {', '.join(classes)}; the data has {', '.join(data.classes)}. "
                 "Choose or unite the data's classes with data.classes=[…] or data.merge={…}"
             )
-        before, now = self.checkpoint.data_facts, data.facts()
-        same_data = bool(before["fingerprint"] == now["fingerprint"])
-        if same_data and before["splits"] != now["splits"] and self.cfg.split != "all":
-            known = before["settings"]
-            raise CheckpointError(
-                f"{file} was trained on other splits of these images, so its training images would be scored. "
-                f"Leave out data.seed, data.split and data.holdout, or type data.seed={known['seed']} "
-                f"data.split={known['split']} data.holdout={known['holdout']}"
-            )
-        return same_data
+
+    def _describe_other_splits(self, known: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+        """Return why other splits of a checkpoint's own images are refused, and what to type instead."""
+        keys = ("seed", "split", "holdout", "classes", "merge", "aliases", "code_order")
+        other = [key for key in keys if key in known and known[key] != now[key]] or ["seed", "split", "holdout"]
+        names = [f"data.{key}" for key in other]
+        listed = ", ".join(names[:-1]) + " and " * (len(names) > 1) + names[-1]
+        typed = " ".join(shlex.quote(f"{name}={_typed(known[key])}") for name, key in zip(names, other, strict=True))
+        return (
+            f"{self.cfg.ckpt_path} was trained on other splits of these images, so its training images would be "
+            f"scored. Leave out {listed}, or type {typed}"
+        )
+
+
+def _typed(value: Any) -> str:
+    """Return a setting as it is typed: `[0.8,0.1,0.1]`."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_typed(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(_typed, value)) + "]"
+    return "null" if value is None else str(value)
 
 
 def evaluate(cfg: DictConfig) -> float:
@@ -133,8 +189,9 @@ def evaluate(cfg: DictConfig) -> float:
             folder,
             split=done.split,
             same_data=done.same_data,
+            **{f"left_out_in_{role}": count for role, count in done.left_out.items() if count},
             **evaluation.checkpoint.selection,
-            partial=len(done.table) < len(done.data.rows(done.split)) or done.data.limit is not None,
+            partial=len(done.table) < done.asked or done.data.limit is not None,
             checkpoint=str(cfg.ckpt_path),
             model=evaluation.checkpoint.hyper_parameters["backbone"],
             data=done.data.notes[0],

@@ -53,6 +53,8 @@ class TrainingRun:
         self.machine, self.data, makers, self.trainer = build.build_components(cfg, self.resumed_at)
         self.machine.apply()
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
+        if resumed is not None:
+            self.data.divide_as(resumed.data_facts["settings"])
         self.data.setup()
         for split in ("train", "validation", *(() if cfg.split == "auto" else (cfg.split,))):
             self.data.require(split)
@@ -90,12 +92,13 @@ class TrainingRun:
 
         facts = self._load_best()
         split = self.data.report_split if self.cfg.split == "auto" else self.cfg.split
-        table, images = predict_split(self.trainer, self.model, self.data, split)
+        rows = self.data.require(split)
+        table, images = predict_split(self.trainer, self.model, self.data, rows, seen=self.data.seen, own_division=True)
         if not self.trainer.is_global_zero:
             return
         facts |= {
             "split": split,
-            "partial": len(table) < len(self.data.rows(split)) or self.data.limit is not None,
+            "partial": len(table) < len(rows) or self.data.limit is not None,
             "monitor": self.monitor,
             "monitored": self.monitored,
             "interrupted": self.interrupted,
