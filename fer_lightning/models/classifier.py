@@ -12,7 +12,7 @@ from fer_lightning import __version__
 from fer_lightning.core.errors import ConfigError, DivergedError, first_lines
 from fer_lightning.models.backbones import Stem, build_backbone
 from fer_lightning.models.heads import freeze, head_logits, parameter_groups
-from fer_lightning.models.normalize import Normalize
+from fer_lightning.models.normalize import Normalization, Normalize, statistics
 from fer_lightning.models.optimized_module import OptimizedModule
 from fer_lightning.models.schedules import Mode
 from fer_lightning.models.scores import RunningMean, SplitScores
@@ -29,10 +29,11 @@ class ExpressionClassifier(OptimizedModule):
     therefore describes itself.
 
     Args:
-        backbone: `small_cnn`, `keras_cnn` or any timm name.
+        backbone: `small_cnn`, `keras_cnn`, `cnn_gru` or any timm name.
         classes: names of the outputs, in order.
         channels, image_size: of the images: 1 or 3, and pixels a side.
         mean, std: of each channel of the training split, 0…1, `(channels,)`.
+        normalize: scale of the backbone's input: `standard` (by `mean` and `std`), `unit` ([0, 1]) or `imagenet`.
         input_size: pixels a side that the backbone sees; None for `image_size`. Upsampling happens on the device.
         stem, drop_rate, pretrained, weights, backbone_kwargs: see `build_backbone`.
         freeze_backbone: train the last layer only, on features of the rest in evaluation mode …
@@ -62,6 +63,7 @@ class ExpressionClassifier(OptimizedModule):
         image_size: int = 48,
         mean: Sequence[float] = (0.5,),
         std: Sequence[float] = (0.25,),
+        normalize: Normalization = "standard",
         input_size: int | None = None,
         stem: Stem = "imagenet",
         drop_rate: float = 0.0,
@@ -95,7 +97,7 @@ class ExpressionClassifier(OptimizedModule):
         self.classes = list(classes)
         self.save_hyperparameters(ignore=["loss", "optimizer", "scheduler"], logger=False)
         self.hparams.update(classes=self.classes, mean=list(mean), std=list(std))
-        self.pixels = Normalize(mean, std, input_size)
+        self.pixels = Normalize(*statistics(normalize, mean, std), input_size)
         side = image_size if input_size is None else input_size
         self.backbone = build_backbone(
             backbone,

@@ -3,10 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from fer_lightning.core.choices import check_choices
+
+Normalization = Literal["standard", "unit", "imagenet"]
+Statistics = tuple[list[float], list[float]]  # mean and standard deviation of each channel, on the 0…1 scale
+IMAGENET: Statistics = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])  # what torchvision and most of timm train with
+
+
+def statistics(normalize: Normalization, mean: Sequence[float], std: Sequence[float]) -> Statistics:
+    """Return what to subtract and to divide by, `(C,)` each, for images whose own statistics are `mean` and `std`.
+
+    `standard`: their own, so that values have mean 0 and deviation 1; `unit`: 0 and 1, so that they lie in [0, 1];
+    `imagenet`: ImageNet's, and for grey images the average of its three channels.
+
+    Raises:
+        ValueError: `normalize` is none of these.
+
+    >>> statistics("unit", [0.5], [0.25])
+    ([0.0], [1.0])
+    """
+    check_choices(statistics, {"normalize": normalize}, prefix="model.")
+    if normalize == "standard":
+        return list(mean), list(std)
+    if normalize == "unit":
+        return [0.0] * len(mean), [1.0] * len(std)
+    if len(mean) == 3:
+        return IMAGENET
+    grey_mean, grey_std = (sum(values) / 3 for values in IMAGENET)
+    return [grey_mean] * len(mean), [grey_std] * len(std)
 
 
 class Normalize(nn.Module):

@@ -119,6 +119,7 @@ class TrainingRun:
         settings, before, now = checkpoint.hyper_parameters, checkpoint.data_facts, self.data.facts()
         pairs = {
             "model.backbone": (settings["backbone"], self.cfg.model.backbone),
+            "model.normalize": (settings.get("normalize", "standard"), self.cfg.model.get("normalize", "standard")),
             "classes": (list(settings["classes"]), list(self.data.classes)),
             "data.image_size": (settings["image_size"], self.data.image_size),
             "data.channels": (settings["channels"], self.data.channels),

@@ -75,7 +75,7 @@ def fail(capsys: pytest.CaptureFixture[str], *argv: str, task: Any = nothing) ->
         ("optimizer.lr=interval(1e-4,1e-2)", "add -m sweep=optuna"),
         ("~callbacks.histori", "did you mean '~callbacks.history'?"),
         ("modell=x", "did you mean model=x"),
-        ("model=resnet51", "did you mean model=resnet50? There are keras_cnn, resnet50"),
+        ("model=resnet51", "did you mean model=resnet50? There are cnn_gru, keras_cnn, resnet50"),
         ("experiment=keras", "did you mean experiment=keras_cnn?"),
         ("optimizer.differentiable=true", "If torch.optim.AdamW takes it, type +optimizer.differentiable=true"),
         ("loss=null", "train needs loss and cannot leave it out: type loss=cross_entropy, or loss=focal"),

@@ -12,7 +12,7 @@ from fer_lightning.core.errors import ConfigError
 from fer_lightning.models.backbones import build_backbone
 from fer_lightning.models.heads import backbone_parameters, freeze, head_logits, head_parameters, splits_at_head
 
-CONFIGURED = ["small_cnn", "keras_cnn", "vgg16", "resnet50"]  # conf/model
+CONFIGURED = ["small_cnn", "keras_cnn", "cnn_gru", "vgg16", "resnet50"]  # conf/model
 OTHERS = ["resnet10t", "vgg11_bn", "test_vit", "convnext_atto", "lcnet_035", "deit_tiny_distilled_patch16_224"]
 
 

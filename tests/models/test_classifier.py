@@ -7,6 +7,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -78,6 +79,50 @@ def test_pixels_are_scaled_once_and_exactly() -> None:
     assert Normalize([0.5], [0.25], size=8)(images).shape == (1, 1, 8, 8)
     with pytest.raises(ValueError, match="std positive"):
         Normalize([0.5], [0.0])
+
+
+SCALES = [
+    ("standard", 1, [-2.0, 2.0]),
+    ("standard", 3, [-2.0, 2.0]),
+    ("unit", 1, [0.0, 1.0]),
+    ("unit", 3, [0.0, 1.0]),
+    ("imagenet", 1, [-0.449 / 0.226, (1 - 0.449) / 0.226]),
+    ("imagenet", 3, [-0.485 / 0.229, (1 - 0.485) / 0.229]),  # of red
+]
+
+
+@pytest.mark.parametrize(("normalize", "channels", "expected"), SCALES)
+@pytest.mark.parametrize("name", ["small_cnn", "cnn_gru", "resnet10t", "vgg11"])
+def test_the_scale_of_pixels_is_chosen_and_kept(
+    tmp_path: Path, name: str, normalize: Any, channels: int, expected: list[float]
+) -> None:
+    statistics = {"mean": [0.5] * channels, "std": [0.25] * channels}
+    model = ExpressionClassifier(
+        name, EMOTIONS, channels=channels, image_size=32, normalize=normalize, **statistics
+    ).eval()
+    images = torch.zeros(1, channels, 32, 32, dtype=torch.uint8)
+    images[..., 1] = 255
+    seen: list[torch.Tensor] = []
+    model.backbone.register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
+    logits = model(images)
+    torch.testing.assert_close(seen[0][0, 0, 0, :2].tolist(), expected, atol=2e-3, rtol=0)
+    content = {"fer_lightning": {"version": "0"}, "hyper_parameters": dict(model.hparams)}
+    torch.save(content | {"state_dict": model.state_dict()}, tmp_path / "model.ckpt")
+    again = Checkpoint.read(tmp_path / "model.ckpt").build()
+    torch.testing.assert_close(again(images), logits)
+
+
+def test_checkpoints_of_before_have_the_only_scale_that_there_was(tmp_path: Path) -> None:
+    model = ExpressionClassifier("small_cnn", EMOTIONS, mean=[0.5], std=[0.25])
+    parameters = {key: value for key, value in model.hparams.items() if key != "normalize"}
+    content = {"fer_lightning": {"version": "0.1"}, "hyper_parameters": parameters, "state_dict": model.state_dict()}
+    torch.save(content, tmp_path / "old.ckpt")
+    assert Checkpoint.read(tmp_path / "old.ckpt").build().pixels(torch.zeros(1, 1, 1, 1)).item() == -2
+
+
+def test_an_unknown_scale_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"model\.normalize=unti: choose one of standard, unit, imagenet"):
+        ExpressionClassifier("small_cnn", EMOTIONS, normalize="unti")  # type: ignore[arg-type]
 
 
 def test_validation_scores_equal_scikit_learn_over_uneven_batches() -> None:

@@ -1,4 +1,4 @@
-"""SmallCNN and KerasCNN: sizes, shapes, timm's contract, memory formats, precision, start, and whether they learn."""
+"""Our own networks: sizes, shapes, timm's contract, memory formats, precision, start, and whether they learn."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from fer_lightning.models.cnn_gru import CnnGRU
 from fer_lightning.models.keras_cnn import KerasCNN
 from fer_lightning.models.small_cnn import SmallCNN
 
-NETWORKS = [SmallCNN, KerasCNN]
+NETWORKS = [SmallCNN, KerasCNN, CnnGRU]
+SIDES = {SmallCNN: 3, KerasCNN: 3, CnnGRU: 6}  # of the last map at 48 px
+SMALLEST = {SmallCNN: 16, KerasCNN: 16, CnnGRU: 8}
 
 
 def trainable(network: nn.Module) -> int:
@@ -21,6 +24,7 @@ def trainable(network: nn.Module) -> int:
 
 def test_sizes() -> None:
     assert trainable(SmallCNN()) == 1_174_439
+    assert trainable(CnnGRU()) == 978_343
     assert trainable(KerasCNN()) == 4_474_759  # what Keras's summary of the Kaggle network prints
 
 
@@ -50,7 +54,7 @@ def test_shapes_and_contract(network: type[nn.Module], channels: int, batch: int
         hidden = net.forward_head(features, pre_logits=True)
         torch.testing.assert_close(net(images), logits)
         torch.testing.assert_close(net.get_classifier()(hidden), logits)
-    assert features.shape == (batch, net.num_features, 3, 3)
+    assert features.shape == (batch, net.num_features, SIDES[network], SIDES[network])
     assert hidden.shape == (batch, net.head_hidden_size)
     assert logits.shape == (batch, 5)
 
@@ -85,21 +89,41 @@ def test_trains_under_bf16_autocast(network: type[nn.Module]) -> None:
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in net.parameters())
 
 
-@pytest.mark.parametrize("size", [16, 31, 48, 64])
-def test_the_keras_network_takes_any_size_from_16(size: int) -> None:
-    assert KerasCNN(image_size=size).eval()(torch.zeros(1, 1, size, size)).shape == (1, 7)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_any_size_from_the_smallest_on_is_taken(network: type[nn.Module]) -> None:
+    smallest = SMALLEST[network]
+    for size in (smallest, 31, 48, 64):
+        assert network(image_size=size).eval()(torch.zeros(1, 1, size, size)).shape == (1, 7)
+    message = rf"image_size must be {smallest} or more, got {smallest - 1}; type model\.input_size={smallest}"
+    with pytest.raises(ValueError, match=message):
+        network(image_size=smallest - 1)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_images_smaller_than_16_are_refused(network: type[nn.Module]) -> None:
-    with pytest.raises(ValueError, match=r"image_size must be 16 or more, got 15; type model\.input_size=16"):
-        network(image_size=15)
+def test_can_be_exported(network: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    net, images = network(image_size=16).eval(), torch.randn(2, 1, 16, 16)
+    exported = torch.export.export(net, (images,))
+    torch.testing.assert_close(exported.module()(images), net(images))
+    traced = torch.jit.trace(net, images)
+    torch.testing.assert_close(traced(images[:1]), net(images[:1]))
 
 
+def test_the_recurrent_layer_reads_rows_in_order() -> None:
+    torch.manual_seed(0)
+    net, map_ = CnnGRU().eval(), torch.randn(1, 128, 6, 6)
+    turned, mirrored = net.forward_head(map_.flip(2)), net.forward_head(map_.flip(3))
+    for other in (turned, mirrored):  # an average over the map would not notice either
+        assert not torch.allclose(other, net.forward_head(map_), atol=1e-3)
+
+
+@pytest.mark.parametrize("network", [SmallCNN, CnnGRU])
 @pytest.mark.parametrize("widths", [(), (32, 0)])
-def test_the_small_network_refuses_impossible_widths(widths: tuple[int, ...]) -> None:
+def test_impossible_widths_are_refused(network: type[nn.Module], widths: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="widths"):
-        SmallCNN(widths=widths)
+        network(widths=widths)
+    with pytest.raises(ValueError, match="hidden must be 1 or more"):
+        CnnGRU(hidden=0)
 
 
 def test_widths_may_be_a_list_of_any_length() -> None:
@@ -107,9 +131,10 @@ def test_widths_may_be_a_list_of_any_length() -> None:
     assert net.forward_features(torch.zeros(1, 1, 48, 48)).shape == (1, 16, 12, 12)
 
 
-def test_the_start_keeps_the_signal_and_guesses_uniformly() -> None:
+@pytest.mark.parametrize("network", [SmallCNN, CnnGRU])
+def test_the_start_keeps_the_signal_and_guesses_uniformly(network: type[nn.Module]) -> None:
     torch.manual_seed(0)
-    net, images = SmallCNN().train(), torch.randn(64, 1, 48, 48)
+    net, images = network().train(), torch.randn(64, 1, 48, 48)
     deviations = []
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
@@ -121,7 +146,7 @@ def test_the_start_keeps_the_signal_and_guesses_uniformly() -> None:
 
 def test_dropout_acts_in_training_only() -> None:
     images = torch.randn(4, 1, 48, 48)
-    for net in (SmallCNN(drop_rate=0.5), KerasCNN(drop_rate=0.5)):
+    for net in (network(drop_rate=0.5) for network in NETWORKS):
         net.eval()
         assert torch.equal(net(images), net(images))
         for module in net.modules():
@@ -132,7 +157,11 @@ def test_dropout_acts_in_training_only() -> None:
 
 @pytest.mark.parametrize(
     ("network", "settings", "rate"),
-    [(SmallCNN, {"widths": (16, 32, 64, 64)}, 3e-3), (KerasCNN, {"image_size": 16}, 1e-3)],
+    [
+        (SmallCNN, {"widths": (16, 32, 64, 64)}, 3e-3),
+        (KerasCNN, {"image_size": 16}, 1e-3),
+        (CnnGRU, {"image_size": 16}, 3e-3),
+    ],
 )
 def test_learns_a_batch_by_heart(network: type[nn.Module], settings: dict[str, object], rate: float) -> None:
     torch.manual_seed(0)

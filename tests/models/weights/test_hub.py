@@ -36,7 +36,7 @@ def build(name: str, **settings: Any) -> nn.Module:
 
 
 def test_ours_have_no_pretrained_weights() -> None:
-    for name in ("small_cnn", "keras_cnn"):
+    for name in ("small_cnn", "keras_cnn", "cnn_gru"):
         with pytest.raises(ConfigError, match=rf"{name} has no pretrained weights; type model\.pretrained=false"):
             build(name, pretrained=True)
     with pytest.raises(
