@@ -251,6 +251,23 @@ def test_evaluate_finds_the_splits_of_training_again(compose: Compose, tmp_path:
     assert len(pd.read_csv(tmp_path / "all/predictions.csv")) == 140
 
 
+def test_classes_of_ones_own_from_training_to_report(
+    compose: Compose, tmp_path: Path, write_tree_of: Callable[..., Path]
+) -> None:
+    names = ("Cats", *(f"class_{code:02d}" for code in range(10)), "dogs & such")
+    counts = {f"{split}/{name}": count for split, count in (("train", 5), ("val", 2)) for name in names}
+    data = (f"data.root={write_tree_of(tmp_path / 'data', counts)}", f"data.cache_dir={tmp_path / 'cache'}")
+    options = (*QUICK, "data.classes=own", "logger=none", f"output_dir={tmp_path / 'run'}")
+    train(compose("train", *data, *options))
+    last = f"ckpt_path={tmp_path / 'run/checkpoints/last.ckpt'}"
+    evaluate(compose("evaluate", last, *JUDGED, *data, f"output_dir={tmp_path / 'again'}"))
+    for folder in ("run", "again"):
+        table = pd.read_csv(tmp_path / folder / "predictions.csv")
+        assert set(table["label"]) == set(names) <= set(table.columns)
+        assert list(json.loads((tmp_path / folder / "metrics.json").read_text())["per_class"]) == list(names)
+        assert (tmp_path / folder / "confusion_matrix.png").exists()
+
+
 def test_a_run_without_validation_checkpoint_says_whose_weights_it_scored(compose: Compose, tmp_path: Path) -> None:
     options = ("callbacks=none", "logger=none", "trainer.max_epochs=1", "+trainer.limit_test_batches=1")
     assert train(compose("train", *TINY, *options, f"output_dir={tmp_path}")) is not None

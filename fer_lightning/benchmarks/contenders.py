@@ -194,4 +194,5 @@ def _open(settings: str, faces: str, cache_dir: str) -> int:
         options["aliases"] = {place.name: place.name for place in Path(faces).iterdir()}
     else:
         root, options["layout"], options["aliases"] = data.root, data.layout, data.aliases
+        options["own_names"] = data.classes == "own"
     return len(read_source(Path(root).expanduser(), cache_dir=Path(cache_dir), **options).table)

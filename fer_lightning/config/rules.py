@@ -34,7 +34,7 @@ RANGES: dict[str, tuple[float, float]] = {
 
 def rules(cfg: DictConfig) -> list[str]:
     """Return one line for each broken rule: what is wrong, and what to type instead."""
-    checks = (_ranges, _monitors, _validation, _schedule, _combinations, _devices, _ranks)
+    checks = (_ranges, _empty_paths, _monitors, _validation, _schedule, _combinations, _devices, _ranks)
     return [problem for check in checks for problem in check(cfg)]
 
 
@@ -53,6 +53,15 @@ def _ranges(cfg: DictConfig) -> Iterator[str]:
         value = _own(node, leaf) if isinstance(node, DictConfig) else None
         if isinstance(value, (int, float)) and not isinstance(value, bool) and not least <= value <= most:
             yield f"{key}={value} must be " + (f"at least {least}" if value < least else f"at most {most}")
+
+
+def _empty_paths(cfg: DictConfig) -> Iterator[str]:
+    """Check paths that would mean the current folder, as `data.root=$DATA` does where that variable has no value."""
+    for key in ("data.root", "data.cache_dir"):
+        value = get(cfg, key)
+        if isinstance(value, str) and not value.strip():
+            variable = ", or leave FER_LIGHTNING_CACHE unset" if key == "data.cache_dir" else ""
+            yield f"{key} is empty, as if a variable had no value: type {key}=PATH{variable}"
 
 
 def _monitors(cfg: DictConfig) -> Iterator[str]:

@@ -42,7 +42,7 @@ class ExpressionDataModule(pl.LightningDataModule):
 
     Args:
         root: folder or CSV file of a download; None draws faces.
-        layout: `auto`, `synthetic`, `folders` or `csv`.
+        layout: `auto`, `synthetic`, `folders`, `people` (class folders below folders of people) or `csv`.
         classes: those to keep, in the order of the model's outputs; None for all. `own`: all, under the names that
             the folders have, expressions or not.
         merge: new class name → classes that are merged into it.

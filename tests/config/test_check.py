@@ -125,6 +125,13 @@ def test_every_option_passes(option: str) -> None:
         ("data.merge=[sad,fear]", "data.merge=['sad', 'fear'] is not a mapping or null"),
         ("data.split=[0.9,x]", "data.split=[0.9, 'x'] is not a list of numbers"),
         ("model.backbone_lr=-1", "model.backbone_lr=-1 must be at least 0"),
+        ("data.root=", "data.root is empty, as if a variable had no value: type data.root=PATH"),
+        ("data.root='  '", "data.root is empty, as if a variable had no value: type data.root=PATH"),
+        (
+            "data.cache_dir=''",
+            "data.cache_dir is empty, as if a variable had no value: type data.cache_dir=PATH, or leave "
+            "FER_LIGHTNING_CACHE unset",
+        ),
     ],
 )
 def test_a_value_that_cannot_be_is_reported_once(typed: str, said: str) -> None:

@@ -73,6 +73,7 @@ class FolderSearch:
             `UNKNOWN` for an unreadable folder, or one that holds a broken link.
         code_order: What class folders that are numbers mean; None where they are not expected.
         own_names: Whether folders of images are classes under their own names, expressions or not.
+        any_people: Whether folders of people may have any name, not just a number as in person01.
     """
 
     def __init__(
@@ -81,12 +82,13 @@ class FolderSearch:
         seen: dict[str, State],
         code_order: CodeOrder | None = None,
         own_names: bool = False,
+        any_people: bool = False,
     ) -> None:
         meant = {} if aliases is None else {str(name): meaning for name, meaning in aliases.items()}
         self.unwanted = frozenset(fold(name) for name, meaning in meant.items() if meaning is None)
         self._meant = {name: str(meaning) for name, meaning in meant.items() if meaning is not None}
         self.aliases = {name: meaning for name, meaning in self._meant.items() if own_split(meaning) is None}
-        self.code_order, self.own_names, self._seen = code_order, own_names, seen
+        self.code_order, self.own_names, self._any_people, self._seen = code_order, own_names, any_people, seen
         self._listings: dict[Path, Listing] = {}
         self._spellings: dict[str, str] = {}  # of own names: "cats" to "Cats"
 
@@ -222,9 +224,12 @@ class FolderSearch:
         return [*named, *numbers] if named or len(numbers) > 1 else []
 
     def people(self, folder: Path) -> dict[str, Path]:
-        """Return the sub-folders that are people with class folders, as in person01/happy, where all are numbered."""
+        """Return the sub-folders that are people with class folders, as in person01/happy, where their names say so."""
         folders = self.list(folder).folders
-        if len(folders) < 2 or not all(map(_PERSON.fullmatch, folders)):
+        if len(folders) < 2 or self.class_folders(folder):
+            return {}
+        named = self._any_people and not any(map(self.split, folders))
+        if not (named or all(map(_PERSON.fullmatch, folders))):
             return {}
         return {name: folder / name for name in folders if self.class_folders(folder / name)}
 

@@ -84,7 +84,7 @@ class _TreeReader:
             self._read_classes("", tree)
             people = len(search.people(tree))
             self.found = f"{len(self.files)} class folders without a split"
-            if people and not search.class_folders(tree):
+            if people:
                 self.found = f"{len(self.files)} classes of {people} people without a split"
             return
         for name in search.list(tree).folders:
@@ -123,7 +123,7 @@ class _TreeReader:
             self.notes += [f"{', '.join(places)} left out: {why}"] * bool(places)
 
     def _read_classes(self, split: str, folder: Path) -> None:
-        people = {} if self.search.class_folders(folder) else self.search.people(folder)
+        people = self.search.people(folder)
         for inside in people.values():
             self._read_classes(split, inside)
         if folder != self.tree:

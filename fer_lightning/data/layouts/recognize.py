@@ -21,7 +21,7 @@ from fer_lightning.data.table.emotions import CodeOrder, canonical
 from fer_lightning.data.table.image_table import ImageTable
 from fer_lightning.data.table.split_names import split_of
 
-Layout = Literal["auto", "folders", "csv"]
+Layout = Literal["auto", "folders", "people", "csv"]
 SORT_THEM = (
     "sort them into folders named for the expressions, happy/, sad/ and so on, or write a labels.csv there with the "
     "columns path and label"
@@ -43,7 +43,7 @@ def read_layout(
 
     Args:
         root: The folder of a download, a wrapper around it, or a CSV file. A leading ~ is the home folder.
-        layout: What to look for.
+        layout: What to look for; `people` are class folders below folders of people, however these are called.
         aliases: The user's own spellings of classes and splits, for example {"bored": "neutral", "eval": "test"}; None
             leaves a folder out.
         code_order: What labels that are numbers mean, a key of `CODE_ORDERS`.
@@ -55,7 +55,8 @@ def read_layout(
         DataError: There is no usable data set at `root`; the message says what to type instead.
     """
     check_choices(read_layout, locals(), prefix="data.")
-    root, search = absolute(root), FolderSearch(aliases, {} if seen is None else seen, code_order, own_names)
+    root, seen = absolute(root), {} if seen is None else seen
+    search = FolderSearch(aliases, seen, code_order, own_names, any_people=layout == "people")
     if not os.path.exists(root):
         raise _missing(root, search)
     if not os.path.isdir(root):
@@ -66,7 +67,9 @@ def read_layout(
         search.record_state(path)
     if found.trees and layout != "csv":
         if len(found.trees) > 1:
-            raise DataError(f"{root} holds {len(found.trees)} data sets: type {suggest(found.trees)}")
+            flat = not any(map(search.split_folders, found.trees))
+            people = "; or data.layout=people, if these are people or sources of one data set" if flat else ""
+            raise DataError(f"{root} holds {len(found.trees)} data sets: type {suggest(found.trees)}{people}")
         if found.trees == [root] and search.split(root.name) is not None and not search.split_folders(root):
             raise DataError(f"{root} is one split of a data set: type its parent, data.root={root.parent}")
         table = read_folder_table(found.trees[0], search)
@@ -77,7 +80,7 @@ def read_layout(
         return replace(table, notes=(*table.notes, note))
     if found.unnamed and layout != "csv" and (lists := list(filter(_is_list, [*found.csv_files, *found.lists]))):
         return _read_lists(lists, found.unnamed, search)
-    if found.csv_files and layout != "folders" and (layout == "csv" or not found.unnamed):
+    if found.csv_files and layout in ("auto", "csv") and (layout == "csv" or not found.unnamed):
         files, notes = choose_csv_files(root, found.csv_files)
         common = root if len({file.path.parent for file in files}) > 1 else next(iter(files)).path.parent
         table = read_csv_table(files, common, search)
@@ -111,8 +114,8 @@ def _read_file(path: Path, layout: Layout, search: FolderSearch) -> ImageTable:
         raise DataError(f"{path} is an archive: unpack it, then type data.root=FOLDER")
     if not name.endswith(".csv") or not path.is_file():  # a pipe would be waited for
         raise DataError(f"{path} is neither a folder nor a CSV file; type data.root=… with one of these")
-    if layout == "folders":
-        raise DataError(f"{path} is a file, but data.layout=folders needs a folder; type data.layout=csv")
+    if layout in ("folders", "people"):
+        raise DataError(f"{path} is a file, but data.layout={layout} needs a folder; type data.layout=csv")
     beside = [path.parent / other for other in search.list(path.parent).others if other.lower().endswith(".csv")]
     files, notes = choose_typed_file(path, [other for other in beside if other != path])
     table = read_csv_table(files, path.parent, search)
@@ -124,7 +127,7 @@ def _nothing(root: Path, found: FoundData, layout: Layout, search: FolderSearch)
     listing = search.list(root)
     if layout == "csv":
         return DataError(f"{root}: no CSV file in it or below; type data.root=PATH/fer2013.csv, or data.layout=auto")
-    if layout == "folders" and found.csv_files:
+    if layout in ("folders", "people") and found.csv_files:
         return DataError(f"{root} holds no class folders but {found.csv_files[0].name}; type data.layout=csv")
     if listing.images and canonical(root.name) is not None:
         above = root.parent.parent if split_of(root.parent.name) is not None else root.parent

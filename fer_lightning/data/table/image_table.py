@@ -17,6 +17,7 @@ from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
 from fer_lightning.data.table.emotions import EMOTIONS, canonical
 
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
+RESERVED: frozenset[str] = frozenset({"path", "split", "label", "predicted"})  # no names of classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +168,10 @@ def _known_class(name: str, classes: Sequence[str], becomes: Mapping[str, str], 
 
 
 def _check_classes(table: ImageTable) -> None:
-    """Raise DataError where a split lacks a class, or where there are fewer than two classes."""
+    """Raise DataError where a split lacks a class, there are fewer than two, or one has the name of a column."""
+    if taken := [name for name in table.classes if name in RESERVED]:
+        setting = f"'data.aliases={{{taken[0]}: {taken[0]}_class}}'"
+        raise DataError(f"a class cannot be called {taken[0]}, as a column of predictions.csv is: type {setting}")
     counts = table.counts()
     lacking = []
     for split, per_class in counts.items():

@@ -33,6 +33,13 @@ TREES: dict[str, dict[str, str]] = {
     "class beside splits": {f"{place}/{name}": "1.jpg" for place in ("train", "test") for name in ("happy", "sad")}
     | {"fear": "1.jpg"},
     "several data sets": {f"{place}/train/{name}": "1.jpg" for place in ("ck", "fer") for name in ("happy", "sad")},
+    "people by name": {f"{place}/{name}": "1.jpg" for place in ("anna", "ben") for name in ("happy", "sad")},
+    "people by name in splits": {
+        f"{place}/{name}": "1.jpg"
+        for place in ("train/anna", "train/ben", "test/cleo", "test/dan")
+        for name in ("happy", "sad")
+    },
+    "names of columns": {f"{name}": "1.jpg" for name in ("cats", "label")},
     "labels in a list": {"images": "a.jpg b.jpg"},
 }
 LIST = "path,label,split\na.jpg,glum,eval\nb.jpg,merry,train\n"

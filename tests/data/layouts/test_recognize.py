@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fer_lightning.core.errors import DataError
 from fer_lightning.data.layouts.recognize import read_layout
 from fer_lightning.data.table.emotions import EMOTIONS
 from fer_lightning.data.table.image_table import ImageTable, select_classes
@@ -184,6 +185,24 @@ def test_folders_within_a_class_are_read(tmp_path: Path, plant: Plant) -> None:
         *("angry/1.jpg", "angry/2.jpg", "angry/subject2/b/3.jpg"),
         *("happy/1.jpg", "happy/2.jpg", "happy/happy2/4.jpg"),
     ]
+
+
+@pytest.mark.parametrize("names", ["person01 person02", "S005 S010 S011", "1 2", "Subject-A Subject-B", "KA KL"])
+@pytest.mark.parametrize("splits", ["", "train test"])
+def test_classes_below_people(tmp_path: Path, names: str, splits: str, plant: Plant) -> None:
+    for place in splits.split() or [""]:
+        for name in names.split():
+            plant(tmp_path, classes(f"{place}/{name}".lstrip("/")))
+    (tmp_path / (splits.split() or [""])[0] / names.split()[0] / "sad").mkdir()  # not everybody shows everything
+    numbered = names[-1].isdecimal()
+    table = read_layout(tmp_path, "auto" if numbered else "people", aliases={"sad": None})
+    assert count(table) == dict.fromkeys(splits.split() or [""], 4 * len(names.split()))
+    assert table.classes == TWO
+    if not splits:
+        assert f"2 classes of {len(names.split())} people without a split" in table.explanation
+    if not numbered:
+        with pytest.raises(DataError, match=r"data sets: type data\.root=.*or data\.layout=people"):
+            read_layout(tmp_path)
 
 
 def test_what_is_left_out_is_said(tmp_path: Path, plant: Plant) -> None:
