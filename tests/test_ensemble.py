@@ -143,24 +143,37 @@ def test_what_cannot_be_averaged_is_told(copied: Path, tmp_path: Path, capsys: p
     code, message = fail(capsys, str(copied), "split=test", "data.root=/nowhere", "data.layout=folders", out)
     assert code == 3
     assert "has no predictions of the test split: " in message
-    best = best_of(copied)[0]
+    best, other, _ = best_of(copied)
     shutil.rmtree(best / "checkpoints")
+    shutil.rmtree(other / "checkpoints")
     code, message = fail(capsys, str(copied), "split=test", out)
     assert code == 2
     assert message.startswith(f"error: {best.name} has no predictions of the test split: no checkpoint at")
-    other = best_of(copied)[1] / "predictions.csv"
-    pd.read_csv(other).iloc[1:].to_csv(other, index=False)
+    table = other / "predictions.csv"
+    pd.read_csv(table).iloc[1:].to_csv(table, index=False)
+    metrics = other / "metrics.json"
+    metrics.write_text(metrics.read_text().replace('"count": 12', '"count": 11'))
     code, message = fail(capsys, str(copied), out)
     assert code == 3
     assert "were not scored on the same images: of 12 and 11, 11 are the same" in message
-    other.write_text("")
-    code, message = fail(capsys, str(copied), out)
-    assert (code, "predictions.csv cannot be read" in message) == (3, True)
-    assert "delete it, and the run's checkpoint predicts again" in message
-    other.write_text("path,split\nx,validation\n")
-    code, message = fail(capsys, str(copied), out)
-    assert (code, f"error: {other.parent.name}: predictions table: no column label" in message) == (3, True)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", ["", "path,split,label,predicted\na,validation,h"])
+def test_damaged_predictions_are_made_again(copied: Path, runs: Path, tmp_path: Path, content: str) -> None:
+    (best_of(copied)[1] / "predictions.csv").write_text(content)
+    metrics = judge(copied, tmp_path / "out")
+    assert metrics["accuracy"] == judge(runs, tmp_path / "whole")["accuracy"]
+    assert "its checkpoint predicts again" in (tmp_path / "out" / "ensemble.log").read_text()
+
+
+def test_the_next_best_takes_the_place_of_a_run_that_cannot_predict(copied: Path, tmp_path: Path) -> None:
+    best, *others = best_of(copied)
+    (best / "predictions.csv").unlink()
+    shutil.rmtree(best / "checkpoints")
+    metrics = judge(copied, tmp_path / "out", "top=2")
+    assert metrics["members"] == [run.name for run in others]
+    assert f"left out: {best.name} has no predictions" in (tmp_path / "out" / "ensemble.log").read_text()
 
 
 def test_runs_that_other_values_chose_are_not_mixed(
@@ -180,7 +193,8 @@ def test_a_file_that_would_run_code_is_refused(
         def __reduce__(self) -> tuple[object, ...]:
             return (Path.touch, (tmp_path / "touched",))
 
-    torch.save({"fer_lightning": Evil()}, best_of(copied)[0] / "checkpoints" / "best.ckpt")
+    for run in best_of(copied)[:2]:
+        torch.save({"fer_lightning": Evil()}, run / "checkpoints" / "best.ckpt")
     code, message = fail(capsys, str(copied), "split=test", f"hydra.run.dir={tmp_path / 'out'}")
     assert (code, "cannot be read as a checkpoint" in message) == (2, True)
     assert not (tmp_path / "touched").exists()

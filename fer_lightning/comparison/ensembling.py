@@ -14,7 +14,7 @@ from rich.table import Table
 
 from fer_lightning.comparison import formatting
 from fer_lightning.comparison.averaging import average_predictions
-from fer_lightning.comparison.members import Members, choose_members
+from fer_lightning.comparison.members import Members, rank_members
 from fer_lightning.comparison.paired_test import Difference, paired_difference
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.evaluation.metrics import wilson_interval
@@ -37,7 +37,7 @@ def ensemble_runs(cfg: DictConfig) -> Difference:
             "the members of an ensemble predict on one device: type trainer.devices=1 trainer.num_nodes=1"
         )
     runs, _ = read_runs(find_runs(cfg.runs))
-    members = Members(choose_members(runs, cfg.top), cfg)
+    members = Members(rank_members(runs, cfg.top), cfg)
     table = average_predictions(members.tables)
     best, *_ = members.tables.values()
     gain = paired_difference(_right(table), _right(best))

@@ -13,7 +13,8 @@ from fer_lightning.comparison.formatting import shorten
 from fer_lightning.comparison.ranking import best_first, selection_of
 from fer_lightning.core.errors import DataError, UserError
 from fer_lightning.data.source import ImageRows
-from fer_lightning.runs.files import BEST_CHECKPOINT
+from fer_lightning.evaluation.metrics import read_predictions
+from fer_lightning.runs.files import BEST_CHECKPOINT, PREDICTIONS
 from fer_lightning.runs.read import RecordedRun
 from fer_lightning.runs.results import read_predictions_of
 from fer_lightning.training import build
@@ -22,10 +23,11 @@ from fer_lightning.training.evaluate_checkpoint import Evaluation
 log = logging.getLogger(__name__)
 
 
-def choose_members(runs: Sequence[RecordedRun], top: int) -> list[RecordedRun]:
-    """Return the `top` best runs by the value that selected their checkpoints, or all with a warning; best first.
+def rank_members(runs: Sequence[RecordedRun], top: int) -> list[RecordedRun]:
+    """Return the runs that can be ranked by the value that selected their checkpoints, best first.
 
-    A DataError says if fewer than two runs have such a value, or not all of them the same one.
+    A warning says if there are fewer than `top`, a DataError if there are fewer than two, or not all of them have the
+    same kind of value.
     """
     ranked = [run for run in runs if run.ranked]
     left_out = [f"{run.name} ({run.status.status})" for run in runs if not run.ranked]
@@ -44,31 +46,59 @@ def choose_members(runs: Sequence[RecordedRun], top: int) -> list[RecordedRun]:
         )
     if top > len(ranked):
         log.warning(f"top={top}, but {len(ranked)} runs have a score: all of them are averaged")
-    return best_first(ranked)[:top]
+    return best_first(ranked)
 
 
 class Members:
     """The runs of an ensemble, best first, and their predictions of one split."""
 
     def __init__(self, runs: Sequence[RecordedRun], cfg: DictConfig) -> None:
-        """Read the predictions or make them; raise a UserError where a checkpoint cannot."""
-        self.runs, self.cfg = tuple(runs), cfg
+        """Read the predictions of the best `cfg.top` runs, or make them.
+
+        A run that has none and cannot make them is left out with a warning, and the next best takes its place; the
+        UserError of the first is raised where fewer than two are left.
+        """
+        self.runs, self.cfg = list[RecordedRun](), cfg
         scored = (run.metrics["split"] for run in runs if run.metrics.get("split"))
         self.split = next(scored, "auto") if cfg.split == "auto" else cfg.split
         self.same_data = True
         self.tables: dict[str, pd.DataFrame] = {}
         self._images: ImageRows | None = None
+        problems = list[UserError]()
         for run in runs:
+            if len(self.runs) == cfg.top:
+                break
+            try:
+                self.tables[run.name] = self._table_of(run)
+                self.runs.append(run)
+            except UserError as error:
+                problems.append(error)
+        if len(self.runs) < 2 and problems:
+            raise problems[0]
+        for problem in problems:
+            log.warning(f"left out: {problem}")
+
+    def _table_of(self, run: RecordedRun) -> pd.DataFrame:
+        """Return the predictions of a run as its folder holds them, if they are whole, or as its checkpoint does."""
+        damaged = next((note for note in run.notes if note.startswith(PREDICTIONS)), None)
+        try:
             stored = read_predictions_of(run.folder, self.split)
-            self.tables[run.name] = self._predict(run) if stored is None else stored
+            if stored is not None and damaged is None:
+                read_predictions(stored)
+                return stored
+        except DataError as error:
+            damaged = str(error)
+        if damaged is not None:
+            log.warning(f"{run.name}: {damaged}: its checkpoint predicts again")
+        return self._predict(run)
 
     def _predict(self, run: RecordedRun) -> pd.DataFrame:
         log.info(f"{run.name} predicts the {self.split} images")
         try:
-            done = self._evaluation_of(run).predict(announce=run is self.runs[0])
+            done = self._evaluation_of(run).predict(announce=not self.runs)
         except UserError as error:
             raise type(error)(f"{run.name} has no predictions of the {self.split} split: {error}") from error
-        if run is self.runs[0]:
+        if not self.runs:
             self._images, self.split = done.images, done.split
         self.same_data &= done.same_data
         return done.table

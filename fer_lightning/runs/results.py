@@ -53,10 +53,7 @@ def read_predictions_of(folder: Path, split: str) -> pd.DataFrame | None:
     try:
         table = read_predictions(path)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"{path} cannot be read ({reason}); delete it, and the run's checkpoint predicts again"
-        ) from error
+        raise DataError(f"{files.PREDICTIONS} cannot be read ({' '.join(str(error).split())})") from error
     return table if "split" in table and set(table["split"]) == {split} else None
 
 
