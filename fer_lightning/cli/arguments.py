@@ -32,10 +32,13 @@ def complete(verb: str, typed: Sequence[str], positional: str | None, *, swept: 
     words = [item if _is_bare(item) else readable(item) for item in join_brackets(typed)]
     arguments = words if positional is None else _name_words(words, positional)
     arguments = [f"++{item}" if _is_unlisted(item) else item for item in arguments]
+    own = list(arguments)
     if verb == "train":
         arguments = continue_run(arguments)
     if swept:
         arguments = continue_sweep(arguments, verb)
+    if arguments != own and "security.allow" not in map(override_key, own):
+        arguments.append("++security.allow=[]")  # last, so that nothing in a run's folder says what may be imported
     arguments = spell_groups(verb, arguments)
     multirun = not {*MULTIRUN}.isdisjoint(arguments)
     if multirun and not swept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import logging
 import os
@@ -30,6 +31,7 @@ from fer_lightning.cli.usage import usage
 from fer_lightning.config.check import check_config
 from fer_lightning.config.compose import conf_dir, hydra_options
 from fer_lightning.config.hydra_errors import explain
+from fer_lightning.config.hydra_targets import checked_composition
 from fer_lightning.config.overrides import last_value
 from fer_lightning.core.errors import UserError
 from fer_lightning.core.fast_imports import fast_imports
@@ -78,8 +80,10 @@ def run_verb(name: str, task: str | Task, argv: Sequence[str] | None = None, *, 
             _changed(vars(sys), argv=[sys.argv[0], *arguments]),
             # on a full disk, logging would print a traceback for each line that it cannot write
             _changed(vars(logging), raiseExceptions=False),
+            checked_composition(),
         ):
-            hydra.main(config_path=str(conf_dir()), config_name=name, **hydra_options(hydra.main))(verb.job())()
+            program = hydra.main(config_path=str(conf_dir()), config_name=name, **hydra_options(hydra.main))(verb.job())
+            contextvars.copy_context().run(program)
     except BrokenPipeError:  # the reader, such as `head`, has closed its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (KeyboardInterrupt, SystemExit) as end:

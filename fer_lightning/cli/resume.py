@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,7 +16,8 @@ from pathlib import Path
 import yaml
 
 from fer_lightning.config.overrides import last_value, override_key, quoted
-from fer_lightning.core.errors import ConfigError
+from fer_lightning.config.recorded import divide
+from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.core.former_names import current_overrides
 from fer_lightning.runs.files import OVERRIDES, SWEEP_PLAN
 from fer_lightning.system.resources import is_first_process
@@ -33,8 +36,8 @@ def continue_run(arguments: Sequence[str]) -> list[str]:
     if run is None or not checkpoint.exists() or not {*MULTIRUN}.isdisjoint(arguments):
         return list(arguments)
     typed = {override_key(item) for item in arguments}
-    saved = current_overrides(yaml.safe_load((run / OVERRIDES).read_text(encoding="utf-8")) or [])
-    own = [item for item in saved if override_key(item) not in typed]
+    saved = _read_overrides(run / OVERRIDES)
+    own = _take([item for item in saved if override_key(item) not in typed], run / OVERRIDES)
     folder = [] if "hydra.run.dir" in typed else [f"hydra.run.dir={quoted(run)}"]
     if is_first_process():
         print(f"continuing {run} with its own settings: {' '.join(own) or 'the defaults'}", file=sys.stderr)
@@ -53,7 +56,7 @@ def continue_sweep(arguments: Sequence[str], verb: str) -> list[str]:
     folder = Path(str(named))  # of nothing, such as a variable of the shell that is not set, the working directory
     try:
         plan = json.loads((folder / SWEEP_PLAN).read_text(encoding="utf-8"))
-        saved, kind = current_overrides(map(str, plan["arguments"])), plan["verb"]
+        saved, kind = current_overrides(map(str, plan["arguments"])), str(plan["verb"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         hint = "type the folder that a sweep (-m) wrote, such as outputs/multirun/<date>/<time>"
         raise ConfigError(f"sweep.resume={folder} holds no sweep.json that can be read: {hint}") from error
@@ -64,5 +67,42 @@ def continue_sweep(arguments: Sequence[str], verb: str) -> list[str]:
     flags = {item for item in typed if item.startswith("-")}  # which replace the word after them too
     words = pairwise(["", *saved])
     own = [item for before, item in words if override_key(item) not in replaced and before not in flags]
+    for item in own:
+        if override_key(item) == "sweep.storage" and divide([item])[1]:
+            # without it, the sweep would go on with another study
+            raise ConfigError(
+                f"{folder} keeps its study elsewhere, which a file may not choose: type {_typed(item)} again"
+            )
+    own = _take(own, folder / SWEEP_PLAN)
     print(f"continuing {folder}: {' '.join(own)}", file=sys.stderr)
     return ["-m", *own, f"hydra.sweep.dir={quoted(folder)}", *typed]
+
+
+def _read_overrides(file: Path) -> list[str]:
+    """Return what was typed for a run, or raise ConfigError."""
+    try:
+        saved = yaml.safe_load(file.read_text(encoding="utf-8")) or []
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file} cannot be read ({first_lines(error)})") from error
+    if not isinstance(saved, list) or not all(isinstance(item, str) for item in saved):
+        raise ConfigError(f"{file} is not a list of settings, as Hydra writes it")
+    return current_overrides(saved)
+
+
+def _take(saved: Sequence[str], file: Path) -> list[str]:
+    """Return those settings of a file that it may choose, and say which are left out."""
+    taken, refused = divide(saved)
+    if refused and is_first_process():
+        again = " ".join(map(_typed, refused))
+        print(
+            f"not taken from {file}, which may be somebody else's: type again what you trust: {again}", file=sys.stderr
+        )
+    return taken
+
+
+def _typed(item: str) -> str:
+    """Return an override, or a flag and its value, as it is typed in a shell."""
+    flag, _, value = item.partition(" ")
+    if item.startswith("-") and value:
+        return f"{flag} {shlex.quote(value)}"
+    return f'"{item}"' if "'" in item and not re.search(r'["$`\\!]', item) else shlex.quote(item)

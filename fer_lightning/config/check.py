@@ -8,8 +8,9 @@ from typing import Any, Literal, Optional
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
 
+from fer_lightning.config.allowed import allowed_modules, resolve_target
 from fer_lightning.config.rules import get, rules
-from fer_lightning.config.signatures import describe, fits, locate, read_signature
+from fer_lightning.config.signatures import describe, fits, read_signature
 from fer_lightning.core.choices import choices_of
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.core.former_names import SETTINGS
@@ -76,7 +77,7 @@ def _problems(node: DictConfig | ListConfig, path: str, optional: str) -> Iterat
 def _target_problems(node: DictConfig, path: str, *, optional: bool) -> Iterator[str]:
     target = str(get(node, "_target_"))
     try:
-        signature = read_signature(locate(target))
+        signature = read_signature(resolve_target(target, path, allowed_modules(node._get_root())))
     except ImportError as error:
         yield f"{path}._target_: {error}"
         return

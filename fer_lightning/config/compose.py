@@ -11,6 +11,9 @@ import hydra.utils
 
 from fer_lightning.core.errors import ConfigError
 
+# what Hydra 1.4 may call itself, beside its plugins and handlers of logs; the user's own are added once they are known
+HYDRA_TARGETS = ("hydra.experimental.callbacks.*", "fer_lightning.sweeps.*")
+
 
 def conf_dir() -> Path:
     """Return the folder of the YAML files: inside the package when installed, beside it in a checkout.
@@ -31,7 +34,11 @@ def hydra_options(start: Callable[..., Any]) -> dict[str, Any]:
 
     Hydra 1.3 warns without `version_base`; 1.4 warns with it, and `hydra.main` asks which targets may be called.
     """
-    any_target = vars(hydra.utils).get("UNSAFE_DISABLE_EXECUTION_CHECKS")
-    if any_target is None:
+    if not has_whitelist():
         return {"version_base": "1.3"}
-    return {"execution_whitelist": any_target} if start is hydra.main else {}  # the settings are the user's own
+    return {"execution_whitelist": HYDRA_TARGETS} if start is hydra.main else {}
+
+
+def has_whitelist() -> bool:
+    """Return whether this version of Hydra takes a list of what it may call."""
+    return "execution_whitelist" in vars(hydra.utils)

@@ -10,7 +10,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fer_lightning.config.signatures import locate, read_signature
+from fer_lightning.config.allowed import allowed_modules, resolve_target
+from fer_lightning.config.signatures import read_signature
 from fer_lightning.config.trainer_arguments import PASSED
 from fer_lightning.system.resources import launched_rank, listed_devices
 
@@ -97,7 +98,8 @@ def _schedule(cfg: DictConfig) -> Iterator[str]:
     if _is_plateau(cfg) and get(cfg, "monitor") is None and get(cfg, "scheduler.monitor") is None:
         yield "scheduler=plateau waits for a score to stop improving and needs monitor, e.g. monitor=val/loss mode=min"
     try:
-        needs_steps = target is not None and "total_steps" in read_signature(locate(str(target))).hints
+        schedule = None if target is None else resolve_target(str(target), "scheduler", allowed_modules(cfg))
+        needs_steps = target is not None and "total_steps" in read_signature(schedule).hints
     except ImportError:  # reported by the check of targets
         return
     ends = [get(cfg, f"trainer.{key}") for key in ("max_epochs", "max_steps")]

@@ -10,7 +10,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-ELSEWHERE = ("output_dir", "sweep", "logger")  # where a run is written and what drives it, not what it computes
+ELSEWHERE = (
+    "output_dir",
+    "sweep",
+    "logger",
+    "security",
+)  # where a run is written and what drives it, not what it computes
 
 
 def identify(cfg: DictConfig) -> str:

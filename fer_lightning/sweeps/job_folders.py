@@ -23,7 +23,7 @@ class Job:
     """One run of a sweep: its folder `<number>_<what differs>`, overrides, and the identity of its settings."""
 
     folder: Path
-    overrides: tuple[str, ...]
+    overrides: tuple[str, ...] = field(compare=False)
     identity: str = field(compare=False)
     version: str | None = field(default=__version__, compare=False)  # of the package that ran it
 
@@ -76,7 +76,8 @@ class Jobs:
                 trained_on = None if status is None else status.fingerprint
                 # images that cannot be read now are assumed to be the same
                 if trained_on is None or fingerprint() in (None, trained_on):
-                    self.known[position] = replace(job, identity=identity)
+                    # started with what is typed: a file in its folder may only say that it is the same
+                    self.known[position] = replace(job, overrides=tuple(overrides), identity=identity)
                     return self.known[position]
         self.known.append(Job(self._new_folder(label), tuple(overrides), identity))
         return self.known[-1]
@@ -112,7 +113,9 @@ def _same_overrides(recorded: Sequence[str], typed: Sequence[str]) -> bool:
     old, new = ({override_key(text): text for text in reversed(texts)} for texts in (recorded, typed))
     if "ckpt_path" not in new:
         old.pop("ckpt_path", None)  # the last checkpoint of a job that was continued
-    return {key: text for key, text in old.items() if not key.startswith(("sweep.", "hydra.", "machine.jobs"))} == new
+    new.pop("security.allow", None)
+    own = ("sweep.", "hydra.", "machine.jobs", "security.")
+    return {key: text for key, text in old.items() if not key.startswith(own)} == new
 
 
 def _number(folder: Path) -> int:

@@ -14,6 +14,7 @@ from subprocess import CalledProcessError
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from fer_lightning.config.allowed import allowed_modules
 from fer_lightning.config.overrides import quoted
 from fer_lightning.core.fast_imports import fast_imports
 from fer_lightning.core.whole_checkpoints import whole_checkpoints
@@ -87,7 +88,8 @@ def command_line(verb: str, folder: Path, cfg: DictConfig) -> list[str]:
     own = [f"hydra.run.dir={quoted(folder)}", f"machine.jobs={max(1, jobs)}"]
     kept = whole_checkpoints((folder / LAST_CHECKPOINT).parent)
     if verb == "train" and kept:
-        own.append(f"ckpt_path={quoted(kept[0])}")
+        # who continues a run names modules again; the sweep has been told by its user
+        own += [f"ckpt_path={quoted(kept[0])}", f"++security.allow=[{','.join(map(quoted, allowed_modules(cfg)))}]"]
     else:
         for path in folder.iterdir():  # left by an attempt without a checkpoint
             if path.name in (HYDRA, STATUS, LOCK, RUN_LOCK, LOG):

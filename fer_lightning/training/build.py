@@ -13,9 +13,10 @@ from hydra.utils import instantiate
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from fer_lightning.callbacks.exact_resume import ExactResume
+from fer_lightning.config.allowed import allowed_modules, check_targets, hydra_whitelist
 from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.data.datamodule import DEFAULT_CACHE, ExpressionDataModule
 from fer_lightning.data.seen_images import seen_by
@@ -195,8 +196,11 @@ def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback
 
 def _make(node: DictConfig, **arguments: Any) -> Any:
     """Instantiate a node; errors of its constructor become ConfigErrors."""
+    own = allowed_modules(node._get_root())
+    plain: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]  # of a mapping
+    check_targets(plain, str(node._get_full_key(None)), own)
     # bound first and called after, so that Hydra neither converts the arguments nor wraps the constructor's complaints
-    maker = instantiate(node, _partial_=True, _convert_="all")
+    maker = instantiate(plain, _partial_=True, _convert_="all", **hydra_whitelist(own))
     if node.get("_partial_"):
         return maker
     with _blaming(node):

@@ -240,12 +240,13 @@ def test_what_shall_be_continued_is_never_a_new_sweep_by_mistake(tmp_path: Path)
     assert "holds no sweep.json" in said
 
 
-def test_flags_are_renewed_with_their_values(tmp_path: Path) -> None:
+def test_flags_are_typed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     typed = ["-m", "--config-dir", "old", "seed=1,2", "model=vgg16", "sweep.retry=true"]
     (tmp_path / "sweep.json").write_text(json.dumps({"verb": "train", "arguments": typed}))
     words = ["-m", "--config-dir", "new", f"sweep.resume={tmp_path}", "seed=3"]
     folder = f"hydra.sweep.dir='{tmp_path}'"
     assert continue_sweep(words, "train") == ["-m", "model=vgg16", folder, *words[1:]]
+    assert "not taken" not in capsys.readouterr().err
     words = ["-m", f"sweep.resume={tmp_path}"]
-    own = ["--config-dir", "old", "seed=1,2", "model=vgg16"]
-    assert continue_sweep(words, "train") == ["-m", *own, folder, words[1]]
+    assert continue_sweep(words, "train") == ["-m", "seed=1,2", "model=vgg16", folder, words[1]]
+    assert "type again what you trust: --config-dir old" in capsys.readouterr().err

@@ -256,8 +256,11 @@ def test_both_ranks_of_a_trial_train_the_same(tmp_path: Path) -> None:
     (tmp_path / "recorder.py").write_text(RECORDER)
     ranks = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.batch_size=7")
     space = ("optimizer.lr=tag(log,interval(1e-4,1e-2))", "model.drop_rate=interval(0.0,0.5)")
-    recorder = "+callbacks.recorder={_target_: recorder.Recorder, folder: '${output_dir}/ranks'}"
-    code, said = run_sweep(folder, *fresh(folder, *ranks, *space, recorder, "hydra.sweeper.n_trials=2"))
+    recorder = (
+        "+callbacks.recorder={_target_: recorder.Recorder, folder: '${output_dir}/ranks'}",
+        "security.allow=[recorder]",
+    )
+    code, said = run_sweep(folder, *fresh(folder, *ranks, *space, *recorder, "hydra.sweeper.n_trials=2"))
     assert code == 0, said
     told = trials(folder)
     assert [trial.state.name for trial in told] == ["COMPLETE"] * 2
@@ -320,7 +323,10 @@ def test_a_full_disk_ends_the_sweep_and_harms_no_study(tmp_path: Path, small_dis
     (small_disk / "filler").unlink()
     assert check_integrity(small_disk / "study.db") == "ok"
 
-    code, said = run_sweep(folder, f"sweep.resume={folder}", "hydra.sweeper.n_trials=1")
+    code, said = run_sweep(folder, f"sweep.resume={folder}")
+    assert code == 2, "a file in a folder does not choose a data base"
+    assert f'type "{storage}" again' in said
+    code, said = run_sweep(folder, f"sweep.resume={folder}", storage, "hydra.sweeper.n_trials=1")
     assert code == 0, said
     assert [trial.state.name for trial in trials(small_disk)] == ["COMPLETE"]
     assert [(read_status(job).status, read_status(job).attempts) for job in jobs(folder)] == [("finished", 2)]
@@ -328,7 +334,7 @@ def test_a_full_disk_ends_the_sweep_and_harms_no_study(tmp_path: Path, small_dis
     assert [*reported] == pd.read_csv(jobs(folder)[0] / "history.csv")["epoch"].tolist()
 
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    code, said = run_sweep(folder, f"sweep.resume={folder}")
+    code, said = run_sweep(folder, f"sweep.resume={folder}", storage)
     assert code == 1
     assert "attempt to write a readonly database" in said.splitlines()[-1]
     code, said = run_sweep(folder, *fresh(small_disk / "sweep", *space))
