@@ -12,7 +12,7 @@ import hydra.utils
 from fer_lightning.core.errors import ConfigError
 
 # what Hydra 1.4 may call itself, beside its plugins and handlers of logs; the user's own are added once they are known
-HYDRA_TARGETS = ("hydra.experimental.callbacks.*", "fer_lightning.sweeps.*")
+HYDRA_TARGETS = ("hydra.experimental.callbacks.*", "fer_lightning.cli.run_folder.*", "fer_lightning.sweeps.*")
 
 
 def conf_dir() -> Path:

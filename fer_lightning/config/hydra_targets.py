@@ -27,7 +27,9 @@ CALLED: dict[str, re.Pattern[str]] = {
     "hydra.sweeper.sampler": re.compile(
         r"optuna\.samplers\.[A-Z]\w*|hydra_plugins\.hydra_optuna_sweeper\.\w+\.(create|raise)_\w+"
     ),
-    "hydra.callbacks.*": re.compile(r"hydra\.experimental\.callbacks\.[A-Z]\w*"),
+    "hydra.callbacks.*": re.compile(
+        r"hydra\.experimental\.callbacks\.[A-Z]\w*|fer_lightning\.cli\.run_folder\.ClaimFolder"
+    ),
 }
 HANDLERS = re.compile(
     r"logging\.(StreamHandler|FileHandler|NullHandler|Formatter|Filter|Logger)"

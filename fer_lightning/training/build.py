@@ -196,6 +196,8 @@ def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback
 
 def _make(node: DictConfig, **arguments: Any) -> Any:
     """Instantiate a node; errors of its constructor become ConfigErrors."""
+    if not isinstance(node, DictConfig):  # text that a resolver has turned into something else
+        raise ConfigError(f"{first_lines(ValueError(node))} is no mapping with a _target_: write it out")
     own = allowed_modules(node._get_root())
     plain: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]  # of a mapping
     check_targets(plain, str(node._get_full_key(None)), own)

@@ -170,15 +170,13 @@ def test_the_list_holds_where_objects_are_made_too(compose: Callable[..., DictCo
     cfg = compose("train")
     OmegaConf.set_struct(cfg, False)
     cfg.y = {"_target_": "evil_marker.Thing"}
-    for value in (
-        {**cfg.y},
-        "${y}",
-        "${oc.create:{_target_:evil_marker.Thing}}",
-        '${oc.decode:"{_target_: os.system}"}',
-    ):
+    for value in ({**cfg.y}, "${y}", "${oc.create:{_target_:evil_marker.Thing}}"):
         cfg.logger.x = value
-        with pytest.raises(ConfigError, match=r"_target_: '(evil_marker\.Thing|os\.system)' lies outside"):
+        with pytest.raises(ConfigError, match=r"_target_: 'evil_marker\.Thing' lies outside"):
             build._make(cfg.logger.x)
+    cfg.logger.x = '${oc.decode:"{_target_: os.system}"}'
+    with pytest.raises(ConfigError, match="is no mapping with a _target_"):
+        build._make(cfg.logger.x)
     with pytest.raises(ConfigError, match="escaped"):
         check_targets({"_target_": "torch.nn.Linear", "x": "${oc.decode:y}"}, "loss", ())
 
