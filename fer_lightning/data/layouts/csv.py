@@ -76,10 +76,10 @@ def _read_columns(file: CsvFile) -> pd.DataFrame:
     import pandas as pd
 
     frame = pd.concat(file.read([*file.labels, *file.others]), ignore_index=True)
-    filled = np.flatnonzero((frame[file.labels[0]].str.strip() != "").to_numpy())
-    last = int(filled[-1]) + 1 if len(filled) else 0
-    if last < len(frame) and (frame.iloc[last:] == "").all(axis=None) and _no_pixels(file, last):
-        frame = frame.iloc[:last]
+    if len(frame) and not any(frame.iloc[-1]):
+        filled = np.flatnonzero((frame != "").any(axis=1))
+        last = int(filled[-1]) + 1 if len(filled) else 0
+        frame = frame.iloc[:last] if _no_pixels(file, last) else frame
     if frame.empty:
         raise DataError(f"{file.path} has a header and no rows; point data.root=… at a complete copy")
     return frame
@@ -110,7 +110,7 @@ class _LabelReader:
                 )
         texts = dict.fromkeys(text for file in frames for text in self._texts(file).unique())
         self._meanings = {text: self._meaning(text, None) for text in texts}
-        codes = {int(code) for text in texts if not self._meanings[text] and (code := code_of(text)) is not None}
+        codes = {code for text in texts if self._meanings[text] is None and (code := code_of(_tidy(text))) is not None}
         if codes:
             order = search.code_order if search.code_order is not None else self._usual_order(codes)
             self._meanings = {text: self._meaning(text, order) for text in texts}
@@ -128,16 +128,16 @@ class _LabelReader:
         """Return the column of labels: of several, the first that holds words, which need no order of numbers."""
         frame = self.frames[file]
         for name in file.labels:
-            texts = frame[name].str.strip().unique()
+            texts = frame[name].unique()
             if all(code_of(text) is None and self._meaning(text, None) is not None for text in texts):
                 return name
         return file.labels[0]
 
     def _texts(self, file: CsvFile) -> pd.Series:
-        texts = self.frames[file][self._columns[file]].str.strip()
-        return texts.str.replace(",", ".", regex=False) if file.options["sep"] == ";" else texts  # 3,0 in Europe
+        return self.frames[file][self._columns[file]]
 
     def _meaning(self, text: str, order: CodeOrder | None) -> str | None:
+        text = _tidy(text)
         code = code_of(text)
         if (fold(text) if code is None else str(code)) in self._search.unwanted:
             return ""
@@ -155,22 +155,27 @@ class _LabelReader:
                 what = f"numbers in the column {name.strip()} are read as FER-2013's ({order})"
                 self.notes.append(f"{what}; data.code_order says otherwise")
             return _USUAL_ORDER
-        others = [at for at, text in enumerate(self._texts(file)) if (code_of(text) or 0) > 6]
+        others = [at for at, text in enumerate(self._texts(file)) if (code_of(_tidy(text)) or 0) > 6]
         where = f", {name_rows(others)}" if others else ""
         raise DataError(describe_numbers(f"{file.path}{where}", numbers, None))
 
     def _refuse(self, file: CsvFile, unknown: np.ndarray) -> None:
-        texts, name = self._texts(file), self._columns[file].strip()
-        what = f"{file.path}, {name_rows(unknown)}: {name} is {texts.iloc[unknown[0]]!r}"
-        if (texts.iloc[unknown] == "").any():
-            empty = np.flatnonzero(texts == "")
-            raise DataError(f"{file.path}, {name_rows(empty)}: {name} is '', not a label; fill it in or delete the row")
-        texts = texts.iloc[unknown]
+        texts, name = self._texts(file).iloc[unknown].map(_tidy), self._columns[file].strip()
         codes = [code for text in texts.unique() if (code := code_of(text)) is not None]
+        # what is nothing without its punctuation, such as -1, cannot be a key of data.aliases
+        senseless = np.flatnonzero([not fold(text).strip("0123456789") for text in texts])
         if codes:
             raise DataError(describe_numbers(f"{file.path}, {name_rows(unknown)}", codes, self._search.code_order))
-        settings = class_settings([str(text) for text in texts.unique()[:8]])
-        raise DataError(f"{what}, not a number nor an expression; say what is meant: {settings}")
+        if len(senseless):
+            what = f"{name} is {texts.iloc[senseless[0]]!r}, not a label"
+            raise DataError(f"{file.path}, {name_rows(unknown[senseless])}: {what}; correct the row or delete it")
+        what = f"{name} is {texts.iloc[0]!r}, not a number nor an expression"
+        settings = class_settings(texts.unique()[:8].tolist())
+        raise DataError(f"{file.path}, {name_rows(unknown)}: {what}; say what is meant: {settings}")
+
+
+def _tidy(text: str) -> str:
+    return re.sub(r"^(\d+),(0*)$", r"\1.\2", text.strip())  # 3,0 in much of Europe
 
 
 def _read_splits(file: CsvFile, frame: pd.DataFrame, by_name: str, search: FolderSearch) -> np.ndarray:
@@ -183,10 +188,9 @@ def _read_splits(file: CsvFile, frame: pd.DataFrame, by_name: str, search: Folde
     named += [name for name in file.others if name not in named and _is_named_for_splits(name)]
     known: dict[str, pd.Series] = {}
     for name in [*named, *(name for name in file.others if name not in named)]:
-        texts = frame[name].str.strip()
-        meanings = {text: _split_meaning(text, name, search) for text in texts.unique()}
+        meanings = {text: _split_meaning(text.strip(), name, search) for text in frame[name].unique()}
         if None not in meanings.values():
-            known[name] = texts.map(meanings)
+            known[name] = frame[name].map(meanings)
     if not known and named:
         _refuse_split_column(file, frame, named[0], search)
     if not known:

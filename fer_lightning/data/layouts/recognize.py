@@ -94,7 +94,7 @@ def absolute(root: str | Path) -> Path:
 
 
 def _is_list(path: Path) -> bool:
-    return is_label_file(path) and not has_faces(path)  # whose column `image` may hold pixels
+    return not has_faces(path) and is_label_file(path)  # a column `image` may hold pixels
 
 
 def _read_lists(lists: list[Path], images: list[Path], search: FolderSearch) -> ImageTable:

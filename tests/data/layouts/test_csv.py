@@ -114,7 +114,11 @@ def test_class_folders_go_before_a_csv(kaggle_tree: Path, fer_csv: Path) -> None
             [f"0,{GREY}", f"7,{GREY}", f"-1,{GREY}"],
             r"row 1 \(.*classes are numbered, 0 to 7; say which is which: data",
         ),
-        ("emotion,pixels", [f"0,{GREY}", f"-1,{GREY}"], r"row 1 .*emotion is '-1', not a number nor an expression"),
+        (
+            "emotion,pixels",
+            [f"0,{GREY}", f"-1,{GREY}"],
+            r"row 1 .*emotion is '-1', not a label; correct the row or delete it",
+        ),
         ("emotion,pixels", [f"happy,{GREY}", f"bored,{GREY}"], r"row 1 .*emotion is 'bored', not .*data\.aliases"),
         ("emotion,pixels", [f",{GREY}"], r"row 0 .*emotion is '', not a label"),
         ("emotion,pixels,Usage", [f"0,{GREY},Training", f"0,{GREY}"], r"row 1 .*Usage is '', not Training, PublicTest"),
