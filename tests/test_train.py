@@ -66,7 +66,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, compose: Compose) -> Path
 
 def test_a_run_leaves_everything_it_promises(finished: Path) -> None:
     promised = """
-        checkpoints/best.ckpt checkpoints/last.ckpt csv/metrics.csv environment.json report.html
+        checkpoints/best.ckpt checkpoints/last.ckpt csv/metrics.csv environment.json report.html augmentation.json
         metrics.json classification_report.csv predictions.csv history.csv
         curves.png confusion_matrix.png predictions.png mistakes.png batch.png
     """

@@ -20,6 +20,7 @@ from fer_lightning.core.command_words import path_setting
 from fer_lightning.core.errors import CheckpointError, ConfigError
 from fer_lightning.core.quiet_libraries import silence_libraries
 from fer_lightning.core.whole_checkpoints import whole_checkpoints
+from fer_lightning.data.augmentation.pipeline import as_json
 from fer_lightning.models.checkpoint import Checkpoint
 from fer_lightning.runs.environment import write_environment
 from fer_lightning.runs.files import METRICS
@@ -135,8 +136,12 @@ class TrainingRun:
         update_status(self.folder, fingerprint=self.data.source.fingerprint)
         trained = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
         network = f"{self.cfg.model.backbone}: {trained:,} parameters to train"
-        for line in (*self.data.notes, network, self.machine.summary, self.delivery):
+        engine = self.data.loaders.engine
+        augmentation = "augmentation: none" if engine is None else engine.summary
+        for line in (*self.data.notes, network, self.machine.summary, self.delivery, augmentation):
             log.info(line)
+        if engine is not None:
+            write_text(self.folder / "augmentation.json", as_json(engine.spec))
         known = {key: self.data.facts()[key] for key in ("fingerprint", "splits")}
         data = {**known, "notes": self.data.notes, "delivery": self.delivery}
         write_environment(self.folder, machine=self.machine.as_dict(), data=data)

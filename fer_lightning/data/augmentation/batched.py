@@ -38,7 +38,16 @@ class BatchedEngine(Engine):
         super().__init__(spec, seed)
         if spec.extra:
             raise ConfigError("augmentation.extra needs Albumentations: type data.engine=albumentations, or auto")
-        self._idle = not (spec.flip > 0 or self._moves or self._lights or spec.erase > 0)
+        self._idle = not (spec.flip > 0 or self.spec.moves or self.spec.lights or spec.erase > 0)
+
+    @property
+    def summary(self) -> str:
+        if self._idle:
+            return "augmentation: none"
+        return (
+            "augmentation: whole batches at once (data.engine=batched), drawn as the Albumentations pipeline in "
+            "augmentation.json draws them, but faster"
+        )
 
     def __call__(self, images: Tensor, epoch: int | Tensor, rows: Tensor, repeats: Tensor) -> Tensor:
         if self._idle or len(images) == 0:
@@ -53,13 +62,13 @@ class BatchedEngine(Engine):
         """Change images by uniform numbers float32 `(15, B)` in [0, 1)."""
         flip, affine, light, erase = draws[:4]  # each step happens below its probability
         flipped = flip < self.spec.flip
-        if self.spec.flip > 0 and not self._moves:
+        if self.spec.flip > 0 and not self.spec.moves:
             images = _choose(_bytes(flipped).view(-1, 1, 1, 1), images.flip(-1), images)
-        if self._moves or self._lights:
+        if self.spec.moves or self.spec.lights:
             values = images.to(torch.float32)
-            if self._moves:
+            if self.spec.moves:
                 values = _move(values, self.spec, flipped, affine, draws[4:8])
-            if self._lights:
+            if self.spec.lights:
                 values = _relight(values, self.spec, light, draws[8:10])
             images = values.to(torch.uint8)
         return _erase(images, self.spec, erase, draws[10:]) if self.spec.erase > 0 else images

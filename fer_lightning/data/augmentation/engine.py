@@ -16,11 +16,14 @@ class Engine(ABC):
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed={seed} must lie between 0 and 2**64 - 1")
         self.spec, self.seed = spec, seed
-        self._moves = spec.affine > 0 and max(spec.rotate, spec.shift, spec.zoom) > 0
-        self._lights = spec.light > 0 and max(spec.brightness, spec.contrast) > 0
 
     def __reduce__(self) -> tuple[type[Engine], tuple[Augmentation, int]]:
         return type(self), (self.spec, self.seed)
+
+    @property
+    @abstractmethod
+    def summary(self) -> str:
+        """One line on what augments, and why."""
 
     @abstractmethod
     def __call__(self, images: Tensor, epoch: int, rows: Tensor, repeats: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ from typing import Any
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # without it, importing asks the network for a newer version
 
 import albumentations as A
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,6 +22,7 @@ from torch import Tensor
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.data.augmentation.engine import Engine
 from fer_lightning.data.augmentation.extra_transforms import build_extra, reason_of
+from fer_lightning.data.augmentation.pipeline import pipeline
 from fer_lightning.data.augmentation.spec import Augmentation
 
 
@@ -36,13 +36,18 @@ class AlbumentationsEngine(Engine):
 
     def __init__(self, spec: Augmentation, seed: int) -> None:
         super().__init__(spec, seed)
-        self._extra = build_extra(spec.extra)
-        transforms = self._build_transforms()
+        before, self._extra, after = (build_extra(items) for items in pipeline(spec))
+        transforms = [*before, *self._extra, *after]
         # Counter-based: (seed, epoch, row, repeat) is the state itself; setting it takes 0.4 µs.
         self._philox, self._random = np.random.Philox(), random.Random()
         self._compose = A.Compose(transforms, is_check_shapes=False) if transforms else None
         if self._compose is not None:  # shared by all transforms, so reseeding them in place is enough
             self._compose.set_random_state(np.random.Generator(self._philox), self._random)
+
+    @property
+    def summary(self) -> str:
+        why = "for augmentation.extra" if self.spec.extra else "for data.engine=albumentations"
+        return f"augmentation: image by image with Albumentations, {why}; the pipeline is in augmentation.json"
 
     def __call__(self, images: Tensor, epoch: int, rows: Tensor, repeats: Tensor) -> Tensor:
         if images.device.type != "cpu":
@@ -89,33 +94,6 @@ class AlbumentationsEngine(Engine):
                 failed = f"{type(transform).__name__} fails on {image_size}x{image_size}x{channels} images"
                 raise ConfigError(f"augmentation.extra: {failed}: {reason_of(error)}") from error
             _require_same_kind(result, probe, transform)
-
-    def _build_transforms(self) -> list[A.BasicTransform]:
-        """Return the transforms that have an effect, in order; one without would still take time."""
-        spec = self.spec
-        transforms: list[A.BasicTransform] = []
-        if spec.flip > 0:
-            transforms.append(A.HorizontalFlip(p=spec.flip))
-        if self._moves:
-            shift = (-float(spec.shift), float(spec.shift))
-            affine = A.Affine(
-                rotate=(-float(spec.rotate), float(spec.rotate)),
-                translate_percent={"x": shift, "y": shift},  # a dict draws the axes independently
-                scale=(1.0 - spec.zoom, 1.0 + spec.zoom),
-                keep_ratio=True,
-                interpolation=cv2.INTER_LINEAR,
-                border_mode=cv2.BORDER_REFLECT_101,
-                p=spec.affine,
-            )
-            transforms.append(affine)
-        if self._lights:
-            # RandomBrightnessContrast scales contrast about black, and at 0.4 clips most of one face in ten.
-            brightness, contrast = ((1.0 - change, 1.0 + change) for change in (spec.brightness, spec.contrast))
-            transforms.append(A.ColorJitter(brightness, contrast, saturation=(1.0, 1.0), hue=(0.0, 0.0), p=spec.light))
-        transforms.extend(self._extra)
-        if spec.erase > 0:
-            transforms.append(A.Erasing(scale=spec.erase_area, ratio=(0.5, 2.0), fill="random", p=spec.erase))
-        return transforms
 
 
 def _require_same_kind(result: Any, image: np.ndarray, *transforms: A.BasicTransform) -> None:

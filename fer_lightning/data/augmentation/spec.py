@@ -69,3 +69,13 @@ class Augmentation:
             from fer_lightning.data.augmentation import extra_transforms  # imports Albumentations, which takes 0.25 s
 
             extra_transforms.build_extra(extra)
+
+    @property
+    def moves(self) -> bool:
+        """Whether it ever rotates, shifts or zooms."""
+        return self.affine > 0 and max(self.rotate, self.shift, self.zoom) > 0
+
+    @property
+    def lights(self) -> bool:
+        """Whether it ever changes brightness or contrast."""
+        return self.light > 0 and max(self.brightness, self.contrast) > 0
