@@ -79,7 +79,8 @@ class Checkpoint:
         """
         states = [state for name, state in self.content.get("callbacks", {}).items() if "Checkpoint" in name]
         for state in sorted(states, key=lambda state: state["monitor"] is None):
-            if self.path.name in {Path(file).name for file in (*state["best_k_models"], state["best_model_path"])}:
+            files = (*state["best_k_models"], state["best_model_path"], state.get("best_name", ""))
+            if self.path.name in {Path(file).name for file in files}:
                 prefix = (state["monitor"] or "").partition("/")[0]
                 return {"selected_on": {"val": "validation", "train": "train", "": None}[prefix]}
         return {}

@@ -62,6 +62,8 @@ class TrainingRun:
         if resumed is not None:
             self._check_resumed(resumed)
         self.model = build.build_model(cfg, self.data, self.machine, makers, fresh=resumed is None)
+        if resumed is not None:
+            self._check_network(resumed)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.delivery = self.data.describe_loading(self.trainer.strategy.root_device)
         kept = (callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint))
@@ -130,6 +132,28 @@ class TrainingRun:
         for what, (old, new) in pairs.items():
             if old != new:
                 raise CheckpointError(f"{self.cfg.ckpt_path} cannot be continued: {what} was {old} and is {new} now")
+        if "optimizer_states" not in checkpoint.content:
+            raise CheckpointError(
+                f"{self.cfg.ckpt_path} holds weights alone (save_weights_only) and cannot be continued; to begin with "
+                f"them type {path_setting('model.weights', self.cfg.ckpt_path)} without ckpt_path"
+            )
+        done, last = checkpoint.epoch, self.cfg.trainer.max_epochs
+        if last not in (None, -1) and done > last:
+            raise ConfigError(
+                f"trainer.max_epochs={last}, but {self.cfg.ckpt_path} is of epoch {done}: type trainer.max_epochs="
+                f"{done + 1} or more, all epochs of the run counted"
+            )
+        for key in ("pretrained", "weights"):
+            if self.cfg.model.get(key):
+                log.info(f"model.{key} does not matter here: {self.cfg.ckpt_path} brings its weights")
+
+    def _check_network(self, checkpoint: Checkpoint) -> None:
+        """Refuse to continue with weights of other names or shapes."""
+        now, before = self.model.state_dict(), checkpoint.content["state_dict"]
+        other = {*now} ^ {*before} | {name for name in {*now} & {*before} if now[name].shape != before[name].shape}
+        if other:
+            hint = "leave out what was typed for model.backbone_kwargs, model.stem and model.input_size"
+            raise CheckpointError(f"{self.cfg.ckpt_path} is of another network ({len(other)} weights differ): {hint}")
 
     def _log_start(self) -> None:
         """Say what is trained on what, and write it down."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from fer_lightning.core.errors import CheckpointError
 from fer_lightning.data.augmentation.engine import Engine
 from fer_lightning.data.cache.read_rows import read_rows
 from fer_lightning.data.loading.dataset import Batch, SplitImages
@@ -134,12 +135,18 @@ class TrainLoader(_ShutsDownWorkers):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        if self._trained is None:
-            return self._yielded
-        return {**self._yielded, "batch": min(self._yielded["batch"], self._trained())}
+        state = {**self._yielded, "batches": len(self)}
+        return state if self._trained is None else {**state, "batch": min(state["batch"], self._trained())}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self._yielded = state
+        """Continue there; a CheckpointError if the epoch was cut into other batches."""
+        batches = state.get("batches", len(self))  # not in checkpoints of earlier versions
+        if batches != len(self) and 0 < state["batch"] < batches:
+            raise CheckpointError(
+                f"the checkpoint is of batch {state['batch']} of {batches}, and the epoch has {len(self)} batches now: "
+                "leave out data.batch_size and trainer.devices, or continue from a checkpoint of the end of an epoch"
+            )
+        self._yielded = {"epoch": state["epoch"], "batch": state["batch"]}
         self.batch_sampler.resume_at(state["epoch"], state["batch"])
 
 
