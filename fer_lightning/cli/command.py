@@ -95,7 +95,7 @@ def run_verb(name: str, task: str | Task, argv: Sequence[str] | None = None, *, 
     except Exception as error:  # before the task was reached
         if verb.full_error:
             traceback.print_exception(error)
-        message, code = _explain_start(error, arguments)
+        message, code = explain_start(error, arguments)
         print(f"error: {message}", file=sys.stderr)
         sys.exit(code)
     finally:
@@ -193,7 +193,7 @@ class _Verb:
         return True
 
 
-def _explain_start(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
+def explain_start(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     """Return the message and the exit code of an error that was raised before the task was reached."""
     if user_error := _user_error(error):
         return str(user_error), user_error.exit_code

@@ -52,10 +52,14 @@ def readable(word: str) -> str:
         return word
     key, _, value = word.partition("=")
     _check_size(key, value)
-    if key[:1] == "~" or _is_readable(word):
+    if _is_readable(word):
         return word
+    if not _is_readable(f"{key}=1"):
+        raise ConfigError(f"'{key}' is no name of a setting: type --help to see them")
+    if key[:1] == "~":
+        raise ConfigError(f"what follows {key}= cannot be read: type '{key}'")
     if value[:1] in "[{":
-        raise ConfigError(f"the brackets or quotes in {word} do not match: lists are typed as '{key}=[a,b]'")
+        raise ConfigError(f"the brackets or quotes in {word} do not match: type '{key}=[a,b]' for a list")
     return f"{key}={quoted(value)}"
 
 

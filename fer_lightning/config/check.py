@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Optional
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
 
+from fer_lightning.config.advice import advise
 from fer_lightning.config.allowed import allowed_modules, resolve_target
+from fer_lightning.config.given import GIVEN
+from fer_lightning.config.listed import example_of
 from fer_lightning.config.rules import get, rules
-from fer_lightning.config.signatures import describe, fits, read_signature
-from fer_lightning.core.choices import choices_of
+from fer_lightning.config.signatures import convert, describe, fits, read_signature
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.core.former_names import SETTINGS
 from fer_lightning.core.suggestions import did_you_mean
@@ -33,16 +38,35 @@ SCALARS = {
     "window": float,
     "windows": int,
 }
-# values that get a better message where they are used, which knows the classes of the data
-CHECKED_LATER = {"data.merge": Mapping[str, Any] | None}
+Strategy = Literal[
+    "auto",
+    "ddp",
+    "ddp_find_unused_parameters_true",
+    "ddp_find_unused_parameters_false",
+    "ddp_spawn",
+    "ddp_fork",
+    "ddp_notebook",
+    "fsdp",
+    "deepspeed",
+    "single_device",
+]
+# in place of the constructors' own hints
+HINTS = {
+    # gets a better message where it is used, which knows the classes of the data
+    "data.merge": Mapping[str, Any] | None,
+    # any text, for Lightning
+    "trainer.accelerator": Literal["auto", "cpu", "gpu", "cuda", "mps"],
+    "trainer.strategy": Strategy | Mapping[str, Any],
+}
 HYDRA_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 
 
 def check_config(cfg: DictConfig) -> None:
     """Check names, types and targets against the constructors' signatures, then the rules between settings.
 
-    Constructors check the ranges. Arguments that are passed in Python later may be absent. Where there is no model, it
-    comes from checkpoints, and so does what is null in `data`.
+    A number gets the type that its constructor asks for, in place. Constructors check the ranges. Arguments that are
+    passed in Python later may be absent. Where there is no model, it comes from checkpoints, and so does what is null
+    in `data`.
 
     Raises:
         ConfigError: lists every problem, each with its key.
@@ -68,7 +92,7 @@ def _problems(node: DictConfig | ListConfig, path: str, optional: str) -> Iterat
         except InterpolationToMissingValueError:
             pass  # reported where the value itself is missing
         except OmegaConfBaseException as error:
-            yield f"{here} is {_raw(node, key)}: {str(error).splitlines()[0]}"
+            yield f"{here} is {_raw(node, key)}: {str(error).splitlines()[0]}{_interpolation(here, error)}"
         else:
             if isinstance(child, (DictConfig, ListConfig)) and not OmegaConf.is_interpolation(node, key):
                 yield from _problems(child, here, optional)
@@ -79,17 +103,22 @@ def _target_problems(node: DictConfig, path: str, *, optional: bool) -> Iterator
     try:
         signature = read_signature(resolve_target(target, path, allowed_modules(node._get_root())))
     except ImportError as error:
-        yield f"{path}._target_: {error}"
+        example = example_of(f"{path}._target_", lambda value: isinstance(value, str))
+        hint = "" if "did you mean" in str(error) or example is None else f"; type {example}, for example"
+        yield f"{path}._target_: {error}{hint}"
         return
     for key in map(str, node):
         here = f"{path}.{key}"
-        if key in signature.hints:
-            hint = CHECKED_LATER.get(here, signature.hints[key])
+        if key in GIVEN.get(path, {}):
+            pass  # reported by the rules
+        elif key in signature.hints:
+            hint = HINTS.get(here, signature.hints[key])
             yield from _value_problem(node, key, here, Optional[hint] if optional else hint)  # noqa: UP045
         elif SETTINGS.get(here):
             yield f"{here} is called {SETTINGS[here]} today: type that"
         elif key not in HYDRA_KEYS and not signature.takes_any:
-            yield f"{target} takes no {here}{did_you_mean(key, signature.hints, prefix=f'{path}.')}"
+            near = did_you_mean(key, signature.hints, prefix=f"{path}.")
+            yield f"{target} takes no {here}{near}: leave it out, or type '~{here}'"
 
 
 def _value_problem(node: DictConfig, key: str, here: str, hint: Any) -> Iterator[str]:
@@ -98,27 +127,31 @@ def _value_problem(node: DictConfig, key: str, here: str, hint: Any) -> Iterator
         plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except OmegaConfBaseException:
         return  # reported by `_problems`
-    if (plain == "auto" and here in AUTO) or fits(plain, hint):
+    if plain == "auto" and here in AUTO:
+        return
+    converted = convert(plain, hint)
+    if isinstance(converted, float) and not math.isfinite(converted):
+        yield f"{here}={plain} is not a finite number{advise(here, plain, hint)}"
+        return
+    if fits(converted, hint):
+        if repr(converted) != repr(plain):  # 1 and 1.0 are equal
+            node[key] = converted
         return
     source = str(_raw(node, key))[2:-1]
     if OmegaConf.is_interpolation(node, key) and source in SCALARS and not fits(plain, SCALARS[source]):
         return  # reported where the value itself stands
-    yield f"{here}={'null' if plain is None else plain} is not {describe(hint)}{_advice(here, plain, hint)}"
+    yield f"{here}={'null' if plain is None else plain} is not {describe(hint)}{advise(here, plain, hint)}"
+
+
+def _interpolation(here: str, error: OmegaConfBaseException) -> str:
+    """Return what to type for a reference to what is not there."""
+    missing = re.search("Interpolation key '(.+?)'", str(error))
+    if missing and missing[1] in os.environ:
+        return f"; type '{here}=${{oc.env:{missing[1]}}}' for the variable of the environment"
+    return f"; type {here}=VALUE"
 
 
 def _raw(node: DictConfig | ListConfig, key: Any) -> Any:
     """Return a value as it is written, with its interpolation."""
     content: Any = OmegaConf.to_container(node, resolve=False)
     return content[key]
-
-
-def _advice(here: str, value: Any, hint: Any) -> str:
-    """Return what to type for a value that lacks quotes or brackets, or is misspelt."""
-    choices = list(map(str, choices_of(hint)))
-    if isinstance(value, (int, float)) and fits(str(value), hint):
-        return f"; type \"{here}='{value}'\""
-    if isinstance(value, str) and fits([value], hint):
-        return f"; type '{here}=[{value}]'"
-    if isinstance(value, list):
-        return "".join(did_you_mean(str(item), choices) for item in value if not fits([item], hint))
-    return did_you_mean(str(value), choices, prefix=f"{here}=")

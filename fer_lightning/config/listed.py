@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import yaml
@@ -11,6 +11,7 @@ import yaml
 from fer_lightning.config.compose import conf_dir
 from fer_lightning.core.flatten import flatten
 
+USUAL = (True, 1, 0.5, [1], ["happy"], None)  # values that most types take one of
 GLOBAL = "# @package _global_"  # in a file whose keys do not belong to its group
 
 
@@ -33,10 +34,11 @@ def options_of(group: str) -> list[str]:
 
 @functools.cache
 def listed_settings(verb: str = "train") -> Mapping[str, list[Any]]:
-    """Return the dotted key of every setting of a verb, with the values that the options of its groups give it."""
+    """Return the dotted key of every setting of a verb, with the values that its groups give it, the default first."""
     found: dict[str, list[Any]] = {}
     for group in groups_of(verb):
-        for option in options_of(group):
+        default = groups_of(verb)[group]
+        for option in sorted(options_of(group), key=lambda one: one != default):
             content = {key: value for key, value in _read(f"{group}/{option}.yaml").items() if key != "defaults"}
             prefix = "" if _is_global(group, option) else f"{group}."
             for key, value in flatten(content, prefix).items():
@@ -45,6 +47,21 @@ def listed_settings(verb: str = "train") -> Mapping[str, list[Any]]:
     for key, value in flatten(own).items():
         found.setdefault(key, []).append(value)
     return found
+
+
+def example_of(key: str, fits: Callable[[Any], bool]) -> str | None:
+    """Return `key=value` with a value that fits, of the YAML files where they give one; None where there is none."""
+    verbs = sorted(path.stem for path in conf_dir().glob("*.yaml"))
+    values = [value for verb in ("train", *verbs) for value in listed_settings(verb).get(key, [])]
+    plain = [value for value in (*values, *USUAL) if "$" not in str(value) and value != "???" and fits(value)]
+    return f"{key}={_typed(plain[0])}" if plain else None
+
+
+def _typed(value: Any) -> str:
+    """Return a value of a YAML file as it is typed on the command line."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_typed, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def settings_in(group: str, option: str) -> set[str]:

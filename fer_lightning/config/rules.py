@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fer_lightning.config.advice import duration
 from fer_lightning.config.allowed import allowed_modules, resolve_target
+from fer_lightning.config.given import replaced
 from fer_lightning.config.signatures import read_signature
-from fer_lightning.config.trainer_arguments import PASSED
+from fer_lightning.core.suggestions import close_matches
 from fer_lightning.system.resources import launched_rank, listed_devices
 
 FP16 = ("16-mixed", "16", 16)
@@ -35,8 +38,8 @@ RANGES: dict[str, tuple[float, float]] = {
 
 def rules(cfg: DictConfig) -> list[str]:
     """Return one line for each broken rule: what is wrong, and what to type instead."""
-    checks = (_ranges, _empty_paths, _monitors, _validation, _schedule, _combinations, _devices, _ranks)
-    return [problem for check in checks for problem in check(cfg)]
+    checks = (replaced, _ranges, _lengths, _empty_paths, _monitors, _validation, _schedule, _combinations)
+    return [problem for check in (*checks, _devices, _ranks) for problem in check(cfg)]
 
 
 def get(cfg: DictConfig, key: str) -> Any:
@@ -53,7 +56,25 @@ def _ranges(cfg: DictConfig) -> Iterator[str]:
         node = get(cfg, parent) if parent else cfg
         value = _own(node, leaf) if isinstance(node, DictConfig) else None
         if isinstance(value, (int, float)) and not isinstance(value, bool) and not least <= value <= most:
-            yield f"{key}={value} must be " + (f"at least {least}" if value < least else f"at most {most}")
+            word, bound = ("least", least) if value < least else ("most", most)
+            yield f"{key}={value} must be at {word} {bound}: type {key}={bound}"
+
+
+def _lengths(cfg: DictConfig) -> Iterator[str]:
+    """Check how long a run is, in batches and in time."""
+    for name in ("limit_train_batches", "limit_val_batches", "limit_predict_batches", "limit_test_batches"):
+        limit, key = get(cfg, f"trainer.{name}"), f"trainer.{name}"
+        if isinstance(limit, bool) or not isinstance(limit, (int, float)):
+            continue
+        if limit < 0 or (isinstance(limit, float) and limit > 1):
+            yield f"{key}={limit} is no number of batches and no fraction of them: type {key}=null, for all"
+        elif limit == 0 and name != "limit_val_batches":
+            use = "train on" if name == "limit_train_batches" else "score"
+            yield f"{key}=0 leaves nothing to {use}: type {key}=null, for all, or a number of batches"
+    longest = get(cfg, "trainer.max_time")
+    if isinstance(longest, str) and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", longest):
+        cure = duration(longest) or "00:02:00:00"
+        yield f"trainer.max_time={longest} is not days:hours:minutes:seconds: type trainer.max_time={cure}"
 
 
 def _empty_paths(cfg: DictConfig) -> Iterator[str]:
@@ -67,13 +88,18 @@ def _empty_paths(cfg: DictConfig) -> Iterator[str]:
 
 def _monitors(cfg: DictConfig) -> Iterator[str]:
     for path, node in _nodes(cfg, ""):
+        if path == "model.":
+            continue  # which gets it from the program
         monitor, mode = _own(node, "monitor"), get(node, "mode")
         if monitor is not None and monitor not in MONITORS:
-            yield f"{path}monitor={monitor} is never logged; there are {', '.join(MONITORS)}"
+            near = (close_matches(str(monitor).replace("_", "/"), MONITORS) or ["val/acc"])[0]
+            cure = f"type {path}monitor={near} {path}mode={MONITORS[near]}"
+            yield f"{path}monitor={monitor} is never logged; there are {', '.join(MONITORS)}: {cure}"
         elif mode in ("min", "max") and (monitor or _own(node, "mode")):
             wanted = MONITORS.get(get(node, "monitor"))
             if wanted not in (None, mode):
-                yield f"{path}monitor={get(node, 'monitor')} goes with {path}mode={wanted}, not {mode}"
+                watched = f"{path}monitor={get(node, 'monitor')}"
+                yield f"{watched} goes with {path}mode={wanted}, not {mode}: type {path}mode={wanted}"
 
 
 def _validation(cfg: DictConfig) -> Iterator[str]:
@@ -128,13 +154,7 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
         if value("data.resident") is True and isinstance(value(key), int) and value(key) > 0:
             yield f"data.resident=true reads nothing from disk, so {key} has no effect: leave out one of the two"
     if value("data.persistent_workers") is True and value("data.num_workers") == 0:
-        yield "data.persistent_workers=true needs data.num_workers of 1 or more"
-    for key in ("trainer.limit_test_batches", "trainer.limit_predict_batches"):
-        if value(key) == 0 and value(key) is not False:
-            yield f"{key}=0 leaves nothing to score: type null, for all, or a number of batches"
-    for name, instead in PASSED.items():
-        if value(f"trainer.{name}") is not None:
-            yield f"trainer.{name} is set by the program; {instead}"
+        yield "data.persistent_workers=true needs data.num_workers of 1 or more: type data.num_workers=1"
     if "trial" in (value("sweep") or ()) and value("sweep.trial") is None:
         yield "sweep=optuna and the search spaces are for many runs: add -m, or leave them out for one"
     if "suite" in cfg and value("suite") == []:
@@ -144,8 +164,17 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
 
 
 def _devices(cfg: DictConfig) -> Iterator[str]:
-    accelerator = get(cfg, "trainer.accelerator")
-    wanted = max(listed_devices(get(cfg, "trainer.devices")), default=-1) + 1
+    accelerator, devices = get(cfg, "trainer.accelerator"), get(cfg, "trainer.devices")
+    if devices is not None and devices not in ("auto", -1, "-1") and not listed_devices(devices):
+        cure = "trainer=gpu" if str(devices)[:3] in ("gpu", "cud") else "trainer.devices=1"
+        yield f"trainer.devices={devices} is neither a number of devices nor a list of GPUs: type {cure}"
+        return
+    wanted = max(listed_devices(devices), default=-1) + 1
+    names_gpus = devices in (-1, "-1") or isinstance(devices, ListConfig) or "," in str(devices)
+    if names_gpus and (accelerator == "cpu" or (accelerator == "auto" and not _has_gpu())):
+        cure = f"type trainer.devices={max(1, len(listed_devices(devices)))}"
+        yield f"trainer.devices={devices} names GPUs, and this run is on the CPU: {cure}"
+        return
     if accelerator not in ("gpu", "cuda", "auto") or (accelerator == "auto" and wanted <= 1):
         return
     import torch  # only here: a configuration without a GPU is checked without it
@@ -154,8 +183,14 @@ def _devices(cfg: DictConfig) -> Iterator[str]:
     if present == 0 and accelerator != "auto":
         yield f"trainer.accelerator={accelerator}, but no GPU is usable here: type trainer=cpu"
     elif 0 < present < wanted:
-        asked, have = f"trainer.devices={get(cfg, 'trainer.devices')}", f"{present} GPU{'s' * (present > 1)}"
+        asked, have = f"trainer.devices={devices}", f"{present} GPU{'s' * (present > 1)}"
         yield f"{asked}, but this machine has {have}: type trainer.devices={present} or trainer=cpu"
+
+
+def _has_gpu() -> bool:
+    import torch  # only here, as above
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 def _ranks(cfg: DictConfig) -> Iterator[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import inspect
 import os
 import pkgutil
 import sys
 import typing
+from collections.abc import Iterator
 from dataclasses import is_dataclass
 from enum import Enum
 from pathlib import PurePath
@@ -59,6 +62,7 @@ def locate(target: str) -> Any:
     return found
 
 
+@functools.lru_cache(maxsize=256)  # of classes and functions, which are read at each start of a job
 def read_signature(target: Any) -> Signature:
     """Return the arguments that `target`, a class or function, takes by name."""
     try:
@@ -105,6 +109,54 @@ def fits(value: Any, hint: Any) -> bool:
             return len(value) == len(arguments) and all(map(fits, value, arguments))
         return _takes_lists(kind) and all(fits(item, arguments[0] if arguments else Any) for item in value)
     return _scalar_fits(value, kind)
+
+
+def convert(value: Any, hint: Any) -> Any:
+    """Return a plain value as the type that `hint` asks for, and unchanged where it has no such meaning.
+
+    Whole numbers become floats, floats without a fraction whole numbers, and the text of a number or of true and false
+    becomes that, each where `hint` takes no value of the type that it has.
+
+    >>> convert(1, float), convert("1e-3", float | None), convert([0, 1], tuple[float, float]), convert(1, int | float)
+    (1.0, 0.001, [0.0, 1.0], 1)
+    """
+    hints = list(_alternatives(hint))
+    if isinstance(value, dict):
+        item = next((args[1] for args in map(typing.get_args, hints) if len(args) == 2), Any)
+        return value if "_target_" in value else {key: convert(one, item) for key, one in value.items()}
+    if isinstance(value, list):
+        kind = next((one for one in hints if _takes_lists(typing.get_origin(one) or one)), list)
+        items = typing.get_args(kind) or (Any,)
+        each = items if kind is not list and len(items) == len(value) and ... not in items else items[:1] * len(value)
+        return [convert(*pair) for pair in zip(value, each, strict=True)]
+    if isinstance(value, str) and not fits(value, hint):
+        number = _read_number(value)
+        return value if number is None or not fits(convert(number, hint), hint) else convert(number, hint)
+    if value in choices_of(hint) or type(value) in hints or Any in hints:
+        return value
+    if type(value) is int and float in hints:
+        return float(value)
+    return int(value) if type(value) is float and value.is_integer() and int in hints else value
+
+
+def _alternatives(hint: Any) -> Iterator[Any]:
+    """Yield the types that `hint` allows one of."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, UnionType, Annotated):
+        for argument in arguments[:1] if origin is Annotated else arguments:
+            yield from _alternatives(argument)
+    else:
+        yield hint
+
+
+def _read_number(text: str) -> int | float | bool | None:
+    """Return the number, true or false that a text spells."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return None
 
 
 def describe(hint: Any) -> str:

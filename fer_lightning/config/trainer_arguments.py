@@ -11,14 +11,6 @@ import yaml
 
 from fer_lightning.config.compose import conf_dir
 
-# arguments that the program itself passes, and what to type instead
-PASSED = {
-    "callbacks": "callbacks are a group of their own: type +callbacks.mine._target_=package.Class",
-    "logger": "loggers are a group of their own: type logger=csv, for example",
-    "enable_checkpointing": "checkpoints are callbacks: type '~callbacks.best_checkpoint' '~callbacks.last_checkpoint'",
-    "default_root_dir": "the run's folder is Hydra's: type hydra.run.dir=FOLDER",
-}
-
 
 def trainer_arguments() -> tuple[str, ...]:
     """Return the names of the arguments of `Trainer.__init__`."""

@@ -409,7 +409,7 @@ def test_every_verb_runs_a_function_that_there_is(verb: str, monkeypatch: pytest
 
 def test_settings_are_checked_before_anything_is_imported(capsys: pytest.CaptureFixture[str]) -> None:
     code, message = fail(capsys, "seed=lucky", task="nowhere:nothing")
-    assert (code, message) == (2, "error: seed=lucky is not a whole number\n")
+    assert (code, message) == (2, "error: seed=lucky is not a whole number; type seed=42, for example\n")
 
 
 def test_an_unknown_verb_names_the_near_one() -> None:

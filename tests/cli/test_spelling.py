@@ -43,7 +43,7 @@ def test_what_hydra_reads_stays_as_it_is(word: str) -> None:
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("optimizer.betas=[0.9,1", "do not match: lists are typed as 'optimizer.betas=[a,b]'"),
+        ("optimizer.betas=[0.9,1", "do not match: type 'optimizer.betas=[a,b]' for a list"),
         ("data.merge=" + "{a:" * 600 + "1" + "}" * 600, "data.merge holds 600 brackets inside each other: type 20"),
         ("data.classes=" + "[" * 900 + "]" * 900, "type 20 at most"),
         ("output_dir=" + "a" * 400, "in output_dir has 400 letters: type a name of 255 bytes at most"),

@@ -16,10 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from fer_lightning.config.check import AUTO, check_config
 from fer_lightning.config.compose import conf_dir, hydra_options
+from fer_lightning.config.given import GIVEN
 from fer_lightning.config.rules import rules
 from fer_lightning.config.signatures import describe, fits, locate, read_signature
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.core.suggestions import did_you_mean
+
+Compose = Callable[..., DictConfig]
 
 
 class Colour(Enum):
@@ -120,14 +123,23 @@ def test_every_option_passes(option: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("seed=null", "seed=null is not a whole number"),
-        ("seed=-1", "seed=-1 must be at least 0"),
-        ("data.num_workers=-1", "data.num_workers=-1 must be at least 0"),
-        ("data.num_workers=many", "data.num_workers=many is not auto or a whole number"),
+        ("seed=null", "seed=null is not a whole number; type seed=42, for example"),
+        ("seed=-1", "seed=-1 must be at least 0: type seed=0"),
+        ("data.num_workers=-1", "data.num_workers=-1 must be at least 0: type data.num_workers=0"),
+        (
+            "data.num_workers=many",
+            "data.num_workers=many is not auto or a whole number; type data.num_workers=auto, for example",
+        ),
         ("data.classes=happy", "data.classes=happy is not own or a list of text or null; type 'data.classes=[happy]'"),
-        ("data.merge=[sad,fear]", "data.merge=['sad', 'fear'] is not a mapping or null"),
-        ("data.split=[0.9,x]", "data.split=[0.9, 'x'] is not a list of numbers"),
-        ("model.backbone_lr=-1", "model.backbone_lr=-1 must be at least 0"),
+        (
+            "data.merge=[sad,fear]",
+            "data.merge=['sad', 'fear'] is not a mapping or null; type data.merge=null, for example",
+        ),
+        (
+            "data.split=[0.9,x]",
+            "data.split=[0.9, 'x'] is not a list of numbers; type 'data.split=[0.8,0.1,0.1]', for example",
+        ),
+        ("model.backbone_lr=-1", "model.backbone_lr=-1.0 must be at least 0: type model.backbone_lr=0"),
         ("data.root=", "data.root is empty, as if a variable had no value: type data.root=PATH"),
         ("data.root='  '", "data.root is empty, as if a variable had no value: type data.root=PATH"),
         (
@@ -282,24 +294,30 @@ def test_everything_is_reported_at_once() -> None:
 
 def test_a_wrong_value_is_reported_once_where_it_stands() -> None:
     cfg = OmegaConf.create({"seed": "lucky", "thing": {"_target_": f"{__name__}.Thing", "size": "${seed}"}, **OWN})
-    assert problems(cfg) == "seed=lucky is not a whole number"
+    assert problems(cfg) == "seed=lucky is not a whole number; type seed=42, for example"
     cfg.seed = None
-    assert problems(cfg) == "seed=null is not a whole number"
+    assert problems(cfg) == "seed=null is not a whole number; type seed=42, for example"
 
 
 def test_null_comes_from_the_checkpoint_where_there_is_no_model() -> None:
     data = {"_target_": "fer_lightning.data.datamodule.ExpressionDataModule", "seed": None, "on_error": "no"}
     named = OmegaConf.create({"data": data})
-    assert problems(named) == "data.on_error=no is not one of raise, skip or null"
+    assert (
+        problems(named) == "data.on_error=no is not one of raise, skip or null; type data.on_error=raise, for example"
+    )
     named.data.on_error = "skip"
     check_config(named)
-    assert problems(OmegaConf.merge(named, {"model": {}})) == "data.seed=null is not a whole number"
-    assert problems(thing(size=None, rate=1)) == "thing.size=null is not a whole number"
+    assert (
+        problems(OmegaConf.merge(named, {"model": {}}))
+        == "data.seed=null is not a whole number; type data.seed=42, for example"
+    )
+    said = "thing.size=null is not a whole number; type thing.size=1, for example"
+    assert problems(thing(size=None, rate=1)) == said
 
 
 def test_unknown_names_pass_where_the_target_takes_any() -> None:
     cfg = OmegaConf.create({"thing": {"_target_": f"{__name__}.open_ended", "size": "big", "other": 1}, **OWN})
-    assert problems(cfg) == "thing.size=big is not a whole number"
+    assert problems(cfg) == "thing.size=big is not a whole number; type thing.size=1, for example"
 
 
 def test_auto_is_allowed_only_where_it_is_resolved() -> None:
@@ -476,7 +494,7 @@ def test_a_broken_rule_says_what_to_type(more: dict[str, Any], said: str) -> Non
         {"trainer": {"max_epochs": -1, "max_steps": 100}},
         {"trainer": {"max_epochs": -1}, "scheduler": PLATEAU},
         {"model": UNFREEZING, "trainer": {"strategy": "ddp_find_unused_parameters_true"}},
-        {"model": UNFREEZING, "trainer": {"devices": "1,"}},
+        {"model": UNFREEZING, "trainer": {"devices": "1,", "accelerator": "mps"}},
         {"model": {"freeze_backbone": True, "weights": "file.pth"}},
         {"model": {"freeze_backbone": True}, "ckpt_path": "last.ckpt"},
         {"trainer": {"devices": 8}},
@@ -519,3 +537,94 @@ def test_conf_is_found_beside_the_package() -> None:
 def test_another_seed_leaves_the_images_as_they_are() -> None:
     data = composed("train", "seed=7").data
     assert (data.seed, data.draw_seed) == (42, 7)
+
+
+# values that arrive as the type that is asked for
+
+
+@pytest.mark.parametrize(
+    ("typed", "key", "value"),
+    [
+        ("model.mixup=1", "model.mixup", 1.0),
+        ("optimizer.lr=1", "optimizer.lr", 1.0),
+        ("optimizer.betas=[0,0.9]", "optimizer.betas", [0.0, 0.9]),
+        ("optimizer.lr='1e-3'", "optimizer.lr", 1e-3),
+        ("optimizer.lr=${oc.decode:'1'}", "optimizer.lr", 1.0),
+        ("data.split=[1,0,0]", "data.split", [1.0, 0.0, 0.0]),
+        ("data.holdout='0.2'", "data.holdout", 0.2),
+        ("data.batch_size=1e2", "data.batch_size", 100),
+        ("data.batch_size='32'", "data.batch_size", 32),
+        ("trainer.max_epochs=10.0", "trainer.max_epochs", 10),
+        ("trainer.detect_anomaly='true'", "trainer.detect_anomaly", True),
+        ("trainer.limit_train_batches=1", "trainer.limit_train_batches", 1),  # a batch, where 1.0 is all
+        ("trainer.limit_train_batches=1.0", "trainer.limit_train_batches", 1.0),
+        ("trainer.precision=16", "trainer.precision", 16),
+        ("data.aliases={1: happy}", "data.aliases", {1: "happy"}),
+        ("seed=7.0", "seed", 7),
+    ],
+)
+def test_a_value_arrives_as_the_type_that_is_asked_for(
+    typed: str, key: str, value: Any, compose_quickly: Compose
+) -> None:
+    cfg = compose_quickly("train", typed)
+    check_config(cfg)
+    found = OmegaConf.select(cfg, key)
+    found = OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
+    assert repr(found) == repr(value)
+
+
+# what to type instead
+
+
+@pytest.mark.parametrize(
+    ("typed", "advice"),
+    [
+        ("trainer.detect_anomaly=yes", "type trainer.detect_anomaly=true"),
+        ("trainer.detect_anomaly=0", "type trainer.detect_anomaly=false"),
+        ("data.image_size=48px", "type data.image_size=48"),
+        ("data.image_size=48x48", "type data.image_size=48"),
+        ("data.holdout=10%", "type data.holdout=0.1"),
+        ("optimizer.lr='0,01'", "type optimizer.lr=0.01"),
+        ("trainer.max_time=2h", "type trainer.max_time=00:02:00:00"),
+        ("trainer.max_time=90min", "type trainer.max_time=00:01:30:00"),
+        ("trainer.precision=fp16", "type trainer.precision=16-mixed"),
+        ("trainer.precision=float32", "type trainer.precision=32-true"),
+        ("trainer.accelerator=CPU", "did you mean trainer.accelerator=cpu"),
+        ("trainer.strategy=ddpp", "did you mean trainer.strategy=ddp"),
+        ("trainer.devices=gpu", "type trainer=gpu"),
+        ("trainer.devices=0", "type trainer.devices=1"),
+        ("trainer.devices=[]", "type trainer.devices=1"),
+        ("trainer.num_nodes=0", "type trainer.num_nodes=1"),
+        ("trainer.limit_train_batches=0", "type trainer.limit_train_batches=null"),
+        ("trainer.limit_val_batches=1.5", "type trainer.limit_val_batches=null"),
+        ("optimizer.lr=nan", "optimizer.lr=nan is not a finite number; type optimizer.lr=1e-3"),
+        ("monitor=val_acc", "type monitor=val/acc mode=max"),
+        ("data.root=${HOME}", "type 'data.root=${oc.env:HOME}'"),
+        (
+            "optimizer._target_=torch.optim.NAdam",
+            "takes no optimizer.amsgrad: leave it out, or type '~optimizer.amsgrad'",
+        ),
+    ],
+)
+def test_what_to_type_instead_is_said(typed: str, advice: str, compose_quickly: Compose) -> None:
+    assert advice in problems(compose_quickly("train", typed))
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available() or torch.backends.mps.is_available(), reason="needs a machine without GPU"
+)
+@pytest.mark.parametrize(("devices", "count"), [("-1", 1), ("[0]", 1), ("'0,1'", 2), ("[0,3]", 2)])
+def test_devices_of_gpus_on_a_cpu(devices: str, count: int, compose_quickly: Compose) -> None:
+    said = problems(compose_quickly("train", f"trainer.devices={devices}"))
+    assert said.endswith(f"names GPUs, and this run is on the CPU: type trainer.devices={count}")
+
+
+# what the program would replace
+
+
+@pytest.mark.parametrize("value", ["null", "[0.485]"])
+def test_settings_that_the_program_replaces_are_refused_once_each(value: str, compose_quickly: Compose) -> None:
+    keys = [f"{group}.{name}" for group, names in GIVEN.items() for name in names]
+    lines = problems(compose_quickly("train", *(f"+{key}={value}" for key in keys))).splitlines()[1:]
+    assert [line.partition(". ")[2].partition(" is set by the program; ")[0] for line in lines] == keys
+    assert [line for line in lines if "leave it out" not in line and "type " not in line] == []
