@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -166,29 +167,32 @@ def _rows(path: Path) -> Iterator[_Row]:
                 yield _Row(path, image.strip(), label, "")
             return
         if name.endswith(".jsonl"):
-            objects = [json.loads(line) for line in file if line.strip()]
-            header = list(objects[0]) if objects and isinstance(objects[0], dict) else []
-            table = [{key: str(value) for key, value in row.items()} for row in objects]
+            objects = (json.loads(line) for line in file if line.strip())
+            table = ({key: str(value) for key, value in row.items()} for row in objects if isinstance(row, dict))
+            first = next(table, {})
+            yield from _rows_of_table(path, list(first), chain([first], table))
         else:
-            first = file.readline()
-            delimiter = max(",;\t|", key=first.count)
-            header = [column.strip() for column in next(csv.reader([first], delimiter=delimiter), [])]
-            table = [dict(zip(header, row, strict=False)) for row in csv.reader(file, delimiter=delimiter) if row]
-    images, labels, splits = (
-        find_columns(header, FILE_COLUMNS),
-        find_columns(header, LABEL_COLUMNS),
-        split_columns(header),
-    )
-    if not images or "pixels" in map(fold, header):
-        return
-    used = {images[0], *splits[:1]}
-    one_hot = [] if labels else [column for column in header if column not in used]
-    if not labels and (len(one_hot) < 2 or any(row.get(c, "").strip() not in _FLAGS for row in table for c in one_hot)):
+            header = file.readline()  # alone, as a CSV of pixels is large
+            delimiter = max(",;\t|", key=header.count)
+            columns = [column.strip() for column in next(csv.reader([header], delimiter=delimiter), [])]
+            reader = csv.reader(file, delimiter=delimiter)
+            yield from _rows_of_table(path, columns, (dict(zip(columns, row, strict=False)) for row in reader if row))
+
+
+def _rows_of_table(path: Path, header: Sequence[str], table: Iterable[dict[str, str]]) -> Iterator[_Row]:
+    """Yield the rows of a table with a column of files and one of labels, or one of 0 and 1 for each class."""
+    images, labels = find_columns(header, FILE_COLUMNS), find_columns(header, LABEL_COLUMNS)
+    splits = split_columns(header)
+    one_hot = [] if labels else [column for column in header if column not in (*images[:1], *splits[:1])]
+    if not images or "pixels" in map(fold, header) or not (labels or len(one_hot) > 1):
         return
     for row in table:
-        marked = [column for column in one_hot if row[column].strip() in _MARKED]
-        label = row.get(labels[0], "").strip() if labels else marked[0] if len(marked) == 1 else ""
-        yield _Row(path, row.get(images[0], "").strip(), label, row.get(splits[0], "").strip() if splits else "")
+        values = {column: row.get(column, "").strip() for column in header}
+        if any(values[column] not in _FLAGS for column in one_hot):
+            raise ValueError(f"{values[images[0]]} has another value than 0 and 1 in {', '.join(one_hot)}")
+        marked = [column for column in one_hot if values[column] in _MARKED]
+        label = values[labels[0]] if labels else marked[0] if len(marked) == 1 else ""
+        yield _Row(path, values[images[0]], label, values[splits[0]] if splits else "")
 
 
 _MARKED = frozenset({"1", "1.0"})

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fer_lightning.core.errors import DataError
+from fer_lightning.data.layouts.label_file import is_label_file
 from fer_lightning.data.layouts.recognize import read_layout
 from fer_lightning.data.table.image_table import ImageTable
 
@@ -137,3 +138,17 @@ def test_own_names_aliases_and_labels_left_out(tmp_path: Path, plant: Plant) -> 
     table = read_layout(tmp_path, aliases={"cat": "happy", "dog": "sad", "glum": None})
     assert labels(table) == {"a.jpg": ("", "happy"), "b.jpg": ("", "sad")}
     assert table.notes == ("1 image left out, as labels.csv names no class, or one that is not wanted",)
+
+
+def test_a_list_is_recognised_by_its_first_row(tmp_path: Path) -> None:
+    endless = "x" * 200_000  # longer than a field may be: whoever reads on fails
+    write(tmp_path / "a.csv", "path,label", "a.jpg,happy", f"{endless},sad")
+    write(tmp_path / "b.csv", "emotion,pixels,path", f"3,{endless},x")
+    write(tmp_path / "c.csv", "path,width,height", "a.jpg,48,48")
+    write(tmp_path / "d.jsonl", "[1, 2]")
+    write(tmp_path / "e.jsonl", "no JSON")
+    found = {path.name for path in tmp_path.iterdir() if is_label_file(path)}
+    assert found == {"a.csv"}
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(DataError, match=r"cannot read the list of labels .*a\.csv: field larger"):
+        read_layout(tmp_path / "a.csv")
