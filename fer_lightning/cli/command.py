@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import io
 import logging
 import os
 import pkgutil
@@ -66,6 +67,8 @@ def run_verb(name: str, task: str | Task, argv: Sequence[str] | None = None, *, 
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     verb = _Verb(name, task)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that are not UTF-8
     try:
         if is_job():
             end_with_parent()

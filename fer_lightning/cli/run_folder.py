@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fer_lightning.config.overrides import override_key
 from fer_lightning.core.atomic_write import make_folder, remove_unfinished
-from fer_lightning.core.errors import StorageError, UserError
+from fer_lightning.core.errors import ConfigError, StorageError, UserError
 from fer_lightning.runs.run_lock import RunLock
 from fer_lightning.system.resources import is_first_process
 
@@ -33,6 +34,11 @@ class ClaimFolder(Callback):
         if is_first_process():
             with _refusing():
                 folder = _claim(config, "run")
+                if config.get("logger") and not _is_utf8(folder.absolute()):
+                    raise ConfigError(
+                        f"the name of {folder.absolute()} is not UTF-8, and loggers write to no such folder: type"
+                        " another hydra.run.dir=FOLDER"
+                    )
                 _locks.append(RunLock(folder))
                 for place in (folder, folder / "checkpoints"):
                     remove_unfinished(place)
@@ -41,6 +47,10 @@ class ClaimFolder(Callback):
         if is_first_process() and config.get("sweep", {}).get("resume") is None:
             with _refusing():
                 _claim(config, "sweep")
+
+
+def _is_utf8(path: Path) -> bool:
+    return str(path).encode("utf-8", "replace") == os.fsencode(path)
 
 
 def release_folders() -> None:

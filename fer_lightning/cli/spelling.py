@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -71,8 +72,8 @@ def _check_size(key: str, value: str) -> None:
     if deepest > DEPTH:
         raise ConfigError(f"{key} holds {deepest} brackets inside each other: type {DEPTH} at most")
     names = [key] if value[:1] in "[{" or "," in value else [key, *value.split("/")]
-    longest = max(names, key=lambda name: len(name.encode()))
-    if len(longest.encode()) > LENGTH:
+    longest = max(names, key=lambda name: len(os.fsencode(name)))
+    if len(os.fsencode(longest)) > LENGTH:
         shown = f"{longest[:40]}…"
         raise ConfigError(f"{shown} in {key[:40]} has {len(longest)} letters: type a name of {LENGTH} bytes at most")
 

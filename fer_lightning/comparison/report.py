@@ -16,6 +16,7 @@ from fer_lightning.comparison.tables import outcomes_table, ranking_table, seeds
 from fer_lightning.comparison.terminal import print_comparison
 from fer_lightning.core.atomic_write import atomic_write, make_folder, write_text
 from fer_lightning.core.errors import UserError
+from fer_lightning.core.file_names import ON_DISK
 from fer_lightning.evaluation.figures import save
 from fer_lightning.evaluation.html import render_page
 
@@ -45,7 +46,7 @@ def compare_runs(cfg: DictConfig) -> Comparison:
     name = shorten([Path(place).expanduser().resolve().name for place in cfg.runs], 3)
     write_text(folder / "compare.html", render(comparison, name, figures, cfg.rows))
     with atomic_write(folder / "compare.csv") as new:
-        tabulate(comparison).to_csv(new, index=False, errors="surrogateescape")
+        tabulate(comparison).to_csv(new, index=False, errors=ON_DISK)
     print_comparison(comparison, folder, cfg.rows)
     if not comparison.groups:
         raise UserError(f"{describe(comparison)}, and none has a score to rank it by; see {folder / 'compare.html'}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from fer_lightning.core.errors import StorageError
+from fer_lightning.core.file_names import ON_DISK
 
 UNFINISHED = ".*.new"  # pattern of the names of files that are being written
 
@@ -48,7 +49,7 @@ def write_text(path: Path, text: str) -> None:
         StorageError: it cannot be written.
     """
     with atomic_write(path) as new:
-        new.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
+        new.write_text(text, encoding="utf-8", errors=ON_DISK, newline="")
 
 
 def make_folder(folder: Path) -> Path:

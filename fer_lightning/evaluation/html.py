@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fer_lightning import __version__
+from fer_lightning.core.file_names import shown
 
 
 def render_page(template: str, name: str, **values: Any) -> str:
@@ -19,7 +20,7 @@ def render_page(template: str, name: str, **values: Any) -> str:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"text": text_of, "percent": percent, "base64": lambda data: base64.b64encode(data).decode()}
-    return environment.get_template(template).render(name=name, version=__version__, **values)
+    return shown(environment.get_template(template).render(name=name, version=__version__, **values))
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from fer_lightning.config.rules import MONITORS
 from fer_lightning.core.command_words import path_setting
+from fer_lightning.core.file_names import ON_DISK
 from fer_lightning.core.whole_checkpoints import whole_checkpoints
 from fer_lightning.runs import files
 from fer_lightning.runs.files import RunFiles
@@ -143,7 +144,7 @@ def _read_scored(path: Path, fingerprint: str) -> ScoredImages:
     drawn = re.fullmatch(r"(drawn-.*)-\d+px-\d+ch(-seed\d+)", fingerprint)
     digest = sha256(("".join(drawn.groups()) if drawn else "").encode())
     lines = table["split"] + "\t" + table["path"] + "\t" + table["label"]
-    digest.update("\n".join(lines).encode("utf-8", "surrogateescape"))
+    digest.update("\n".join(lines).encode("utf-8", ON_DISK))
     return ScoredImages(digest.hexdigest()[:16], (table["label"] == table["predicted"]).to_numpy(dtype=bool))
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from fer_lightning.core.atomic_write import atomic_write, write_text
 from fer_lightning.core.errors import DataError
+from fer_lightning.core.file_names import ON_DISK
 from fer_lightning.evaluation.figures import plot_confusion, plot_curves, save
 from fer_lightning.evaluation.galleries import Images, plot_gallery, plot_mistakes
 from fer_lightning.evaluation.metrics import classification_report, compute_metrics
@@ -31,9 +32,9 @@ def write_results(table: pd.DataFrame, images: Images | None, folder: Path, **fa
     """
     metrics = {**facts, **compute_metrics(table)}
     with atomic_write(folder / files.PREDICTIONS) as new:
-        table.to_csv(new, index=False, float_format="%.9g", errors="surrogateescape")
+        table.to_csv(new, index=False, float_format="%.9g", errors=ON_DISK)
     with atomic_write(folder / files.CLASS_REPORT) as new:
-        classification_report(table).to_csv(new, errors="surrogateescape")
+        classification_report(table).to_csv(new, errors=ON_DISK)
     write_text(folder / files.METRICS, json.dumps(metrics, indent=2) + "\n")
     save(plot_confusion(table), folder / "confusion_matrix.png")
     if images is not None:

@@ -22,6 +22,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from fer_lightning.core.atomic_write import atomic_write
+from fer_lightning.core.file_names import shown
 from fer_lightning.evaluation.metrics import SCORES, final_scores
 from fer_lightning.runs.files import METRICS, SETTINGS
 from fer_lightning.runs.settings import TARGET, Settings, differing_keys, format_value, read_settings
@@ -147,7 +148,7 @@ def _write(row: Row, columns: Sequence[Summary.Value]) -> None:
     begin = SessionStartInfo(group_name=row.folder.name, start_time_secs=_seconds(row.status.started))
     for name, value in row.settings.items():
         field = {bool: "bool_value", str: "string_value"}.get(type(value), "number_value")
-        setattr(begin.hparams[name], field, value)
+        setattr(begin.hparams[name], field, shown(value) if isinstance(value, str) else value)
     status = api_pb2.STATUS_SUCCESS if row.settings[STATUS] == FINISHED else api_pb2.STATUS_FAILURE
     values = [
         *columns,

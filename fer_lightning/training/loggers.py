@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoa
 from omegaconf import DictConfig, OmegaConf
 
 from fer_lightning.core.errors import ConfigError
+from fer_lightning.core.file_names import shown
 from fer_lightning.core.flatten import flatten
 from fer_lightning.models.weights.hub import PROBE_SECONDS, answers
 
@@ -52,7 +53,7 @@ def described_settings(cfg: DictConfig) -> dict[str, Plain]:
     trainer = {key: cfg.trainer[key] for key in ("max_epochs", "precision")}
     flat = flatten({"seed": cfg.seed, "trainer": trainer, **tree}).items()
     kept = [(key, value) for key, value in flat if not key.endswith(("._target_", "._partial_"))]
-    return {key: value if isinstance(value, (int, float, str, bool)) else str(value) for key, value in kept}
+    return {key: value if isinstance(value, (int, float, bool)) else shown(str(value)) for key, value in kept}
 
 
 def log_settings(loggers: Iterable[Logger], cfg: DictConfig) -> None:
@@ -60,7 +61,7 @@ def log_settings(loggers: Iterable[Logger], cfg: DictConfig) -> None:
     for logger in loggers:
         settings = described_settings(cfg)
         if isinstance(logger, TensorBoardLogger):
-            text = OmegaConf.to_yaml(cfg, resolve=True)
+            text = shown(OmegaConf.to_yaml(cfg, resolve=True))
             logger.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()))
         elif isinstance(logger, MLFlowLogger):  # which takes few characters
             logger.log_hyperparams({re.sub(r"[^\w/. -]", "_", key): value for key, value in settings.items()})

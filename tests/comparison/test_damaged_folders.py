@@ -14,6 +14,7 @@ import pytest
 from fer_lightning.comparison.comparison import Comparison, compare, tabulate
 from fer_lightning.comparison.report import render
 from fer_lightning.comparison.tables import outcomes_table, ranking_table
+from fer_lightning.core.file_names import ON_DISK
 from fer_lightning.runs.read import read_run
 from fer_lightning.runs.results import write_report
 
@@ -31,12 +32,12 @@ CONTENTS = (
     b"a: &x {b: *x}\n", b"? {a: b}\n: c\n", b"optimizer: 3\n", b"optimizer: {lr: .nan}\n",
     b"optimizer: {lr: 1" + b"0" * 400 + b"}\n", b"seed: 2020-01-01\n",
 )  # fmt: skip
-VALUES = (None, True, -1, 1e308, 10**400, float("nan"), float("inf"), "x", [1], {}, {"a": 1}, [[]], "\0\udce9")
+VALUES = (None, True, -1, 1e308, 10**400, float("nan"), float("inf"), "x", [1], {}, {"a": 1}, [[]], "\0\udce9\ud800")
 
 
 def everything(comparison: Comparison) -> str:
     """Make all that is shown of a comparison but the figures, and return the page."""
-    tabulate(comparison).to_csv(os.devnull, errors="surrogateescape")
+    tabulate(comparison).to_csv(os.devnull, errors=ON_DISK)
     for group in comparison.groups:
         ranking_table(comparison, group)
     outcomes_table(comparison)

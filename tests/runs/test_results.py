@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -16,7 +17,7 @@ import pytest
 from fer_lightning.core.errors import DataError
 from fer_lightning.evaluation.figures import plot_confusion, plot_curves, save
 from fer_lightning.evaluation.metrics import classification_report, compute_metrics
-from fer_lightning.runs.results import write_report
+from fer_lightning.runs.results import read_predictions_of, write_report, write_results
 
 VOID = {"meta", "img", "br", "link"}
 
@@ -201,3 +202,13 @@ def test_one_class_and_nulls(run: Path) -> None:
 def test_folder_must_exist(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no run folder .*nowhere"):
         write_report(tmp_path / "nowhere")
+
+
+def test_names_that_are_not_utf8_pass_through_every_file(tmp_path: Path, table: pd.DataFrame) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    table = table.assign(path=[name, *table["path"][1:]])
+    write_results(table, None, tmp_path, split="test", data=f"of {name}", checkpoint=name)
+    assert b"\ncaf\xe9.png," in (tmp_path / "predictions.csv").read_bytes()
+    assert read_predictions_of(tmp_path, "test")["path"].tolist() == table["path"].tolist()
+    assert json.loads((tmp_path / "metrics.json").read_bytes().decode("ascii"))["checkpoint"] == name
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").count(r"of caf\xe9.png") == 1
