@@ -164,11 +164,11 @@ class TrainingRun:
         augmentation = "augmentation: none" if engine is None else engine.summary
         for line in (*self.data.notes, network, self.machine.summary, self.delivery, augmentation):
             log.info(line)
-        if engine is not None:
-            write_text(self.folder / "augmentation.json", as_json(engine.spec))
         known = {key: self.data.facts()[key] for key in ("fingerprint", "splits")}
         data = {**known, "notes": self.data.notes, "delivery": self.delivery}
         write_environment(self.folder, machine=self.machine.as_dict(), data=data)
+        if engine is not None:
+            write_text(self.folder / "augmentation.json", as_json(engine.spec))
         if self.data.source.skipped:
             lines = (f"{path}\t{reason}\n" for path, reason in self.data.source.skipped.items())
             write_text(self.folder / "skipped_images.txt", "".join(lines))
