@@ -218,9 +218,9 @@ def _split_meaning(text: str, column: str, search: FolderSearch) -> str | None:
 
 
 def _refuse_split_column(file: CsvFile, frame: pd.DataFrame, column: str, search: FolderSearch) -> None:
-    texts = frame[column].str.strip()
-    unknown = np.flatnonzero([_split_meaning(text, column, search) is None for text in texts])
-    words = list(dict.fromkeys(texts.iloc[unknown]))
+    meanings = [_split_meaning(text.strip(), column, search) for text in frame[column]]
+    unknown = np.flatnonzero([split is None for split in meanings])
+    words = list(dict.fromkeys(frame[column].iloc[unknown].str.strip()))
     name = column.strip()
     what = f"{name} is {words[0]!r}, not Training, PublicTest, PrivateTest, train, validation or test"
     cure = f"rename the column {name} if it names no split"
@@ -228,13 +228,11 @@ def _refuse_split_column(file: CsvFile, frame: pd.DataFrame, column: str, search
         cure = f"fill it in, or delete the row; {cure}"
     elif len(words) <= 8 and all(fold(word) for word in words):
         keys = [fold(word) if (code := code_of(word)) is None else str(code) for word in words]
-        guesses = ", ".join(f"{key}: {split}" for key, split in zip(keys, _guesses(len(keys)), strict=True))
-        cure = f"say what is meant, such as 'data.aliases={{{guesses}}}'; or {cure}"
+        free = [split for split in SPLITS if split not in meanings]  # those that no word of the column means
+        guesses = ["train", "test"] if len(words) == 2 and free == [*SPLITS] else [*free, *["test"] * len(words)]
+        pairs = ", ".join(f"{key}: {split}" for key, split in zip(keys, guesses, strict=False))
+        cure = f"say what is meant, such as 'data.aliases={{{pairs}}}'; or {cure}"
     raise DataError(f"{file.path}, {name_rows(unknown)}: {what}; {cure}")
-
-
-def _guesses(count: int) -> Iterable[str]:
-    return ["train", "test"] if count == 2 else [SPLITS[min(at, 2)] for at in range(count)]
 
 
 def _refuse_shared_splits(files: Iterable[CsvFile], splits: Sequence[np.ndarray], root: Path) -> None:

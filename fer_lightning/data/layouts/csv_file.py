@@ -69,7 +69,7 @@ class CsvFile:
             if not [name for name in self.others if fold(name) not in SPLIT_COLUMNS]:
                 hint = "a test file without labels; type data.root=… with fer2013.csv, icml_face_data.csv or train.csv"
         elif self.labels:
-            hint += "; pictures in files of their own are read from folders of classes, train/happy/ and so on"
+            hint += "; pictures in files of their own must lie in the folder of this list or below it"
         raise DataError(f"{self.path} has no column {wanted} ({found}): {hint}")
 
 

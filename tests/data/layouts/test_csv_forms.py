@@ -247,6 +247,12 @@ def test_a_split_of_unknown_words_is_never_drawn_anew(tmp_path: Path, column: st
     assert set(table.splits) >= {"train", "test"}
 
 
+def test_an_unknown_word_is_offered_the_split_that_is_missing(tmp_path: Path) -> None:
+    path = write(tmp_path / "fer.csv", rows_of(), words=("train", "eval", "test"))
+    assert aliases_in(refusal(path)) == {"eval": "validation"}
+    assert content(read_layout(path, aliases={"eval": "validation"})) == expected(rows_of())
+
+
 def test_flags_of_one_split(tmp_path: Path) -> None:
     rows = [row for row in rows_of() if row[2] != "test"]
     header = ("emotion", "pixels", "is_valid")
