@@ -309,8 +309,11 @@ class ExpressionDataModule(pl.LightningDataModule):
         rows = self.rows(split)
         if len(rows) == 0:
             there = ", ".join(name for name in SPLITS if len(self.rows(name)))
-            hint = "; data.holdout=0.1 takes some from train" if split == "validation" else ""
-            raise DataError(f"no {split} images: the data has {there}{hint}")
+            hints = {
+                "validation": "; data.holdout=0.1 takes some from train",
+                "train": "; rename the file or folder if it is not for evaluation alone",
+            }
+            raise DataError(f"no {split} images: the data has {there}{hints.get(split, '')}")
         return rows
 
     def _batches_trained(self) -> int:

@@ -66,6 +66,8 @@ def write_files(root: Path, words: Sequence[str], faces: Faces) -> None:
 def test_a_named_split_is_kept_or_refused(
     write: Callable[[Path, Sequence[str], Faces], None], words: Sequence[str], faces: Faces, tmp_path: Path
 ) -> None:
+    if write is write_folders and words[0].isdecimal():
+        pytest.skip("folders that are numbers are people")
     write(tmp_path / "data", words, faces)
     with contextlib.suppress(DataError):
         data = ExpressionDataModule(str(tmp_path / "data"), image_size=16, cache_dir=str(tmp_path / "cache"))
