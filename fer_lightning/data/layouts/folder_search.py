@@ -136,13 +136,13 @@ class FolderSearch:
         is_image = lower.endswith(IMAGE_SUFFIXES)
         try:  # asks the system only where it does not tell the kinds with the names
             is_file, is_folder = entry.is_file(), entry.is_dir()
-        except OSError:
-            if not is_image:
-                raise  # such as a class folder that is a link to itself
+        except OSError:  # a link to itself
+            if self._is_known(entry.name):
+                raise  # a class is missing
             is_file, is_folder = False, False
         if is_folder:
-            known = canonical(entry.name, self.aliases) is not None or self.split(entry.name) is not None
-            own = (is_run and lower in RUN_FOLDERS) or (not known and is_product(entry.path, IMAGE_SUFFIXES))
+            is_result = not self._is_known(entry.name) and is_product(entry.path, IMAGE_SUFFIXES)
+            own = is_result or (is_run and lower in RUN_FOLDERS)
             unwanted = own or fold(entry.name) in self.unwanted
             (listing.left_out if unwanted else listing.folders).append(entry.name)
         elif not is_file and not (entry.is_symlink() and not os.path.exists(entry.path)):
@@ -155,6 +155,9 @@ class FolderSearch:
     def count(self, folder: Path) -> int:
         """Return the number of images in and below a folder."""
         return sum(len(self.list(place).images) for place in self.folders_of_images(folder))
+
+    def _is_known(self, name: str) -> bool:
+        return canonical(name, self.aliases) is not None or self.split(name) is not None
 
     def folders_of_images(self, folder: Path, levels: int = 0) -> Sequence[Path]:
         """Return the folders in and below a folder, and itself, that hold images."""

@@ -11,17 +11,14 @@ import numpy as np
 
 from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import close_matches
+from fer_lightning.data.layouts.file_name_splits import Files, recover_official_split, split_by_prefix
 from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderSearch
 from fer_lightning.data.layouts.naming_advice import class_settings, count_images, describe_numbers
 from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
 from fer_lightning.data.table.emotions import canonical, code_of, fold
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts, order_classes
-from fer_lightning.data.table.split_names import split_of
 
-_OFFICIAL = frozenset({"publictest", "privatetest"})  # prefixes of file names
 SPECIAL = "pipes, sockets or devices"
-Files = dict[tuple[str, str], list[str]]
-"""(split, class) to the posix paths of its images, relative to the tree."""
 
 
 def read_folder_table(tree: Path, search: FolderSearch) -> ImageTable:
@@ -34,7 +31,7 @@ def read_folder_table(tree: Path, search: FolderSearch) -> ImageTable:
     reader = _TreeReader(tree, search)
     reader.raise_problems()
     notes = [*reader.notes, *reader.describe_ignored(), *reader.describe_others()]
-    files, official = _recover_official_split(reader.files)
+    files, official = recover_official_split(reader.files)
     files, by_prefix = split_by_prefix(files)
     notes += filter(None, (official, by_prefix))
     if not any(files.values()):
@@ -210,55 +207,6 @@ class _TreeReader:
             return []
         more = f" and {len(kinds) - 8} more kinds" if len(kinds) > 8 else ""
         return [f"left out, as they are no images of a known kind: {', '.join(kinds[:8])}{more}"]
-
-
-def _recover_official_split(files: Files) -> tuple[Files, str]:
-    """Divide test/ into the official validation and test images by its file names, if possible; return also a note."""
-    in_train, in_test = (
-        {_usage(path) for (split, _), paths in files.items() if split == folder for path in paths}
-        for folder in ("train", "test")
-    )
-    if any(split == "validation" for split, _ in files) or not in_test & _OFFICIAL:
-        return files, ""
-    if "training" in in_test or in_train & _OFFICIAL:
-        return files, "Training_, PublicTest_ and PrivateTest_ images are mixed: split by folder, not the official way"
-    recovered: Files = {key: [] for key, paths in files.items() if not paths}
-    for (split, name), paths in files.items():
-        for path in paths:
-            public = split == "test" and _usage(path) == "publictest"
-            recovered.setdefault(("validation" if public else split, name), []).append(path)
-    return recovered, "official split by the file names in test/: PublicTest_ is validation, PrivateTest_ is test"
-
-
-def split_by_prefix(files: Files) -> tuple[Files, str]:
-    """Divide files without a split by their prefixes, as in test_0001.jpg, if each names one; return also a note.
-
-    Raises:
-        DataError: Some have an official prefix, such as PublicTest_, and others none.
-    """
-    paths = [path for found in files.values() for path in found]
-    if any(split for split, _ in files):
-        return files, ""
-    splits = {path: split_of(_usage(path)) for path in paths}
-    undivided = [path for path in paths if splits[path] is None]
-    if undivided and any(_usage(path) in _OFFICIAL for path in paths):
-        what = f"the split of {count_images(len(undivided))}, such as {undivided[0]}, is not in their names"
-        raise DataError(
-            f"{what}, while others are called PublicTest_…: sort them into train/happy/, test/happy/ and so on"
-        )
-    if undivided or len(set(splits.values())) < 2:
-        return files, ""
-    divided: Files = {}
-    for (_, name), found in files.items():
-        for path in found:
-            divided.setdefault((str(splits[path]), name), []).append(path)
-    prefixes = sorted({path.rpartition("/")[2].partition("_")[0] for path in paths})
-    return divided, f"split by the file names: {', '.join(f'{prefix}_ is {split_of(prefix)}' for prefix in prefixes)}"
-
-
-def _usage(path: str) -> str:
-    """Return the folded word before the first underscore of a file name: "publictest" for PublicTest_28709.jpg."""
-    return path.rpartition("/")[2].partition("_")[0].lower()
 
 
 def _natural(path: str) -> tuple[list[int | str], str]:

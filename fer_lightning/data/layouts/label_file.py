@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fer_lightning.core.errors import DataError
+from fer_lightning.data.layouts.file_name_splits import Files, split_by_prefix
 from fer_lightning.data.layouts.folder_search import FolderSearch
-from fer_lightning.data.layouts.folders import Files, split_by_prefix, table_of
+from fer_lightning.data.layouts.folders import table_of
 from fer_lightning.data.layouts.naming_advice import class_settings, count_images, describe_numbers
 from fer_lightning.data.table.emotions import LABEL_COLUMNS, canonical, code_of, fold
 from fer_lightning.data.table.image_table import ImageTable

@@ -177,7 +177,10 @@ def _check_classes(table: ImageTable) -> None:
     for split, per_class in counts.items():
         absent = [name for name, count in zip(table.classes, per_class, strict=True) if count == 0]
         if absent:
-            names = [f"{name} (its folder is empty)" if (split, name) in table.empty else name for name in absent]
+            names = [
+                f"{name} (its folder holds none that can be read)" if (split, name) in table.empty else name
+                for name in absent
+            ]
             lacking.append(f"{split} has no images of {', '.join(names)}".lstrip())
     if lacking:
         shared = np.all([per_class > 0 for per_class in counts.values()], axis=0)

@@ -69,11 +69,13 @@ def test_pipes_sockets_and_broken_links(tmp_path: Path, plant: Plant, monkeypatc
         (tmp_path / "happy/device.jpg").symlink_to("/dev/null")
         (tmp_path / "happy/gone.jpg").symlink_to("nowhere.jpg")
         (tmp_path / "happy/loop.jpg").symlink_to("loop.jpg")
+        (tmp_path / "happy/loop").symlink_to("loop")
         table = read_layout(tmp_path)
     # what is gone is reported, or skipped, where images are decoded
     assert table.paths.tolist() == ["happy/1.jpg", "happy/gone.jpg", "happy/loop.jpg", "sad/1.jpg"]
     assert table.notes == (
-        "left out, as they are no images of a known kind: 3 pipes, sockets or devices (happy/device.jpg)",
+        "left out, as they are no images of a known kind: 3 pipes, sockets or devices (happy/device.jpg), "
+        "1 without a suffix (happy/loop)",
     )
 
 
