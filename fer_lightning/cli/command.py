@@ -43,7 +43,7 @@ from fer_lightning.runs.status import Pruned, recorded
 from fer_lightning.sweeps.process import end_with_parent
 from fer_lightning.system.resources import is_first_process, is_job
 
-FAILED, MISTYPED, INTERRUPTED = 1, 2, 130
+FAILED, MISTYPED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 RECORDED = ("train", "evaluate")  # verbs that keep a status.json and can be swept
 Task = Callable[[DictConfig], Any]
 log = logging.getLogger(__name__)
@@ -63,7 +63,8 @@ def run_verb(name: str, task: str | Task, argv: Sequence[str] | None = None, *, 
         what the task returned; None for a sweep, whose jobs record their own results.
 
     Raises:
-        SystemExit: 1 failed, 2 mistyped, 3 bad data, 130 interrupted, each after one message on stderr.
+        SystemExit: 1 failed, 2 mistyped, 3 bad data, 130 interrupted, each after one message on stderr; 143 after
+            SIGTERM, and likewise 128 and the number of another signal.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     verb = _Verb(name, task)
@@ -91,6 +92,9 @@ def run_verb(name: str, task: str | Task, argv: Sequence[str] | None = None, *, 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (KeyboardInterrupt, SystemExit) as end:
         # inside the Trainer, Lightning turns Ctrl-C into SystemExit(1)
+        if type(end).__name__ == "SIGTERMException":  # Lightning's, while it scores; its exit code is 0
+            print("interrupted by SIGTERM", file=sys.stderr)
+            sys.exit(TERMINATED)
         if isinstance(end, SystemExit) and not isinstance(end.__context__, KeyboardInterrupt):
             raise
         print("interrupted", file=sys.stderr)

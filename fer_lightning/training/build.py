@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
 from fer_lightning.callbacks.exact_resume import ExactResume
+from fer_lightning.callbacks.interrupt import StopOnInterrupt
 from fer_lightning.callbacks.typed_settings import TypedSettings
 from fer_lightning.config.allowed import allowed_modules, check_targets, hydra_whitelist
 from fer_lightning.core.errors import ConfigError, first_lines
@@ -176,11 +177,9 @@ def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback
     # Lightning calls a bar beside its switch, and a monitor of learning rates without loggers, contradictions
     kinds = {pl.callbacks.ProgressBar: cfg.trainer.enable_progress_bar, pl.callbacks.LearningRateMonitor: loggers}
     unwanted = tuple(kind for kind, wanted in kinds.items() if not wanted)
-    callbacks = [
-        TypedSettings(),
-        ExactResume(),
-        *(callback for callback in callbacks if not isinstance(callback, unwanted)),
-    ]
+    callbacks = [callback for callback in callbacks if not isinstance(callback, unwanted)]
+    callbacks.sort(key=lambda callback: isinstance(callback, StopOnInterrupt))  # leaves when the others are done
+    callbacks = [TypedSettings(), ExactResume(), *callbacks]
     # scoring calls `predict`, for the probabilities, and is what others call the test
     limits = (cfg.trainer.get(key) for key in ("limit_test_batches", "limit_predict_batches"))
     trainer = _make(

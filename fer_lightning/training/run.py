@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from fer_lightning.runs.objectives import measure, objectives
 from fer_lightning.runs.status import Pruned, update_status
 from fer_lightning.system.resources import is_job
 from fer_lightning.training import build
+from fer_lightning.training.endings import why_ended
 from fer_lightning.training.loggers import log_again, log_scores, log_settings
 from fer_lightning.training.predict_split import predict_split
 
@@ -69,22 +72,33 @@ class TrainingRun:
         kept = (callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint))
         self.best = next((callback for callback in kept if callback.monitor is not None), None)
         self.monitor: str = cfg.monitor if self.best is None else str(self.best.monitor)
-        self.interrupted = False
+        self.signal = 0  # number of the signal that interrupted it
+        self.ended = ""  # why it ended
         self.monitored: float | None = None
 
     def fit(self) -> None:
-        """Train; Ctrl-C ends it early and sets `interrupted`, and a sweep with better trials ends it with `Pruned`."""
+        """Train; a signal ends it early and sets `signal`, and a sweep with better trials ends it with `Pruned`."""
         if self.trainer.is_global_zero:
             self._log_start()
         try:
             with logging_redirect_tqdm():  # logged lines go above the progress bar, not through it
                 self.trainer.fit(self.model, datamodule=self.data, ckpt_path=self.cfg.ckpt_path)
-        except Interrupted:
-            self.interrupted = True
+        except Interrupted as interrupted:
+            self.signal = interrupted.number
         except Pruned:
             self._record_best()
             raise
         self._record_best()
+        self.ended = why_ended(self.trainer, self.signal)
+        if self.trainer.is_global_zero:
+            log.info(f"training ended: {self.ended}")
+            update_status(self.folder, message=self.ended)
+
+    @property
+    def continuing(self) -> str | None:
+        """The command that continues this run; None where no checkpoint was kept."""
+        last = self.folder / "checkpoints" / "last.ckpt"
+        return f"python -m fer_lightning.train {path_setting('ckpt_path', last)}" if last.is_file() else None
 
     def score(self) -> None:
         """Score the best weights on the reported split, write every file, print the table."""
@@ -104,7 +118,8 @@ class TrainingRun:
             "partial": len(table) < len(rows) or self.data.limit is not None,
             "monitor": self.monitor,
             "monitored": self.monitored,
-            "interrupted": self.interrupted,
+            "interrupted": self.signal > 0,
+            "ended": self.ended,
             "model": self.cfg.model.backbone,
             "parameters": self.parameters,
             "data": self.data.notes[0],
@@ -217,13 +232,18 @@ def train(cfg: DictConfig) -> float | None:
 
     Raises:
         UserError: settings, data, weights or checkpoint cannot be used.
-        KeyboardInterrupt: training was interrupted; the report of what it came to is written.
+        KeyboardInterrupt: Ctrl-C ended training; the report of what it came to is written.
+        SystemExit: another signal did, with 128 and its number, as shells have it.
     """
     run = TrainingRun(cfg)
     run.fit()
     run.score()
     # a sweep must not go on, and the shell must know. Rank zero alone raises, because Lightning kills it as soon as
     # another rank ends with an error
-    if run.interrupted and run.trainer.is_global_zero:
-        raise KeyboardInterrupt
+    if run.signal and run.trainer.is_global_zero:
+        if run.continuing is not None and not is_job():
+            print(f"to continue: {run.continuing}", file=sys.stderr)
+        if run.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + run.signal)
     return run.monitored
