@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from fer_lightning.cli.command import run_task
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.evaluation.metrics import class_names
 
+WriteTree = Callable[[Path, Mapping[str, int]], Path]
 TINY = (
     "data.synthetic={train: 28, validation: 42, test: 28}",
     "data.classes=[happy,sad]",  # fewer faces in the galleries, which take most of the time
@@ -224,3 +225,38 @@ def test_bad_settings_are_told(compose: Callable[..., DictConfig], typed: str, s
 def test_what_is_missing_is_told(compose: Callable[..., DictConfig], typed: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         run_task("comparison.ensembling:ensemble_runs", compose("ensemble", "trainer=cpu", "output_dir=out", typed))
+
+
+def test_what_any_member_has_seen_is_left_out_of_other_data(
+    flat_tree: Path, write_tree_of: WriteTree, tmp_path: Path
+) -> None:
+    """Two members divided the same pictures differently; then these are sorted into train and test by hand."""
+    chosen = ("data.classes=[happy,sad]", f"data.cache_dir={tmp_path / 'cache'}", "data.image_size=16")
+    own = [word for word in TINY if not word.startswith(("data.", "~"))]
+    for seed in (1, 2):
+        words = (
+            f"data.root={flat_tree}",
+            f"data.seed={seed}",
+            "~callbacks.batch_preview",
+            "~callbacks.validation_pictures",
+        )
+        train.main([*own, *chosen, *words, f"hydra.run.dir={tmp_path / f'runs/seed{seed}'}"])
+    tested = [set(read(tmp_path / f"runs/seed{seed}")["path"]) for seed in (1, 2)]
+    root = write_tree_of(
+        tmp_path / "sorted", {f"{split}/{name}": 5 for split in ("a", "train") for name in ("happy", "sad")}
+    )
+    for name in ("happy", "sad"):
+        new = [path.rename(path.with_name(f"new{path.name}")) for path in (root / "a" / name).iterdir()]
+        for path in (flat_tree / "Data" / name.capitalize()).iterdir():
+            shutil.copy(path, root / "a" / name)
+        assert len(new) == 5
+    (root / "a").rename(root / "test")
+    metrics = judge(
+        tmp_path / "runs", tmp_path / "out", "split=test", f"data.root={root}", f"data.cache_dir={tmp_path / 'cache'}"
+    )
+    both = {Path(path).name for path in tested[0] & tested[1]}
+    scored = {Path(path).name for path in read(tmp_path / "out")["path"]}
+    assert {name for name in scored if not name.startswith("new")} <= both
+    assert metrics["count"] == 10 + len(tested[0] & tested[1])
+    assert metrics["left_out_in_train"] + metrics.get("left_out_in_validation", 0) == 20 - len(tested[0] & tested[1])  # type: ignore[operator]
+    assert (metrics["same_data"], metrics["duplicates_in_train"]) == (False, 0)

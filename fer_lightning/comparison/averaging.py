@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,12 +24,25 @@ def average_predictions(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             raise type(error)(f"{name}: {error}") from error
     first, reference = next(iter(tables.items()))
     classes = list(class_names(reference))
-    aligned = (_align(name, table, first, reference) for name, table in tables.items())
+    aligned = [_align(name, table, first, reference) for name, table in tables.items()]
     mean = np.mean([table[classes].to_numpy(dtype=float) for table in aligned], axis=0)
     averaged = reference.copy()
     averaged[classes] = mean
+    if "seen" in averaged:
+        averaged["seen"] = seen_by_any(aligned)
+    if any("seen" not in table for table in aligned):  # by version 0.1, which did not know
+        averaged = averaged.drop(columns="seen", errors="ignore")
     averaged["predicted"] = np.asarray(classes, dtype=object)[mean.argmax(axis=1)]
     return averaged
+
+
+def seen_by_any(tables: Sequence[pd.DataFrame]) -> np.ndarray:
+    """Return (N,) str, whether any of several networks was trained on, or else chosen by, the image of a row."""
+    columns = [table["seen"].to_numpy(dtype=str) for table in tables if "seen" in table]
+    found = np.full(len(tables[0]), "", dtype=object)
+    for role in ("validation", "train"):
+        found[np.any([column == role for column in columns], axis=0)] = role
+    return found
 
 
 def _align(name: str, table: pd.DataFrame, first: str, reference: pd.DataFrame) -> pd.DataFrame:

@@ -105,6 +105,7 @@ def _row(run: RecordedRun) -> dict[str, Any]:
         "monitor": run.monitor,
         "monitored": run.value,
         **{key: run.metrics.get(key) for key in ("split", "accuracy", "f1_macro", "parameters")},
+        **{key: run.metrics.get(key) for key in ("duplicates_in_train", "accuracy_without_duplicates")},
         "accuracy_low": low,
         "accuracy_high": high,
         "best_epoch": run.metrics.get("epoch"),

@@ -61,6 +61,7 @@ def _facts(members: Members, gain: Difference) -> dict[str, Any]:
     return {
         "split": members.split,
         "same_data": members.same_data,
+        **{f"left_out_in_{role}": count for role, count in members.left_out.items() if count},
         "selected_on": {"val": "validation", "train": "train"}.get(str(best.monitor).partition("/")[0]),
         "partial": any(run.metrics.get("partial") for run in members.runs),
         "checkpoint": f"the mean of {count} checkpoints",

@@ -12,13 +12,29 @@ from omegaconf import DictConfig, OmegaConf
 from fer_lightning.comparison.formatting import shorten
 from fer_lightning.comparison.ranking import best_first, selection_of
 from fer_lightning.core.errors import DataError, UserError
+from fer_lightning.data.seen_images import ROLES
 from fer_lightning.data.source import ImageRows
 from fer_lightning.evaluation.metrics import read_predictions
 from fer_lightning.runs.files import BEST_CHECKPOINT, PREDICTIONS
 from fer_lightning.runs.read import RecordedRun
 from fer_lightning.runs.results import read_predictions_of
 from fer_lightning.training import build
-from fer_lightning.training.evaluate_checkpoint import Evaluation
+from fer_lightning.training.evaluate_checkpoint import BARRED, Evaluation
+
+# settings that may ask for other images than the runs have predicted
+WHICH_IMAGES = (
+    "root",
+    "layout",
+    "classes",
+    "merge",
+    "aliases",
+    "code_order",
+    "holdout",
+    "split",
+    "synthetic",
+    "seed",
+    "limit",
+)
 
 log = logging.getLogger(__name__)
 
@@ -77,9 +93,14 @@ class Members:
             raise problems[0]
         for problem in problems:
             log.warning(f"left out: {problem}")
+        self.left_out = dict.fromkeys(ROLES, 0)
+        if not self.same_data:
+            self._leave_out_seen()
 
     def _table_of(self, run: RecordedRun) -> pd.DataFrame:
         """Return the predictions of a run as its folder holds them, if they are whole, or as its checkpoint does."""
+        if any(self.cfg.data[key] is not None for key in WHICH_IMAGES):
+            return self._predict(run)
         damaged = next((note for note in run.notes if note.startswith(PREDICTIONS)), None)
         try:
             stored = read_predictions_of(run.folder, self.split)
@@ -95,7 +116,7 @@ class Members:
     def _predict(self, run: RecordedRun) -> pd.DataFrame:
         log.info(f"{run.name} predicts the {self.split} images")
         try:
-            done = self._evaluation_of(run).predict(announce=not self.runs)
+            done = self._evaluation_of(run).predict(announce=not self.runs, leave_out=False)
         except UserError as error:
             raise type(error)(f"{run.name} has no predictions of the {self.split} split: {error}") from error
         if not self.runs:
@@ -103,15 +124,31 @@ class Members:
         self.same_data &= done.same_data
         return done.table
 
+    def _leave_out_seen(self) -> None:
+        """Leave out of all predictions the images of other data that any member was trained on or chosen by."""
+        roles: dict[str, str] = {}
+        for role in reversed(BARRED.get(self.split, ())):
+            for table in self.tables.values():
+                roles |= dict.fromkeys(table["path"][table["seen"] == role] if "seen" in table else (), role)
+        for name, table in self.tables.items():
+            keep = ~table["path"].isin(roles.keys()).to_numpy()
+            if not keep.any():
+                raise DataError(f"the members were trained on or chosen by all {len(keep):,} {self.split} images")
+            if self._images is not None and name == self.runs[0].name:
+                self._images = self._images.take(keep)
+                self.left_out = {role: int((table["path"].map(roles) == role).sum()) for role in ROLES}
+            self.tables[name] = table[keep].reset_index(drop=True)
+
     def images(self) -> ImageRows | None:
         """Return the images in the order of the first member's predictions; None, with a warning, without them."""
         if self._images is not None:
             return self._images
         table = self.tables[self.runs[0].name]
         try:
-            cfg = self._evaluation_of(self.runs[0]).cfg
+            evaluation = self._evaluation_of(self.runs[0])
+            cfg = evaluation.cfg
             cfg.trainer.precision = "32-true"  # nothing is computed, so no trial has to find the fastest
-            data = build.build_data(cfg, build.resolve_machine(cfg))
+            data = evaluation.open_data(build.resolve_machine(cfg))
         except UserError as error:
             log.warning(f"galleries of faces are left out: {error}")
             return None

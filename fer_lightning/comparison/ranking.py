@@ -68,7 +68,7 @@ class Group:
         """What a reader must know to believe neither too much nor too little."""
         found = []
         if len(self.runs) > 1:
-            end = "; the test images had no part in it." if self.split == "test" else self._how_to_test()
+            end = self._part_of_test() if self.split == "test" else self._how_to_test()
             found.append(
                 f"The best of {len(self.runs)} runs on the images that chose it is optimistic: do not report its"
                 f" {self.best.monitor}{end}"
@@ -93,6 +93,16 @@ class Group:
         if _other_pixels(self.runs):
             found.append("The images have the same paths but not the same pixels in all runs: were files replaced?")
         return found
+
+    def _part_of_test(self) -> str:
+        """Return whether the test images had a part in training or selection, the end of a sentence."""
+        known = [[run.metrics.get(f"duplicates_in_{role}") for role in ("train", "validation")] for run in self.runs]
+        if any(map(any, known)):
+            most = max(sum(filter(None, counts)) for counts in known)
+            return f"; up to {most:,} of the test images have pixel-identical duplicates in train or validation."
+        if any(None in counts for counts in known):
+            return "; whether test images have duplicates in train or validation is not known of all."
+        return "; the test images had no part in it."
 
     def _how_to_test(self) -> str:
         best, root = self.best.folder / BEST_CHECKPOINT, self.best.settings.values.get("data.root")

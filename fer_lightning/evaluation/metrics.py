@@ -81,6 +81,9 @@ def read_predictions(table: pd.DataFrame) -> Predictions:
         probabilities = table[list(classes)].to_numpy(dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise PredictionsError(f"predictions table: a probability column holds something else ({error})") from error
+    if SEEN in table:
+        known = _seen(table).isin(["", "train", "validation"]).to_numpy()
+        _require(table, known, "`seen` is neither train nor validation nor empty")
     labels, predicted = (_positions(table, column, classes) for column in ("label", "predicted"))
     predictions = Predictions(classes, labels, predicted, probabilities)
     inside = np.isfinite(probabilities) & (probabilities >= -TOLERANCE) & (probabilities <= 1 + TOLERANCE)
@@ -185,14 +188,19 @@ def wilson_interval(correct: int, count: int) -> list[float]:
 
 def unseen(table: pd.DataFrame) -> np.ndarray | None:
     """Return (N,) bool: the network has not seen the image; None where the table does not say."""
-    return np.asarray(table[SEEN].fillna("") == "") if SEEN in table else None
+    return np.asarray(_seen(table) == "") if SEEN in table else None
+
+
+def _seen(table: pd.DataFrame) -> pd.Series:
+    """Return the column `seen`; pandas reads empty cells as NaN unless it is told not to."""
+    return table[SEEN].fillna("")
 
 
 def _duplicates(table: pd.DataFrame, correct: np.ndarray) -> dict[str, Any]:
     new = unseen(table)
     if new is None:
         return {}
-    counts = {f"duplicates_in_{role}": int((table[SEEN] == role).sum()) for role in ("train", "validation")}
+    counts = {f"duplicates_in_{role}": int((_seen(table) == role).sum()) for role in ("train", "validation")}
     if new.all():
         return counts
     right, count = int(correct[new].sum()), int(new.sum())

@@ -118,7 +118,10 @@ _NUMBER, _COUNT, _TEXT = ("number", is_number), ("number of things", _is_count),
 _TRUTH, _INTERVAL, _MAPPING = ("truth value", _is_truth), ("two numbers", _is_interval), ("mapping", _is_mapping)
 _METRICS: dict[str, tuple[str, Check]] = {
     **dict.fromkeys(("accuracy", "f1_macro", "balanced_accuracy", "ece"), _NUMBER),
-    **dict.fromkeys(("epoch", "parameters", "count"), _COUNT),
+    **dict.fromkeys(("epoch", "parameters", "count", "duplicates_in_train", "duplicates_in_validation"), _COUNT),
+    **dict.fromkeys(("left_out_in_train", "left_out_in_validation"), _COUNT),
+    "accuracy_without_duplicates": _NUMBER,
+    "accuracy_without_duplicates_interval": _INTERVAL,
     **dict.fromkeys(("split", "monitor", "model", "checkpoint", "data", "selected_on"), _TEXT),
     **dict.fromkeys(("partial", "interrupted", "same_data"), _TRUTH),
     "monitored": ("number", _is_measured),

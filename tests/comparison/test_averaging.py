@@ -32,6 +32,14 @@ def test_rows_and_classes_may_stand_in_another_order() -> None:
     np.testing.assert_allclose(found["a"], [0.55, 0.55, 0.2])
 
 
+def test_an_image_that_any_member_has_seen_was_seen() -> None:
+    one, two = table([0.9, 0.4, 0.3]), table([0.2, 0.7, 0.1])
+    one.insert(4, "seen", ["", "validation", "validation"])
+    two.insert(4, "seen", ["train", "", "train"])
+    assert average_predictions({"one": one, "two": two})["seen"].tolist() == ["train", "validation", "train"]
+    assert "seen" not in average_predictions({"one": one, "two": two.drop(columns="seen")})  # of one it is not known
+
+
 def test_a_mean_of_one_is_itself() -> None:
     pd.testing.assert_frame_equal(
         average_predictions({"one": table([0.9, 0.4, 0.3])}), table([0.9, 0.4, 0.3]), check_dtype=False

@@ -36,12 +36,27 @@ def names(group: Group) -> list[str]:
 
 
 def test_the_value_that_chose_the_checkpoint_ranks_and_the_test_score_never(make_run: MakeRun) -> None:
-    chosen = make_run("chosen", [False] * 10, value=0.7, split="test")
-    lucky = make_run("lucky", [True] * 10, value=0.6, split="test")
+    clean = {"duplicates_in_train": 0, "duplicates_in_validation": 0}
+    chosen = make_run("chosen", [False] * 10, value=0.7, split="test", **clean)
+    lucky = make_run("lucky", [True] * 10, value=0.6, split="test", **clean)
     (group,), unranked = rank([lucky, chosen])
     assert (names(group), unranked) == (["chosen", "lucky"], [])
     assert any("ranks nothing" in note for note in group.notes)
     assert any("the test images had no part in it" in note for note in group.notes)
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"duplicates_in_train": 3, "duplicates_in_validation": 1}, "up to 4 of the test images have pixel-identical"),
+        ({}, "whether test images have duplicates in train or validation is not known"),
+    ],
+)
+def test_test_images_that_were_seen_are_told(make_run: MakeRun, facts: dict[str, int], said: str) -> None:
+    clean = {"duplicates_in_train": 0, "duplicates_in_validation": 0}
+    (group,), _ = rank([make_run("a", split="test", **clean), make_run("b", split="test", **facts)])
+    assert any(said in note for note in group.notes)
+    assert not any("had no part" in note for note in group.notes)
 
 
 def test_a_loss_is_better_the_lower(make_run: MakeRun) -> None:

@@ -20,6 +20,7 @@ from fer_lightning.evaluation.metrics import (
     classification_report,
     compute_metrics,
     confusion,
+    final_scores,
     read_predictions,
     wilson_interval,
 )
@@ -200,6 +201,28 @@ def test_wrong_tables_are_refused(change, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         compute_metrics(table)
     assert isinstance(caught.value, DataError)
+
+
+@pytest.mark.parametrize("empty", ["", None])  # as pandas reads an empty cell
+def test_duplicates_are_counted_and_the_accuracy_without_them_is_that_of_the_others(empty: str | None) -> None:
+    table = make_table(*draw(40, 3), NAMES[:3])
+    assert not [key for key in compute_metrics(table) if "duplicates" in key]
+    seen = np.full(40, empty, dtype=object)
+    table.insert(4, "seen", seen.copy())
+    assert {key: value for key, value in compute_metrics(table).items() if "duplicates" in key} == {
+        "duplicates_in_train": 0, "duplicates_in_validation": 0
+    }  # fmt: skip
+    seen[:7], seen[7:9] = "train", "validation"
+    found, others = compute_metrics(table.assign(seen=seen)), compute_metrics(table[9:])
+    assert (found["duplicates_in_train"], found["duplicates_in_validation"]) == (7, 2)
+    assert found["accuracy"] == compute_metrics(table)["accuracy"]
+    assert found["accuracy_without_duplicates"] == others["accuracy"]
+    assert found["accuracy_without_duplicates_interval"] == others["accuracy_interval"]
+    assert compute_metrics(table.assign(seen="train"))["accuracy_without_duplicates"] is None
+    logged = final_scores(found | {"split": "test"})
+    assert logged["final/test/acc_without_duplicates"] == others["accuracy"]
+    with pytest.raises(DataError, match=r"row 3.*`seen` is neither"):
+        compute_metrics(table.assign(seen=["train"] * 3 + ["trian"] * 37))
 
 
 def test_read_predictions_gives_arrays() -> None:
