@@ -227,6 +227,7 @@ def test_what_is_missing_is_told(compose: Callable[..., DictConfig], typed: str,
         run_task("comparison.ensembling:ensemble_runs", compose("ensemble", "trainer=cpu", "output_dir=out", typed))
 
 
+@pytest.mark.slow
 def test_what_any_member_has_seen_is_left_out_of_other_data(
     flat_tree: Path, write_tree_of: WriteTree, tmp_path: Path
 ) -> None:
