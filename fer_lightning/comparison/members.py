@@ -134,9 +134,9 @@ class Members:
             keep = ~table["path"].isin(roles.keys()).to_numpy()
             if not keep.any():
                 raise DataError(f"the members were trained on or chosen by all {len(keep):,} {self.split} images")
-            if self._images is not None and name == self.runs[0].name:
-                self._images = self._images.take(keep)
+            if name == self.runs[0].name:
                 self.left_out = {role: int((table["path"].map(roles) == role).sum()) for role in ROLES}
+                self._images = None if self._images is None else self._images.take(keep)
             self.tables[name] = table[keep].reset_index(drop=True)
 
     def images(self) -> ImageRows | None:
