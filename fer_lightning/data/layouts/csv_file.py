@@ -59,7 +59,7 @@ class CsvFile:
         if self.has_faces:
             return
         columns = [*self.labels, *self.pixels, *self.others]
-        found = f"columns found: {', '.join(name.strip() for name in columns)[:200]}"
+        found = f"columns found: {', '.join(map(shown, columns))[:200]}"
         wanted = " and ".join(name for name, there in (("emotion", self.labels), ("pixels", self.pixels)) if not there)
         hint = "expected emotion, pixels and, where there is a split, Usage"
         if any(_NUMBERS.match(name) for name in columns):
@@ -104,6 +104,11 @@ def open_csv(path: Path) -> CsvFile:
     return CsvFile(path, tuple(labels), tuple(pixels), tuple(others), options)
 
 
+def shown(name: str) -> str:
+    """Return a column's name for a message: what a foreign file holds must not reach the terminal as an escape."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name.strip())
+
+
 def name_rows(rows: Sequence[int] | np.ndarray) -> str:
     """Return "row 17 and 4 more": rows count from 0 below the header, as in the image table."""
     more = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
@@ -119,7 +124,9 @@ def _read(path: Path, **options: Any) -> Iterator[pd.DataFrame]:
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{path} is empty; point data.root=… at a complete copy") from error
     except (OSError, ValueError, OverflowError) as error:  # ParserError and UnicodeError are ValueErrors
-        raise DataError(f"cannot read {path} as a CSV: {error}; point data.root=… at a complete copy") from error
+        raise DataError(
+            f"cannot read {path} as a CSV: {shown(str(error))}; point data.root=… at a complete copy"
+        ) from error
 
 
 def _encoding_of(head: bytes) -> str:

@@ -25,7 +25,8 @@ State = tuple[int, int]
 """Of a file or folder: size in bytes, and time of the last change in ns."""
 UNKNOWN: State = (-1, -1)
 _PERSON = re.compile(r"(?i)(person|people|subject|subj|sub|participant|actor|speaker|user|id|s|p)?[\s_-]*\d+")
-_LIST = re.compile(r"(?i).*\.jsonl|.*\.tsv|.*label.*\.txt")
+CSV_SUFFIXES = (".csv", ".tsv")
+_LIST = re.compile(r"(?i).*\.jsonl|.*label.*\.txt")
 _CONTAINERS = frozenset(
     (
         *("image", "images", "img", "imgs", "picture", "pictures", "photos", "faces", "data", "dataset", "all"),
@@ -189,7 +190,7 @@ class FolderSearch:
                 if level == 0:
                     raise
                 continue  # if it belongs to the data set, reading it raises later
-            found.csv_files.extend(folder / name for name in listing.others if name.lower().endswith(".csv"))
+            found.csv_files.extend(folder / name for name in listing.others if name.lower().endswith(CSV_SUFFIXES))
             found.lists.extend(folder / name for name in listing.others if _LIST.fullmatch(name))
             if self.class_folders(folder) or self.split_folders(folder) or self.people(folder):
                 found.trees.append(folder)

@@ -13,7 +13,7 @@ from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import did_you_mean
 from fer_lightning.data.layouts.csv import read_csv_table
 from fer_lightning.data.layouts.csv_files import choose_csv_files, choose_typed_file, has_faces, suggest
-from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderSearch, FoundData, State
+from fer_lightning.data.layouts.folder_search import CSV_SUFFIXES, IMAGE_SUFFIXES, FolderSearch, FoundData, State
 from fer_lightning.data.layouts.folders import read_folder_table
 from fer_lightning.data.layouts.label_file import is_label_file, read_label_table
 from fer_lightning.data.layouts.naming_advice import class_settings, count_images
@@ -94,7 +94,7 @@ def absolute(root: str | Path) -> Path:
 
 
 def _is_list(path: Path) -> bool:
-    return not has_faces(path) and is_label_file(path)  # a column `image` may hold pixels
+    return is_label_file(path) and not has_faces(path)  # a column `image` may hold pixels
 
 
 def _read_lists(lists: list[Path], images: list[Path], search: FolderSearch) -> ImageTable:
@@ -112,11 +112,11 @@ def _read_file(path: Path, layout: Layout, search: FolderSearch) -> ImageTable:
             return _read_lists([path], images, search)
     if name.endswith(ARCHIVES):
         raise DataError(f"{path} is an archive: unpack it, then type data.root=FOLDER")
-    if not name.endswith(".csv") or not path.is_file():  # a pipe would be waited for
+    if not name.endswith(CSV_SUFFIXES) or not path.is_file():  # a pipe would be waited for
         raise DataError(f"{path} is neither a folder nor a CSV file; type data.root=… with one of these")
     if layout in ("folders", "people"):
         raise DataError(f"{path} is a file, but data.layout={layout} needs a folder; type data.layout=csv")
-    beside = [path.parent / other for other in search.list(path.parent).others if other.lower().endswith(".csv")]
+    beside = [path.parent / other for other in search.list(path.parent).others if other.lower().endswith(CSV_SUFFIXES)]
     files, notes = choose_typed_file(path, [other for other in beside if other != path])
     table = read_csv_table(files, path.parent, search)
     return replace(table, notes=(*notes, *table.notes))
