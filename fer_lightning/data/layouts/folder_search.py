@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fer_lightning.core.errors import DataError
-from fer_lightning.data.layouts.own_products import RECORD, RUN_FOLDERS, RUN_PICTURES, is_product
+from fer_lightning.data.layouts.own_products import RECORD, RUN_FILES, RUN_FOLDERS, is_product
 from fer_lightning.data.table.emotions import CodeOrder, canonical, code_of, fold
 from fer_lightning.data.table.split_names import own_split, split_of
 
@@ -123,7 +123,7 @@ class FolderSearch:
             is_run = any(entry.name == RECORD for entry in entries)
             for entry in entries:
                 lower = entry.name.lower()
-                if not (lower.startswith(".") or lower in NOT_DATA or (is_run and lower in RUN_PICTURES)):
+                if not (lower.startswith(".") or lower in NOT_DATA or (is_run and lower in RUN_FILES)):
                     self._add(listing, entry, lower, is_run)
         except OSError as error:
             self._seen[str(folder)] = UNKNOWN  # its permissions may change without its time

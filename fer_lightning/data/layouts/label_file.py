@@ -34,9 +34,12 @@ class _Row(NamedTuple):
 
 
 def is_label_file(path: Path) -> bool:
-    """Return whether a file is a list of images and labels, by its name and its first line."""
+    """Return whether a file is a list of images and labels, by its name and its first row.
+
+    A sample submission of a competition and predictions of ours look like one, but their labels are none.
+    """
     try:
-        return next(_rows(path), None) is not None
+        return "submission" not in path.name.lower() and next(_rows(path), None) is not None
     except (OSError, ValueError, csv.Error):
         return False
 
@@ -185,7 +188,7 @@ def _rows_of_table(path: Path, header: Sequence[str], table: Iterable[dict[str, 
     images, labels = find_columns(header, FILE_COLUMNS), find_columns(header, LABEL_COLUMNS)
     splits = split_columns(header)
     one_hot = [] if labels else [column for column in header if column not in (*images[:1], *splits[:1])]
-    if not images or "pixels" in map(fold, header) or not (labels or len(one_hot) > 1):
+    if not images or not {"pixels", "predicted"}.isdisjoint(map(fold, header)) or not (labels or len(one_hot) > 1):
         return
     for row in table:
         values = {column: row.get(column, "").strip() for column in header}

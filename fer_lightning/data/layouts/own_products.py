@@ -8,7 +8,12 @@ RECORD = ".hydra"  # in the folder of a run
 _RECORDS = (RECORD, "sweep.json", "status.json", "compare.html")
 _LOGGERS = frozenset({"lightning_logs", "mlruns", "mlartifacts", "wandb", "tb_logs"})
 # what a run writes beside its record; they matter where the folder of a run is one of the data set
-RUN_PICTURES = frozenset({"batch.png", "predictions.png", "mistakes.png", "curves.png", "confusion_matrix.png"})
+RUN_FILES = frozenset(
+    (
+        *("batch.png", "predictions.png", "mistakes.png", "curves.png", "confusion_matrix.png"),
+        *("predictions.csv", "history.csv", "classification_report.csv", "compare.csv"),
+    )
+)
 RUN_FOLDERS = frozenset({"checkpoints", "tensorboard", "csv", "outputs"})
 _MOST_LEVELS = 4  # outputs/train/<date>/<time>
 

@@ -147,6 +147,8 @@ def test_a_list_is_recognised_by_its_first_row(tmp_path: Path) -> None:
     write(tmp_path / "c.csv", "path,width,height", "a.jpg,48,48")
     write(tmp_path / "d.jsonl", "[1, 2]")
     write(tmp_path / "e.jsonl", "no JSON")
+    write(tmp_path / "sample_submission.csv", "id,label", "a,happy")
+    write(tmp_path / "predictions.csv", "path,split,label,predicted,happy,sad", "a.jpg,test,happy,sad,0.4,0.6")
     found = {path.name for path in tmp_path.iterdir() if is_label_file(path)}
     assert found == {"a.csv"}
     (tmp_path / "a.jpg").touch()
