@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
 from fer_lightning.callbacks.exact_resume import ExactResume
+from fer_lightning.callbacks.finite_loss import FiniteLoss
 from fer_lightning.callbacks.interrupt import StopOnInterrupt
 from fer_lightning.callbacks.typed_settings import TypedSettings
 from fer_lightning.config.allowed import allowed_modules, check_targets, hydra_whitelist
@@ -179,7 +180,7 @@ def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback
     unwanted = tuple(kind for kind, wanted in kinds.items() if not wanted)
     callbacks = [callback for callback in callbacks if not isinstance(callback, unwanted)]
     callbacks.sort(key=lambda callback: isinstance(callback, StopOnInterrupt))  # leaves when the others are done
-    callbacks = [TypedSettings(), ExactResume(), *callbacks]
+    callbacks = [TypedSettings(), ExactResume(), FiniteLoss(), *callbacks]
     # scoring calls `predict`, for the probabilities, and is what others call the test
     limits = (cfg.trainer.get(key) for key in ("limit_test_batches", "limit_predict_batches"))
     trainer = _make(
