@@ -71,11 +71,11 @@ class ValidationPictures(pl.Callback):
         self._wanted = trainer.strategy.broadcast(due and not trainer.sanity_checking and _writer(trainer) is not None)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, *_: Any) -> None:
-        if self._wanted:
+        if self._wanted and isinstance(outputs, dict) and {"index", "probabilities"} <= outputs.keys():
             self._outputs.append({name: value.detach() for name, value in outputs.items()})
 
     def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
-        if not self._wanted:
+        if not self._wanted or not self._outputs:  # a module of another class may return something else
             return
         started = time.monotonic()
         index, probabilities = gather_outputs(self._outputs)

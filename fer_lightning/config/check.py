@@ -8,11 +8,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Optional
 
+import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
 
 from fer_lightning.config.advice import advise
 from fer_lightning.config.allowed import allowed_modules, resolve_target
+from fer_lightning.config.compose import conf_dir
 from fer_lightning.config.given import GIVEN
 from fer_lightning.config.listed import example_of
 from fer_lightning.config.rules import get, rules
@@ -116,9 +118,15 @@ def _target_problems(node: DictConfig, path: str, *, optional: bool) -> Iterator
             yield from _value_problem(node, key, here, Optional[hint] if optional else hint)  # noqa: UP045
         elif SETTINGS.get(here):
             yield f"{here} is called {SETTINGS[here]} today: type that"
-        elif key not in HYDRA_KEYS and not signature.takes_any:
+        elif key not in HYDRA_KEYS and not signature.takes_any and not (path == "model" and _is_shipped(key, node)):
             near = did_you_mean(key, signature.hints, prefix=f"{path}.")
             yield f"{target} takes no {here}{near}: leave it out, or type '~{here}'"
+
+
+def _is_shipped(key: str, node: DictConfig) -> bool:
+    """Return whether a setting of the model is as in a shipped file: another class than ours need not take it."""
+    files = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((conf_dir() / "model").glob("*.yaml")))
+    return any(content.get(key, ...) == get(node, key) for content in files)
 
 
 def _value_problem(node: DictConfig, key: str, here: str, hint: Any) -> Iterator[str]:

@@ -14,6 +14,7 @@ from fer_lightning.core.errors import CheckpointError, first_lines
 from fer_lightning.core.former_names import HYPER_PARAMETERS, renamed
 from fer_lightning.core.whole_checkpoints import whole_checkpoints
 from fer_lightning.models.classifier import ExpressionClassifier
+from fer_lightning.models.own_module import rebuild
 
 HINT = "type ckpt_path=<run folder>/checkpoints/best.ckpt"
 
@@ -85,12 +86,19 @@ class Checkpoint:
                 return {"selected_on": {"val": "validation", "train": "train", "": None}[prefix]}
         return {}
 
-    def build(self, kind: type[ExpressionClassifier] = ExpressionClassifier) -> ExpressionClassifier:
+    @property
+    def own_class(self) -> str | None:
+        """Address of the class that made it, if that is a LightningModule of the user's own; see `own_module`."""
+        return str(self.content["fer_lightning"].get("class")) if "arguments" in self.hyper_parameters else None
+
+    def build(self, kind: type[Any] = ExpressionClassifier) -> Any:
         """Return the model, of class `kind`, in evaluation mode on the CPU, without a configuration or a download.
 
         Raises:
             CheckpointError: another class or version made it.
         """
+        if self.own_class is not None and not issubclass(kind, ExpressionClassifier):
+            return rebuild(kind, self.hyper_parameters, self.content)
         try:
             model = kind(**self.hyper_parameters | {"pretrained": False, "weights": None, "compile": None})
             model.load_state_dict(self.content["state_dict"])

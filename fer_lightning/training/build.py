@@ -19,12 +19,13 @@ from fer_lightning.callbacks.exact_resume import ExactResume
 from fer_lightning.callbacks.finite_loss import FiniteLoss
 from fer_lightning.callbacks.interrupt import StopOnInterrupt
 from fer_lightning.callbacks.typed_settings import TypedSettings
-from fer_lightning.config.allowed import allowed_modules, check_targets, hydra_whitelist
+from fer_lightning.config.allowed import allowed_modules, check_targets, hydra_whitelist, resolve_target
 from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.data.datamodule import DEFAULT_CACHE, ExpressionDataModule
 from fer_lightning.data.seen_images import seen_by
 from fer_lightning.models.backbones import check_name
 from fer_lightning.models.classifier import ExpressionClassifier
+from fer_lightning.models.own_module import adapt, takes
 from fer_lightning.models.schedules import scheduler_config
 from fer_lightning.system.machine import Machine
 from fer_lightning.system.resources import is_first_process
@@ -41,7 +42,7 @@ def resolve_machine(cfg: DictConfig) -> Machine:
         cfg.machine,
         accelerator=cfg.trainer.accelerator,
         precision=cfg.trainer.precision,
-        channels_last=cfg.model.channels_last if "model" in cfg else "auto",
+        channels_last=cfg.model.get("channels_last", "auto") if "model" in cfg else "auto",
         num_workers=cfg.data.num_workers,
         devices=cfg.trainer.devices,
         deterministic=cfg.trainer.deterministic,
@@ -68,7 +69,9 @@ def build_components(
 
     machine = attempt(resolve_machine, cfg)
     data = attempt(_make_data, cfg, machine)
-    attempt(check_name, cfg.model.backbone)
+    kind = attempt(_model_class, cfg)
+    if kind is not None and issubclass(kind, ExpressionClassifier):
+        attempt(check_name, cfg.model.backbone)
     makers = attempt(build_optimizer, cfg)
     attempt(lambda: _make(cfg.loss, class_counts=[1, 1]))  # a trial: the classes are not known yet
     callbacks = attempt(lambda: [_make(node) for node in cfg.callbacks.values()])
@@ -113,27 +116,67 @@ def build_model(
     Raises:
         ConfigError: a setting is out of its range, or weights cannot be loaded.
     """
-    if fresh and cfg.model.weights is not None:
+    kind = _model_class(cfg)
+    ours = issubclass(kind, ExpressionClassifier)
+    if ours and fresh and cfg.model.weights is not None:
         data.trained_before(seen_by(cfg.model.weights))
     mean, std = data.statistics()
     optimizer, scheduler = makers
-    model = _make(
-        cfg.model,
-        classes=list(data.classes),
-        channels=data.channels,
-        image_size=data.image_size,
-        mean=mean,
-        std=std,
-        channels_last=machine.channels_last,
-        data_facts=data.facts(),
+    facts = {
+        "classes": list(data.classes),
+        "channels": data.channels,
+        "image_size": data.image_size,
+        "data_facts": data.facts(),
+    }
+    offered = {
+        **facts,
+        "mean": mean,
+        "std": std,
+        "channels_last": machine.channels_last,
         **({} if fresh else {"pretrained": False, "weights": None}),
-        loss=_make(cfg.loss, class_counts=data.class_counts),
-        optimizer=optimizer,
-        scheduler=scheduler,
-        monitor=cfg.monitor,
-        mode=cfg.mode,
-    )
-    return cast(ExpressionClassifier, model)
+        "loss": _make(cfg.loss, class_counts=data.class_counts),
+        "optimizer": optimizer,
+        "scheduler": scheduler,
+        "monitor": cfg.monitor,
+        "mode": cfg.mode,
+    }
+    if ours:
+        return cast(ExpressionClassifier, _make(cfg.model, **offered))
+    node, given = _taken_settings(cfg, kind), takes(kind, offered)
+    own = cast(ExpressionClassifier, _make(node, **given))
+    adapt(own, {**_plain(node), **given}, facts)
+    return own
+
+
+def network_name(cfg: DictConfig) -> str:
+    """Return what the network is called: its backbone, or the class of a module of the user's own."""
+    ours = issubclass(_model_class(cfg), ExpressionClassifier)
+    return str(cfg.model.backbone if ours else cfg.model._target_)
+
+
+def _model_class(cfg: DictConfig) -> type[pl.LightningModule]:
+    try:
+        found = resolve_target(str(cfg.model._target_), "model", allowed_modules(cfg))
+    except ImportError as error:
+        raise ConfigError(f"model._target_: {error}") from error
+    if not isinstance(found, type):
+        raise ConfigError(f"model._target_: {cfg.model._target_} is a function: name the class of the LightningModule")
+    return found
+
+
+def _taken_settings(cfg: DictConfig, kind: type[pl.LightningModule]) -> DictConfig:
+    """Return `cfg.model` without those settings of the shipped networks that another class does not take."""
+    keys = [str(key) for key in cfg.model if str(key).startswith("_") or key in takes(kind, cfg.model)]
+    node: DictConfig = OmegaConf.masked_copy(cfg.model, keys)
+    node._set_parent(cfg)  # which interpolations refer to
+    node._set_key("model")
+    return node
+
+
+def _plain(node: DictConfig) -> dict[str, Any]:
+    """Return the resolved arguments of a node."""
+    content: Any = OmegaConf.to_container(node, resolve=True)
+    return {key: value for key, value in content.items() if not key.startswith("_")}
 
 
 def build_optimizer(cfg: DictConfig) -> Makers:

@@ -120,7 +120,7 @@ class TrainingRun:
             "monitored": self.monitored,
             "interrupted": self.signal > 0,
             "ended": self.ended,
-            "model": self.cfg.model.backbone,
+            "model": build.network_name(self.cfg),
             "parameters": self.parameters,
             "data": self.data.notes[0],
         }
@@ -136,8 +136,11 @@ class TrainingRun:
         """Refuse to continue on other classes, images, splits or with another network."""
         settings, before, now = checkpoint.hyper_parameters, checkpoint.data_facts, self.data.facts()
         pairs = {
-            "model.backbone": (settings["backbone"], self.cfg.model.backbone),
-            "model.normalize": (settings.get("normalize", "standard"), self.cfg.model.get("normalize", "standard")),
+            "model.backbone": (settings["backbone"], build.network_name(self.cfg)),
+            "model.normalize": (
+                settings.get("normalize", "standard"),
+                "standard" if "arguments" in settings else self.cfg.model.get("normalize", "standard"),
+            ),
             "classes": (list(settings["classes"]), list(self.data.classes)),
             "data.image_size": (settings["image_size"], self.data.image_size),
             "data.channels": (settings["channels"], self.data.channels),
@@ -174,7 +177,7 @@ class TrainingRun:
         """Say what is trained on what, and write it down."""
         update_status(self.folder, fingerprint=self.data.source.fingerprint)
         trained = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
-        network = f"{self.cfg.model.backbone}: {trained:,} parameters to train"
+        network = f"{build.network_name(self.cfg)}: {trained:,} parameters to train"
         engine = self.data.loaders.engine
         augmentation = "augmentation: none" if engine is None else engine.summary
         for line in (*self.data.notes, network, self.machine.summary, self.delivery, augmentation):
