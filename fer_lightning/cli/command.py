@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import errno
 import functools
 import io
 import logging
@@ -34,7 +35,7 @@ from fer_lightning.config.compose import conf_dir, hydra_options
 from fer_lightning.config.hydra_errors import explain
 from fer_lightning.config.hydra_targets import checked_composition
 from fer_lightning.config.overrides import last_value
-from fer_lightning.core.errors import UserError
+from fer_lightning.core.errors import StorageError, UserError
 from fer_lightning.core.fast_imports import fast_imports
 from fer_lightning.core.quiet_libraries import silence_libraries
 from fer_lightning.runs.config_hash import identify
@@ -155,7 +156,8 @@ class _Verb:
         overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
         keeps_status = self.name in RECORDED and is_first_process()
         try:
-            with recorded(folder, identify(cfg), overrides) if keeps_status else nullcontext():
+            recording = recorded(folder, identify(cfg), overrides) if keeps_status else nullcontext()
+            with recording, _naming_what_is_full(folder):
                 self.result = run_task(self.task, cfg)
             return self.result
         except Pruned:
@@ -208,8 +210,8 @@ def explain_start(error: Exception, arguments: Sequence[str]) -> tuple[str, int]
     # Hydra raises ValueError for mistakes in overrides and flags, and names a launcher that is not installed a plugin
     by_hydra = isinstance(error, (HydraException, OmegaConfBaseException, YAMLError))
     if not by_hydra and isinstance(blocked, OSError):
-        where = f"{blocked.filename} ({blocked.strerror})"
-        return f"cannot write to {where}: choose a folder with hydra.run.dir=FOLDER", FAILED
+        place = blocked.filename or last_value(arguments, "hydra.run.dir") or "outputs"
+        return str(StorageError.writing(place, blocked)), FAILED
     if by_hydra or isinstance(error, ValueError) or "Unknown plugin class" in str(error):
         return explain(error, arguments), MISTYPED
     return f"{type(error).__name__}: {error}\nset HYDRA_FULL_ERROR=1 to see where", FAILED
@@ -220,6 +222,17 @@ def _user_error(error: BaseException | None) -> UserError | None:
     while error is not None and not isinstance(error, UserError):
         error = error.__cause__
     return error
+
+
+@contextmanager
+def _naming_what_is_full(folder: Path) -> Iterator[None]:
+    """Say where a library could not write: its error on a full disk names no file."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, StorageError) or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+            raise
+        raise StorageError.writing(error.filename or folder, error) from error
 
 
 def _write_to_log_file(text: str) -> Path | None:

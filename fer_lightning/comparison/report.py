@@ -17,6 +17,7 @@ from fer_lightning.comparison.terminal import print_comparison
 from fer_lightning.core.atomic_write import atomic_write, make_folder, write_text
 from fer_lightning.core.errors import UserError
 from fer_lightning.core.file_names import ON_DISK
+from fer_lightning.core.home import expand_user
 from fer_lightning.evaluation.figures import save
 from fer_lightning.evaluation.html import render_page
 
@@ -43,7 +44,7 @@ def compare_runs(cfg: DictConfig) -> Comparison:
     make_folder(folder)
     figures = draw(comparison, folder)
     # a pattern of the shell may have become hundreds of folders
-    name = shorten([Path(place).expanduser().resolve().name for place in cfg.runs], 3)
+    name = shorten([expand_user(place).resolve().name for place in cfg.runs], 3)
     write_text(folder / "compare.html", render(comparison, name, figures, cfg.rows))
     with atomic_write(folder / "compare.csv") as new:
         tabulate(comparison).to_csv(new, index=False, errors=ON_DISK)

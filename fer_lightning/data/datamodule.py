@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -14,6 +13,7 @@ import torch
 
 from fer_lightning.core.choices import check_choices
 from fer_lightning.core.errors import DataError
+from fer_lightning.core.home import cache_home, expand_user
 from fer_lightning.data.augmentation.spec import Augmentation
 from fer_lightning.data.cache.image_header import MAX_PIXELS
 from fer_lightning.data.cache.read_rows import pixel_statistics, read_rows
@@ -28,7 +28,7 @@ from fer_lightning.data.splits import Division, duplicates_across, resolve_split
 from fer_lightning.data.table.emotions import CodeOrder
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, digest_table, keep_first, select_classes
 
-DEFAULT_CACHE = Path.home() / ".cache" / "fer_lightning"
+DEFAULT_CACHE = cache_home()
 DRAWN_FACES = {"train": 1120, "validation": 350, "test": 350}
 DRAWN_SIZES = {"image_size": 24, "batch_size": 16}  # what `auto` means, so that the first command takes a minute
 READ_SIZES = {"image_size": 48, "batch_size": 64}
@@ -108,7 +108,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         for name, path in (("root", root), ("cache_dir", cache_dir)):
             if path is not None and not str(path).strip():  # Path("") would be the current folder
                 raise ValueError(f"data.{name} is empty, as if a variable had no value: type data.{name}=PATH")
-        self.root = None if root is None else Path(root).expanduser()
+        self.root = None if root is None else expand_user(root)
         self.layout = "synthetic" if layout == "auto" and root is None else layout
         sizes = DRAWN_SIZES if self.layout == "synthetic" else READ_SIZES
         image_size = sizes["image_size"] if image_size == "auto" else image_size
@@ -123,7 +123,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         augment = build_engine(augmentation, engine, self.draw_seed, image_size, channels)
         workers = 0 if num_workers == "auto" else int(num_workers)
         self.loaders = LoaderFactory(augment, resident, workers, pin_memory, persistent_workers)
-        self.cache_dir = DEFAULT_CACHE if cache_dir is None else Path(cache_dir).expanduser()
+        self.cache_dir = DEFAULT_CACHE if cache_dir is None else expand_user(cache_dir)
         self.limit, self.seed = limit, seed
         self.counts = DRAWN_FACES if synthetic is None else synthetic
         self._trained_before = SeenImages.none()

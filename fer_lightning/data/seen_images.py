@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from fer_lightning.core.home import expand_user
 from fer_lightning.data.table.columns import CategoricalColumn
 
 ROLES = ("train", "validation")
@@ -61,7 +62,7 @@ class SeenImages:
 def seen_by(file: str | Path) -> SeenImages:
     """Return what the weights in a file were trained on; nothing, where it does not say."""
     try:
-        content = torch.load(Path(file).expanduser(), map_location="cpu", weights_only=True, mmap=True)
+        content = torch.load(expand_user(file), map_location="cpu", weights_only=True, mmap=True)
     except Exception:  # of another kind: whoever loads the weights says what is wrong with it
         return SeenImages.none()
     known = SeenImages.from_checkpoint(content) if isinstance(content, dict) else None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+
+from fer_lightning.core.home import expand_user
 
 ELSEWHERE = (
     "output_dir",
@@ -51,5 +52,5 @@ def settings_of(cfg: DictConfig) -> dict[str, Any]:
         settings.get("machine", {}).pop(name, None)
     root = settings.get("data", {}).get("root")
     if isinstance(root, str):
-        settings["data"]["root"] = str(Path(root).expanduser().absolute())
+        settings["data"]["root"] = str(expand_user(root).absolute())
     return settings

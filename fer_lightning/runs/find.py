@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fer_lightning.core.errors import ConfigError, DataError
+from fer_lightning.core.home import expand_user
 from fer_lightning.runs.files import HYDRA, METRICS, STATUS
 
 INSIDE = {"checkpoints", "tensorboard", "csv", HYDRA}  # folders of a run that hold no other run
@@ -23,7 +24,7 @@ def find_runs(places: Sequence[str | Path]) -> list[Path]:
         raise ConfigError("runs is empty: type the folders of runs or sweeps, or one above them, e.g. outputs/multirun")
     found: dict[Path, Path] = {}
     for place in map(Path, places):
-        place = place.expanduser()
+        place = expand_user(place)
         if not place.is_dir():
             where = f"{place} is a file" if place.exists() else f"there is no folder {place}"
             raise DataError(f"{where}; type the folder of a run or a sweep, or one above them, e.g. outputs/multirun")

@@ -6,7 +6,7 @@ import errno
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -92,13 +92,17 @@ def recorded(folder: Path, identity: str, overrides: Sequence[str]) -> Iterator[
     def end(status: str, **facts: Any) -> None:
         update_status(folder, status=status, ended=now(), seconds=round(time.monotonic() - clock, 2), **facts)
 
+    def fail(error: Exception) -> None:
+        with suppress(OSError):  # a full disk, say, of which the error itself tells more
+            end(FAILED, reason=reason_of(error), message=message_of(error))
+
     try:
         yield
     except Pruned as pruned:
         end(PRUNED, message=str(pruned))
         raise
     except Exception as error:
-        end(FAILED, reason=reason_of(error), message=message_of(error))
+        fail(error)
         raise
     except BaseException:  # Ctrl-C, which Lightning turns into SystemExit
         end(INTERRUPTED)

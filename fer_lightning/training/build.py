@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -21,6 +20,7 @@ from fer_lightning.callbacks.interrupt import StopOnInterrupt
 from fer_lightning.callbacks.typed_settings import TypedSettings
 from fer_lightning.config.allowed import allowed_modules, check_targets, hydra_whitelist, resolve_target
 from fer_lightning.core.errors import ConfigError, first_lines
+from fer_lightning.core.home import expand_user
 from fer_lightning.data.datamodule import DEFAULT_CACHE, ExpressionDataModule
 from fer_lightning.data.seen_images import seen_by
 from fer_lightning.models.backbones import check_name
@@ -46,7 +46,7 @@ def resolve_machine(cfg: DictConfig) -> Machine:
         num_workers=cfg.data.num_workers,
         devices=cfg.trainer.devices,
         deterministic=cfg.trainer.deterministic,
-        memory=(DEFAULT_CACHE if cfg.data.cache_dir is None else Path(cfg.data.cache_dir).expanduser()) / "bf16.json",
+        memory=(DEFAULT_CACHE if cfg.data.cache_dir is None else expand_user(cfg.data.cache_dir)) / "bf16.json",
     )
     return cast(Machine, machine)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -139,6 +140,21 @@ def test_a_broken_yaml_file_is_named(elsewhere: Path, capsys: pytest.CaptureFixt
     assert code == 2
     assert "odd.yaml" in message
     assert "Traceback" not in message
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_named_where_a_library_does_not_say_which(
+    number: int, capsys: pytest.CaptureFixture[str], elsewhere: Path
+) -> None:
+    def fill(cfg: DictConfig) -> None:
+        raise OSError(number, os.strerror(number))
+
+    code, message = fail(capsys, "hydra.run.dir=run", task=fill)
+    assert code == 1
+    assert message == (
+        f"error: cannot write to {elsewhere}/run ({os.strerror(number)}): free space there, or choose another folder"
+        " with hydra.run.dir=FOLDER; what was there before is unchanged\n"
+    )
 
 
 def test_an_output_folder_that_cannot_be_written_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 
 from fer_lightning.core.atomic_write import atomic_write, write_text
 from fer_lightning.core.errors import DataError
+from fer_lightning.core.home import expand_user
 from fer_lightning.data.cache.digests import digest_of
 from fer_lightning.data.cache.file_snapshot import file_of, take_snapshot
 from fer_lightning.data.cache.image_header import MAX_PIXELS
@@ -101,7 +102,7 @@ def open_cache(
     if not np.array_equal(table.rows, np.arange(len(table))):
         raise ValueError("open the cache of the whole table; a selection of it finds its images by `rows`")
     shape = (len(table), channels, image_size, image_size)
-    cache_dir = cache_dir.expanduser().absolute()
+    cache_dir = expand_user(cache_dir).absolute()
     state = take_snapshot(table).key if state is None else state
     name = hashlib.blake2b(json.dumps([_FORMAT, state, *shape, max_pixels]).encode(), digest_size=16).hexdigest()
     key = cache_dir / "keys" / name

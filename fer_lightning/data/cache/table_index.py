@@ -22,6 +22,7 @@ import numpy as np
 
 from fer_lightning import __version__
 from fer_lightning.core.atomic_write import atomic_write, remove_unfinished
+from fer_lightning.core.home import expand_user
 from fer_lightning.data.cache.file_snapshot import Snapshot, watched_states
 from fer_lightning.data.cache.table_file import read_table, write_table
 from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, State, state_of
@@ -47,7 +48,7 @@ class TableIndex:
         reading = [spellings, code_order, own_names, IMAGE_SUFFIXES]
         settings = [_FORMAT, __version__, str(absolute(root)), layout, *reading]
         key = hashlib.blake2b(json.dumps(settings).encode(), digest_size=16).hexdigest()
-        self.file = cache_dir.expanduser().absolute() / "tables" / key
+        self.file = expand_user(cache_dir).absolute() / "tables" / key
 
     def find(self) -> tuple[ImageTable, str] | None:
         """Return the table and the key of its `Snapshot`, or None where there is none or it is outdated."""

@@ -10,6 +10,7 @@ from typing import Literal
 
 from fer_lightning.core.choices import check_choices
 from fer_lightning.core.errors import DataError
+from fer_lightning.core.home import expand_user
 from fer_lightning.core.suggestions import did_you_mean
 from fer_lightning.data.layouts.csv import read_csv_table
 from fer_lightning.data.layouts.csv_files import choose_csv_files, choose_typed_file, has_faces, suggest
@@ -90,7 +91,7 @@ def read_layout(
 
 def absolute(root: str | Path) -> Path:
     """Return the absolute path. Links are not resolved, so that messages show the names that the user typed."""
-    return Path(os.path.abspath(Path(root).expanduser()))
+    return Path(os.path.abspath(expand_user(root)))
 
 
 def _is_list(path: Path) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fer_lightning.core.errors import ConfigError, first_lines
+from fer_lightning.core.home import expand_user
 from fer_lightning.models.weights.file_kinds import SAFETENSORS, TORCH_ZIP, file_kind
 from fer_lightning.models.weights.inert_pickle import named_tensors, read_inert
 
@@ -23,7 +24,7 @@ def read_tensors(file: str | Path) -> dict[str, Tensor]:
     Raises:
         ConfigError: there is no such file, or it holds no PyTorch weights; the message says what it is.
     """
-    path = Path(file).expanduser()
+    path = expand_user(file)
     if not path.exists():
         raise ConfigError(f"no file at model.weights={file}; type the path of a .pth, .pt or .safetensors file")
     try:
