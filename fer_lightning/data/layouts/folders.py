@@ -95,6 +95,9 @@ class _TreeReader:
         inner = listing.folders if len(listing.folders) == 1 and not self.search.split(listing.folders[0]) else []
         places = [folder, *(folder / name for name in inner)]
         if self.search.split(name) is not None:
+            if within := self.search.split_folders(folder):
+                what = f"{folder} is a split and holds {'/ and '.join(within)}/, which are splits too"
+                raise DataError(f"{what}: move them beside it, or type data.root={folder} to take these alone")
             count = self.search.count(folder)
             what = f"{count_images(count)} without class folders" if count else "no images"
             self.notes.append(f"{name}/ left out: {what} in it")

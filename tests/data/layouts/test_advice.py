@@ -32,6 +32,9 @@ TREES: dict[str, dict[str, str]] = {
     "misspelt split": {f"{split}/{name}": "1.jpg" for split in ("train", "vaildation") for name in ("happy", "sad")},
     "class beside splits": {f"{place}/{name}": "1.jpg" for place in ("train", "test") for name in ("happy", "sad")}
     | {"fear": "1.jpg"},
+    "splits in a split": {
+        f"{split}/{name}": "1.jpg" for split in ("train/train", "train/val", "test") for name in ("happy", "sad")
+    },
     "several data sets": {f"{place}/train/{name}": "1.jpg" for place in ("ck", "fer") for name in ("happy", "sad")},
     "people by name": {f"{place}/{name}": "1.jpg" for place in ("anna", "ben") for name in ("happy", "sad")},
     "people by name in splits": {
