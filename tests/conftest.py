@@ -192,6 +192,7 @@ def write_run() -> WriteRun:
         fingerprint: str = "f00d",
         splits: str | None = "cafe",
         epochs: int = 3,
+        test_images: int | None = None,
         **facts: Any,
     ) -> Path:
         told = merged(BASE, {} if settings is None else settings)
@@ -201,6 +202,7 @@ def write_run() -> WriteRun:
         (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
         command = " ".join(["python -m fer_lightning.train", *overrides, f"hydra.run.dir={folder}"])
         record = {"command": command, "data": {"fingerprint": fingerprint, "splits": splits}}
+        record["data"] |= {} if test_images is None else {"test": test_images}
         (folder / "environment.json").write_text(json.dumps(record))
         rows = [{"epoch": at, "val/acc": 0.2 * at, "train/loss": 2 / at} for at in range(1, epochs + 1)]
         pd.DataFrame(rows).to_csv(folder / "history.csv", index=False)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from fer_lightning import compare, train
+from fer_lightning import compare, evaluate, train
+from fer_lightning.comparison.comparison import compare as compare_runs
 
 TINY = (
     "data.synthetic={train: 28, validation: 42, test: 28}",
@@ -95,6 +99,27 @@ def test_a_job_whose_folder_is_named_like_a_setting_can_be_typed(
     compare.main(["0_lr=0.1,seed=1", str(tmp_path / "1_lr=a b, c"), "rows=1", f"hydra.run.dir={tmp_path / 'out'}"])
     assert "2 runs: 2 finished" in capsys.readouterr().out
     assert sorted(pd.read_csv(tmp_path / "out" / "compare.csv")["run"]) == ["0_lr=0.1,seed=1", "1_lr=a b, c"]
+
+
+def test_the_advice_to_score_once_works(
+    runs: Path, tmp_path: Path, write_tree_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    judged = ["trainer=cpu", "trainer.precision=32-true", "trainer.enable_progress_bar=false", "hydra.run.dir=scored"]
+    (note,) = (note for note in compare_runs([runs]).groups[0].notes if "score it once" in note)
+    words = shlex.split(note.partition("fer_lightning.evaluate ")[2])
+    evaluate.main([*words, *judged])
+    assert json.loads(Path("scored/metrics.json").read_text())["split"] == "test"
+    copied = Path(shutil.copytree(runs, tmp_path / "copied"))
+    for seed in (1, 2):
+        record = copied / f"seed{seed}" / "environment.json"
+        record.write_text(re.sub(r'"test": \d+', '"test": 0', record.read_text()))
+    (note,) = (note for note in compare_runs([copied]).groups[0].notes if "score it once" in note)
+    words = shlex.split(note.partition("fer_lightning.evaluate ")[2])
+    assert words[-2:] == ["data.root=FOLDER", "split=all"]
+    other = write_tree_of(tmp_path / "other", {"happy": 2, "sad": 2})
+    evaluate.main([words[0], f"data.root={other}", words[-1], *judged])
+    assert json.loads(Path("scored/metrics.json").read_text())["count"] == 4
 
 
 def test_with_failed_runs_only_the_page_is_written_and_the_exit_code_says_so(

@@ -105,9 +105,18 @@ class Group:
         return "; the test images had no part in it."
 
     def _how_to_test(self) -> str:
-        best, root = self.best.folder / BEST_CHECKPOINT, self.best.settings.values.get("data.root")
-        words = path_setting("ckpt_path", best) + ("" if root is None else f" {path_setting('data.root', root)}")
-        return f", but score it once on images that chose nothing: python -m fer_lightning.evaluate {words} split=test"
+        checkpoint = path_setting("ckpt_path", self.best.folder / BEST_CHECKPOINT)
+        evaluate = f"python -m fer_lightning.evaluate {checkpoint}"
+        if self.best.test_images == 0:
+            return (
+                ", but score it once on images that chose nothing. These data have no test split; for the folder of"
+                f" another data set: {evaluate} data.root=FOLDER split=all"
+            )
+        # what a checkpoint does not hold, where it is not the default
+        defaults = {"data.root": None, "data.layout": "auto", "data.on_error": "raise", "data.limit": None}
+        told = {key: self.best.settings.values.get(key, default) for key, default in defaults.items()}
+        words = [path_setting(key, value) for key, value in told.items() if value != defaults[key]]
+        return f", but score it once on images that chose nothing: {' '.join([evaluate, *words])} split=test"
 
 
 def rank(runs: Sequence[RecordedRun]) -> tuple[list[Group], list[RecordedRun]]:

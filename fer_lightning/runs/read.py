@@ -91,6 +91,12 @@ class RecordedRun:
         return self._of_data("splits")
 
     @property
+    def test_images(self) -> int | None:
+        """How many test images its data have; not known of runs of older versions."""
+        count: float | None = (self.environment.get("data") or {}).get("test")
+        return None if count is None else int(count)
+
+    @property
     def objectives(self) -> dict[str, float]:
         """The other objectives of its sweep, beside the monitored value."""
         return {name: value for name, value in self.status.values.items() if name != self.monitor}

@@ -130,7 +130,7 @@ _METRICS: dict[str, tuple[str, Check]] = {
 }
 _NEVER_NULL = ("overrides", "values", "attempts")
 _ENVIRONMENT: dict[str, tuple[str, Check]] = {"command": _TEXT, "data": _MAPPING}
-_DATA: dict[str, tuple[str, Check]] = {"fingerprint": _TEXT, "splits": _TEXT}
+_DATA: dict[str, tuple[str, Check]] = {"fingerprint": _TEXT, "splits": _TEXT, "test": _COUNT}
 _STATUS: dict[str, tuple[str, Check]] = {
     **dict.fromkeys(("status", "reason", "message", "identity", "fingerprint", "started", "ended", "version"), _TEXT),
     "overrides": ("list of texts", _is_texts),

@@ -183,7 +183,7 @@ class TrainingRun:
         for line in (*self.data.notes, network, self.machine.summary, self.delivery, augmentation):
             log.info(line)
         known = {key: self.data.facts()[key] for key in ("fingerprint", "splits")}
-        data = {**known, "notes": self.data.notes, "delivery": self.delivery}
+        data = {**known, "test": len(self.data.rows("test")), "notes": self.data.notes, "delivery": self.delivery}
         write_environment(self.folder, machine=self.machine.as_dict(), data=data)
         if engine is not None:
             write_text(self.folder / "augmentation.json", as_json(engine.spec))

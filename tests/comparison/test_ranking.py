@@ -143,6 +143,19 @@ def test_the_best_of_many_is_called_optimistic_with_a_command_that_can_be_pasted
     assert alone.notes == []
 
 
+def test_the_advice_names_what_a_checkpoint_does_not_hold(make_run: MakeRun) -> None:
+    settings = {"data.layout": "csv", "data.on_error": "skip", "data.limit": None}
+    (group,), _ = rank([make_run(name, value=0.9, settings=settings) for name in ("a", "b")])
+    assert group.notes[0].endswith("data.root=/faces data.layout=csv data.on_error=skip split=test")
+
+
+def test_data_without_a_test_split_are_not_advised_to_be_tested(make_run: MakeRun, tmp_path: Path) -> None:
+    (group,), _ = rank([make_run(name, value=0.9, test_images=0) for name in ("a", "b")])
+    (note,) = group.notes
+    assert "These data have no test split; for the folder of another data set: python -m fer_l" in note
+    assert note.endswith(f"ckpt_path={tmp_path}/a/checkpoints/best.ckpt data.root=FOLDER split=all")
+
+
 def test_seeds_are_averaged_as_scipy_does(make_run: MakeRun) -> None:
     values = {1: 0.61, 2: 0.64, 3: 0.58}
     runs = [make_run(f"s{seed}", value=value, settings={"seed": seed}) for seed, value in values.items()]
