@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import ProgressBar, StochasticWeightAveraging
+from lightning.pytorch.callbacks import StochasticWeightAveraging
 from torchmetrics import Metric
 
 
@@ -57,7 +57,7 @@ class ExactResume(pl.Callback):
         elif loop.restarted_mid_epoch:  # for which Lightning does not call the start of the epoch
             callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning's, unannotated
             for callback in callbacks:
-                if isinstance(callback, (StochasticWeightAveraging, ProgressBar)):
+                if isinstance(callback, StochasticWeightAveraging):
                     callback.on_train_epoch_start(trainer, module)
         known = trainer._logger_connector._callback_metrics
         known.update({name: torch.tensor(value, device=module.device) for name, value in self._scores.items()})

@@ -16,7 +16,7 @@ _INTERVAL = 20  # steps, where the Trainer logs none
 
 
 class FiniteLoss(pl.Callback):
-    """Looks at the losses every `log_every_n_steps` steps, at the end of an epoch, and before a checkpoint is written.
+    """Looks at the losses every `log_every_n_steps` steps, before validations and checkpoints, and after an epoch.
 
     Between these it only keeps them, so that no step waits for the device. A loss that is not finite raises a
     `DivergedError` with epoch, step and images; checkpoints of before stay. Gradients that a scaler of 16-bit
@@ -36,6 +36,9 @@ class FiniteLoss(pl.Callback):
         every: int = trainer.log_every_n_steps or _INTERVAL  # type: ignore[attr-defined]  # Lightning's, unannotated
         if (batch_idx + 1) % every == 0:
             self._check(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._check(trainer)  # or the loss of validation would be blamed
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._check(trainer)

@@ -29,6 +29,11 @@ class ProgressBar(TQDMProgressBar):
         if self.on_terminal:
             super().enable()
 
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        super().on_train_start(trainer, *_)
+        if trainer.fit_loop.restarted_mid_epoch:  # for which Lightning does not call the start of the epoch
+            self.on_train_epoch_start(trainer)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         super().on_train_epoch_start(trainer, *_)
         last = "" if trainer.max_epochs in (None, -1) else f"/{trainer.max_epochs}"

@@ -23,7 +23,6 @@ TINY = (  # three batches an epoch
     "data.batch_size=14",
     "trainer=cpu",
     "trainer.precision=32-true",
-    "trainer.enable_progress_bar=false",
     "trainer.max_epochs=2",
     "logger=none",
     "~callbacks.batch_preview",
