@@ -42,6 +42,18 @@ BASE: dict[str, Any] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _own_environment() -> Iterator[None]:
+    """Take back what a test's code writes to the environment: threads (Machine), addresses and seeds (Lightning)."""
+    before = dict(os.environ)
+    yield
+    for name in {*before, *os.environ} - {"PYTEST_CURRENT_TEST"}:
+        if name not in before:
+            del os.environ[name]
+        elif os.environ.get(name) != before[name]:
+            os.environ[name] = before[name]
+
+
 def picture(seed: int, side: int = 48) -> np.ndarray:
     """Return a grey picture of noise, (side, side) uint8; each seed has its own."""
     return np.random.default_rng(seed).integers(0, 256, (side, side), dtype=np.uint8)

@@ -1,16 +1,16 @@
-"""Silences messages that libraries print at every start, whatever the run is."""
+"""Silences messages that libraries print at every start, whatever the run is, and spares TensorFlow's import."""
 
 from __future__ import annotations
 
 import logging
-import os
+import sys
+import types
 import warnings
 
 LOGGERS = (
     "lightning.pytorch.utilities.rank_zero",  # tips
     "lightning.pytorch.accelerators.cuda",
     "matplotlib.font_manager",  # "generated new fontManager" on a machine's first run
-    "tensorflow",  # which TensorBoard imports where it is installed
 )
 WARNINGS = (
     "does not have many workers",  # on a CPU, loading in the training process is faster
@@ -23,7 +23,8 @@ WARNINGS = (
 
 def silence_libraries() -> None:
     """Silence messages that do not concern this run; call it before the libraries are imported."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's C++ part, which logs while it is imported
+    # TensorBoard's own switch: where TensorFlow is installed, it would import it, which takes seconds and prints
+    sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)  # that it makes what is not there

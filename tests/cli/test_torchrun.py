@@ -104,7 +104,7 @@ def test_the_ranks_are_one_run_in_one_folder(launched: dict[str, Launched], laun
     assert (len(table), table["path"].is_unique) == (21, True)
     assert json.loads((folder / "status.json").read_text())["status"] == "finished"
     assert {"checkpoints", ".hydra", "train.log", "report.html"} <= {path.name for path in folder.iterdir()}
-    assert output.count("written to") == 1
+    assert output.count(f"written to {folder}") == 1
 
 
 @pytest.mark.slow

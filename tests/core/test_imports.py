@@ -46,21 +46,15 @@ def test_collecting_stops_only_while_importing(body: str, expected: list[list[bo
 
 @pytest.mark.slow
 def test_a_run_says_nothing_of_its_libraries(tmp_path: Path) -> None:
-    """The first run on a machine: Matplotlib looks for fonts, and TensorBoard finds a TensorFlow that logs."""
+    """The first run on a machine: Matplotlib looks for fonts, and a TensorFlow is there for TensorBoard."""
     site = tmp_path / "site" / "tensorflow"
     site.mkdir(parents=True)
-    (site / "__init__.py").write_text(
-        "import logging, os\n"
-        "logging.getLogger('tensorflow').info('a line of TensorFlow')\n"
-        "open(__file__ + '.level', 'w').write(os.environ['TF_CPP_MIN_LOG_LEVEL'])\n"
-        "raise ImportError\n"
-    )
+    (site / "__init__.py").write_text("print('a line of TensorFlow')\n")
     small = ["data.synthetic={train: 14, validation: 7, test: 7}", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}"]
     command = [sys.executable, "-m", "fer_lightning.train", "trainer=cpu", "trainer.precision=32-true", *small]
     path = os.pathsep.join([str(site.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "MPLCONFIGDIR": str(tmp_path / "matplotlib")}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert (site / "__init__.py.level").read_text() == "3"
     said = done.stdout + done.stderr
     assert said.startswith("drawn faces")
     assert [word for word in ("leaked", "fontManager", "TensorFlow") if word in said] == []

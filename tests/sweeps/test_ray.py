@@ -58,7 +58,7 @@ def test_two_workers_run_a_sweep(tmp_path: Path) -> None:
         machine = json.loads((job / "environment.json").read_text())["machine"]
         assert machine["threads"] == 1  # the core that Ray grants each job
     assert "epoch 1/" not in done.stdout + done.stderr
-    ours = f"{os.sep}{tmp_path.name}{os.sep}"
+    ours = f"{tmp_path}{os.sep}"  # the whole path: the same test may run in another session on this machine
     assert not [
         process for process in psutil.process_iter(["cmdline"]) if ours in " ".join(process.info["cmdline"] or [])
     ]
