@@ -57,6 +57,12 @@ class RunCheckpoint(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         here = Path(str(self.dirpath))
+        # Lightning deletes what these name, so a checkpoint may name files beside it only
+        last = state_dict.get("last_model_path")
+        state_dict = {**state_dict, "last_model_path": str(here / Path(last).name) if last else ""}
+        named = [state_dict["best_model_path"], *state_dict["best_k_models"], state_dict.get("kth_best_model_path", "")]
+        if any(path and Path(path).parent.absolute() != here.absolute() for path in named):
+            state_dict["dirpath"] = None  # of another folder: Lightning forgets them
         if (here / Path(state_dict["best_model_path"]).name).is_file():
             paths = {key: str(here / Path(state_dict[key]).name) for key in ("best_model_path", "kth_best_model_path")}
             best = {str(here / Path(path).name): score for path, score in state_dict["best_k_models"].items()}

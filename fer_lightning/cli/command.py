@@ -37,7 +37,9 @@ from fer_lightning.config.hydra_targets import checked_composition
 from fer_lightning.config.overrides import last_value
 from fer_lightning.core.errors import StorageError, UserError
 from fer_lightning.core.fast_imports import fast_imports
+from fer_lightning.core.file_names import shown
 from fer_lightning.core.quiet_libraries import silence_libraries
+from fer_lightning.core.shown_records import ShownRecord
 from fer_lightning.runs.config_hash import identify
 from fer_lightning.runs.files import HYDRA, RUN_LOCK, STATUS
 from fer_lightning.runs.status import Pruned, recorded
@@ -67,6 +69,7 @@ def run_verb(name: str, task: str | Task, argv: Sequence[str] | None = None, *, 
         SystemExit: 1 failed, 2 mistyped, 3 bad data, 130 interrupted, each after one message on stderr; 143 after
             SIGTERM, and likewise 128 and the number of another signal.
     """
+    logging.setLogRecordFactory(ShownRecord)
     arguments = list(sys.argv[1:] if argv is None else argv)
     verb = _Verb(name, task)
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
@@ -104,7 +107,7 @@ def run_verb(name: str, task: str | Task, argv: Sequence[str] | None = None, *, 
         if verb.full_error:
             traceback.print_exception(error)
         message, code = explain_start(error, arguments)
-        print(f"error: {message}", file=sys.stderr)
+        print(shown(f"error: {message}"), file=sys.stderr)
         sys.exit(code)
     finally:
         release_folders()
@@ -173,10 +176,13 @@ class _Verb:
         if user_error is None:
             file = _write_to_log_file("".join(traceback.format_exception(error)))
             where = f"the full traceback is in {file}; set" if file else "set"
-            print(f"error: {type(error).__name__}: {error}\n{where} HYDRA_FULL_ERROR=1 to see it here", file=sys.stderr)
+            print(
+                shown(f"error: {type(error).__name__}: {error}\n{where} HYDRA_FULL_ERROR=1 to see it here"),
+                file=sys.stderr,
+            )
             return FAILED
         if not is_job():  # its sweep prints the message beside the results of the others
-            print(f"error: {user_error}", file=sys.stderr)
+            print(shown(f"error: {user_error}"), file=sys.stderr)
         for path, content in self.settings.items():
             path.write_bytes(content)
         if self.settings or is_job() or not is_first_process() or not self._remove_untouched(folder):

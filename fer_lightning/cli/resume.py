@@ -18,6 +18,7 @@ import yaml
 from fer_lightning.config.overrides import last_value, override_key, quoted
 from fer_lightning.config.recorded import divide
 from fer_lightning.core.errors import ConfigError, first_lines
+from fer_lightning.core.file_names import shown
 from fer_lightning.core.former_names import current_overrides
 from fer_lightning.runs.files import OVERRIDES, SWEEP_PLAN
 from fer_lightning.system.resources import is_first_process
@@ -40,7 +41,7 @@ def continue_run(arguments: Sequence[str]) -> list[str]:
     own = _take([item for item in saved if override_key(item) not in typed], run / OVERRIDES)
     folder = [] if "hydra.run.dir" in typed else [f"hydra.run.dir={quoted(run)}"]
     if is_first_process():
-        print(f"continuing {run} with its own settings: {' '.join(own) or 'the defaults'}", file=sys.stderr)
+        print(shown(f"continuing {run} with its own settings: {' '.join(own) or 'the defaults'}"), file=sys.stderr)
     return [*own, *folder, *arguments]
 
 
@@ -74,7 +75,7 @@ def continue_sweep(arguments: Sequence[str], verb: str) -> list[str]:
                 f"{folder} keeps its study elsewhere, which a file may not choose: type {_typed(item)} again"
             )
     own = _take(own, folder / SWEEP_PLAN)
-    print(f"continuing {folder}: {' '.join(own)}", file=sys.stderr)
+    print(shown(f"continuing {folder}: {' '.join(own)}"), file=sys.stderr)
     return ["-m", *own, f"hydra.sweep.dir={quoted(folder)}", *typed]
 
 
@@ -94,9 +95,8 @@ def _take(saved: Sequence[str], file: Path) -> list[str]:
     taken, refused = divide(saved)
     if refused and is_first_process():
         again = " ".join(map(_typed, refused))
-        print(
-            f"not taken from {file}, which may be somebody else's: type again what you trust: {again}", file=sys.stderr
-        )
+        said = f"not taken from {file}, which may be somebody else's: type again what you trust: {again}"
+        print(shown(said), file=sys.stderr)
     return taken
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from fer_lightning.comparison import formatting
@@ -19,6 +18,7 @@ from fer_lightning.comparison.paired_test import Difference, paired_difference
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.evaluation.metrics import wilson_interval
 from fer_lightning.runs import console
+from fer_lightning.runs.console import escape
 from fer_lightning.runs.environment import write_environment
 from fer_lightning.runs.find import find_runs
 from fer_lightning.runs.read import read_runs

@@ -15,6 +15,7 @@ from fer_lightning.comparison.parallel_coordinates import plot_parallel
 from fer_lightning.comparison.tables import outcomes_table, ranking_table, seeds_table
 from fer_lightning.comparison.terminal import print_comparison
 from fer_lightning.core.atomic_write import atomic_write, make_folder, write_text
+from fer_lightning.core.csv_cells import guard_table
 from fer_lightning.core.errors import UserError
 from fer_lightning.core.file_names import ON_DISK
 from fer_lightning.core.home import expand_user
@@ -47,7 +48,7 @@ def compare_runs(cfg: DictConfig) -> Comparison:
     name = shorten([expand_user(place).resolve().name for place in cfg.runs], 3)
     write_text(folder / "compare.html", render(comparison, name, figures, cfg.rows))
     with atomic_write(folder / "compare.csv") as new:
-        tabulate(comparison).to_csv(new, index=False, errors=ON_DISK)
+        guard_table(tabulate(comparison)).to_csv(new, index=False, errors=ON_DISK)
     print_comparison(comparison, folder, cfg.rows)
     if not comparison.groups:
         raise UserError(f"{describe(comparison)}, and none has a score to rank it by; see {folder / 'compare.html'}")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as RichTable
 
 from fer_lightning.comparison.comparison import Comparison, describe
 from fer_lightning.comparison.tables import Table, outcomes_table, ranking_table, seeds_table
+from fer_lightning.runs.console import escape
 
 OPTIONAL = ("p", "time", "parameters", "macro-F1", "epochs")  # columns that a narrow terminal leaves out, in this order
 

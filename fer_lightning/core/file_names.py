@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import re
 
+# bytes hidden in surrogates, and control characters but tab and line feed
+UNPRINTABLE = r"[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f-\x9f]"
 ON_DISK = "fer_lightning.on_disk"  # how text is encoded where it may hold such names; for `open(errors=…)`
 
 
@@ -20,9 +22,9 @@ codecs.register_error(ON_DISK, _encode)
 
 
 def shown(text: str) -> str:
-    r"""Return text that can be printed, with the bytes of such names escaped.
+    r"""Return text that can be printed: the bytes of such names, and what would steer a terminal, are escaped.
 
-    >>> shown("caf\udce9.png")
-    'caf\\xe9.png'
+    >>> shown("caf\udce9.png"), shown("\x1b[2Jgone")
+    ('caf\\xe9.png', '\\x1b[2Jgone')
     """
-    return re.sub(r"[\ud800-\udfff]", lambda found: rf"\x{ord(found[0]) & 0xFF:02x}", text)
+    return re.sub(UNPRINTABLE, lambda found: rf"\x{ord(found[0]) & 0xFF:02x}", text)

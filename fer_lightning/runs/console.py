@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rich import markup
 from rich.console import Console
 from rich.table import Table
 
+from fer_lightning.core.file_names import shown
 from fer_lightning.evaluation.score_name import name_score
 from fer_lightning.runs.files import BEST_CHECKPOINT, LAST_CHECKPOINT, METRICS, PREDICTIONS, REPORT
 
@@ -21,23 +23,28 @@ def print_results(metrics: dict[str, Any], folder: Path) -> None:
         table.add_column(name, justify="right")
     for name, row in metrics["per_class"].items():
         scores = (_number(row[key]) for key in ("precision", "recall", "f1", "roc_auc"))
-        table.add_row(name, *scores, f"{row['support']:,}")
+        table.add_row(escape(name), *scores, f"{row['support']:,}")
     console.print(f"\n[bold]{headline(metrics)}[/bold]\n")
     console.print(table)
     console.print(f"\n{name_score(metrics)[1]}")
-    console.print(f"\nwritten to {folder}", soft_wrap=True)
+    console.print(f"\nwritten to {escape(str(folder))}", soft_wrap=True)
     for name in (REPORT, METRICS, PREDICTIONS, BEST_CHECKPOINT, LAST_CHECKPOINT):
         if (folder / name).exists():
             console.print(f"  {name}")
     console.print(f"\ntensorboard --logdir {folder}" if (folder / "tensorboard").exists() else "")
 
 
+def escape(text: str) -> str:
+    """Return text for Rich, in which nothing is markup and nothing steers the terminal."""
+    return markup.escape(shown(text))
+
+
 def headline(metrics: dict[str, Any]) -> str:
     """Return lines: which split, accuracy in percent with its interval; macro-F1 and others; duplicates, if any."""
     low, high = (f"{100 * bound:.1f}" for bound in metrics["accuracy_interval"])
     accuracy = f"{100 * metrics['accuracy']:.2f} % (95 % interval {low}–{high})"
-    shown = {"macro-F1": "f1_macro", "balanced accuracy": "balanced_accuracy", "ECE": "ece"}
-    others = ", ".join(f"{name} {_number(metrics[key])}" for name, key in shown.items())
+    named = {"macro-F1": "f1_macro", "balanced accuracy": "balanced_accuracy", "ECE": "ece"}
+    others = ", ".join(f"{name} {_number(metrics[key])}" for name, key in named.items())
     images = f"{metrics['count']:,} {metrics['split']} images"
     lines = [f"{name_score(metrics)[0]}: accuracy {accuracy}", f"{others}, {images}"]
     if metrics.get("accuracy_without_duplicates") is not None:

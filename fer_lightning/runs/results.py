@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from fer_lightning.core.atomic_write import atomic_write, write_text
+from fer_lightning.core.csv_cells import guard_table, unguard_table
 from fer_lightning.core.errors import DataError
 from fer_lightning.core.file_names import ON_DISK
 from fer_lightning.evaluation.figures import plot_confusion, plot_curves, save
@@ -32,9 +33,9 @@ def write_results(table: pd.DataFrame, images: Images | None, folder: Path, **fa
     """
     metrics = {**facts, **compute_metrics(table)}
     with atomic_write(folder / files.PREDICTIONS) as new:
-        table.to_csv(new, index=False, float_format="%.9g", errors=ON_DISK)
+        guard_table(table).to_csv(new, index=False, float_format="%.9g", errors=ON_DISK)
     with atomic_write(folder / files.CLASS_REPORT) as new:
-        classification_report(table).to_csv(new, errors=ON_DISK)
+        guard_table(classification_report(table)).to_csv(new, errors=ON_DISK)
     write_text(folder / files.METRICS, json.dumps(metrics, indent=2) + "\n")
     save(plot_confusion(table), folder / "confusion_matrix.png")
     if images is not None:
@@ -58,6 +59,10 @@ def read_predictions_of(folder: Path, split: str) -> pd.DataFrame | None:
     return table if "split" in table and set(table["split"]) == {split} else None
 
 
+def _read_class_report(path: Path) -> pd.DataFrame:
+    return unguard_table(pd.read_csv(path))
+
+
 def write_report(folder: Path | str) -> Path:
     """Write `report.html` into a run folder from the files that are there; return its path. DataError: no folder."""
     folder = Path(folder)
@@ -69,7 +74,7 @@ def write_report(folder: Path | str) -> Path:
         folder.resolve().name,
         metrics=reader.read(files.METRICS, read_object, {}),
         environment=reader.read(files.ENVIRONMENT, read_object, {}),
-        per_class=reader.read(files.CLASS_REPORT, pd.read_csv, None),
+        per_class=reader.read(files.CLASS_REPORT, _read_class_report, None),
         history=reader.read(files.HISTORY, read_history, None),
         config=reader.read(files.SETTINGS, read_text, None),
         figures=[picture for picture in pictures if picture[1]],

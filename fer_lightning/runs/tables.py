@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from fer_lightning.core.csv_cells import unguard_table
 from fer_lightning.runs.schema import LARGEST, check_regular
 
 NAMES = ("path", "split", "label", "predicted")  # columns of predictions that hold text
@@ -42,4 +43,5 @@ def read_predictions(path: Path) -> pd.DataFrame:
 def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
     """Read a table; names of files pass as the file system has them, and `NA` is a name."""
     check_regular(path)
-    return pd.read_csv(path, encoding_errors="surrogateescape", keep_default_na=False, na_values=[], **options)
+    table = pd.read_csv(path, encoding_errors="surrogateescape", keep_default_na=False, na_values=[], **options)
+    return unguard_table(table)

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 # of the images that a checkpoint has seen, those that do not count in the score of a split of other data
 BARRED: Mapping[str, tuple[str, ...]] = {"validation": ("train",), "test": ("train", "validation")}
 
+# settings that say how a checkpoint's images were read and divided; data.cache_dir, for one, is not its to choose
+FROM_CHECKPOINT = (
+    *("classes", "merge", "aliases", "code_order", "holdout", "split", "image_size", "channels", "synthetic", "seed"),
+)
 log = logging.getLogger(__name__)
 
 
@@ -81,7 +85,9 @@ class Evaluation:
         for key in ("image_size", "channels"):
             if cfg.data[key] not in (None, settings[key]):
                 raise ConfigError(f"data.{key}={cfg.data[key]}, but the network takes {settings[key]}: leave it out")
-        data = {key: value for key, value in settings.items() if key in cfg.data and cfg.data[key] is None}
+        data = {key: settings[key] for key in FROM_CHECKPOINT if key in settings and cfg.data.get(key, ...) is None}
+        if "${" in str(data):
+            raise CheckpointError(f"{checkpoint.path}: its settings hold an interpolation, which no run writes")
         if cfg.split == "all":
             data["split"] = [0.0, 0.0, 1.0]  # a folder without splits is scored whole
         completed = OmegaConf.merge(cfg, {"data": data})
