@@ -133,6 +133,8 @@ class Evaluation:
         before, now, seen = self.checkpoint.data_facts, data.facts(), self.seen
         same_data = bool(before["fingerprint"] == now["fingerprint"])
         own_division = same_data and before["splits"] == now["splits"]
+        if seen is None and own_division:  # of version 0.1; but these are the images it was trained on
+            seen = data.seen
         roles = np.full(len(rows), "") if seen is None or own_division else seen.roles(data.identities(rows))
         barred = np.isin(roles, BARRED.get(split, ()))
         if same_data and not own_division and split != "all" and (seen is None or barred.any()):

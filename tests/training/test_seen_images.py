@@ -258,7 +258,9 @@ def test_a_checkpoint_of_version_0_1_is_scored_and_continued_with_the_splits_it_
     done = judge(root, "split=test")
     assert done.same_data
     assert sorted(done.table["path"]) == sorted(data.table.paths[data.rows("test")])
-    assert "seen" not in done.table
+    assert set(done.table["seen"]) == {""}  # the images are the same, so that its training images are known
+    grown = judge(add(shutil.copytree(root, tmp_path / "grown")), "split=test")
+    assert (grown.same_data, "seen" in grown.table) == (False, False)  # now they are not
     again = learn(root, f"ckpt_path={tmp_path / 'run/checkpoints/last.ckpt'}", "trainer.max_epochs=2")
     np.testing.assert_array_equal(again.data.table.splits, drawn)
     content = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
