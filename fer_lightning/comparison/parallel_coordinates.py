@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 
@@ -18,6 +19,7 @@ from fer_lightning.evaluation.figures import BODY, FONT, HEADING, INK, MUTED, SH
 from fer_lightning.runs.read import RecordedRun
 from fer_lightning.runs.settings import format_value
 
+LETTERS = 16  # that fit between two axes
 TICKS = 6  # at most, for every value to have one
 
 
@@ -86,11 +88,21 @@ class _Column:
                 continue  # it would overlap the label below
             free = height + 0.045  # a line of text
             axes.plot([place - 0.012, place + 0.012], [height, height], color=MUTED, lw=1.2, zorder=4, clip_on=False)
-            written = axes.text(place + 0.03, height, cut(text, 18), va="center", color=INK, fontproperties=small)
+            written = axes.text(place + 0.03, height, cut(text, LETTERS), va="center", color=INK, fontproperties=small)
             written.set(bbox=box, parse_math=False, zorder=6)
-        name = f"{self.name} (log)" if self.log else self.name
+        name = _in_lines(f"{self.name} (log)" if self.log else self.name)
         bold = FontProperties(family=FONT, size=BODY, weight="bold")
         axes.text(place, -0.07, name, ha="center", va="top", color=INK, parse_math=False, fontproperties=bold)
+
+
+def _in_lines(name: str) -> str:
+    """Break a name at its points, underscores and blanks so that it does not reach the next axis."""
+    lines = [""]
+    for piece in re.findall(r"[^._ ]*[._ ]?", name):
+        if len(lines[-1] + piece.rstrip()) > LETTERS - 2:  # bold letters are wider
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(cut(line.strip(), LETTERS - 2) for line in lines if line)
 
 
 def _draw_lines(axes: Axes, heights: np.ndarray, scores: np.ndarray, mode: str) -> None:

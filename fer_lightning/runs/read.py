@@ -22,7 +22,7 @@ from fer_lightning.runs.files import RunFiles
 from fer_lightning.runs.lock import is_locked
 from fer_lightning.runs.run_lock import Process, host_of, process_of
 from fer_lightning.runs.schema import is_number, read_environment, read_metrics
-from fer_lightning.runs.settings import Settings, read_settings, read_yaml
+from fer_lightning.runs.settings import Settings, read_settings, read_yaml, with_choices
 from fer_lightning.runs.status import FINISHED, INTERRUPTED, RUNNING, Status, read_status
 from fer_lightning.runs.tables import read_history, read_names
 
@@ -128,6 +128,7 @@ def read_run(folder: Path, name: str) -> RecordedRun:
             settings=reader.read(files.SETTINGS, read_settings, Settings()),
             history=reader.read(files.HISTORY, read_history, None),
         )
+        run = replace(run, settings=with_choices(run.settings, overrides))
         fingerprint = run.fingerprint or ""
         run = replace(run, scored=reader.read(files.PREDICTIONS, lambda path: _read_scored(path, fingerprint), None))
         count = run.metrics.get("count")

@@ -24,6 +24,7 @@ IRRELEVANT = (
     *ELSEWHERE,
 )
 TARGET = "_target_"
+NAMED = ("augmentation",)  # groups whose options are one class with other values: the name says more than these
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,13 @@ def _as_setting(value: object) -> int | float | str | bool | None:
     if value is None or isinstance(value, (bool, str)):
         return value
     return value if isinstance(value, (int, float)) and is_number(value) else str(value)
+
+
+def with_choices(settings: Settings, overrides: Iterable[str]) -> Settings:
+    """Return settings that also hold the typed options of the groups in `NAMED`: `augmentation` → `strong`."""
+    parts = (word.lstrip("+").partition("=") for word in overrides)
+    chosen = {key: value for key, _, value in parts if key in NAMED and value}
+    return Settings({**settings.values, **chosen}, settings.links) if settings.values else settings
 
 
 def differing_keys(runs: Sequence[Settings], typed: Collection[str] = ()) -> list[str]:
@@ -142,9 +150,16 @@ def _comparable(value: Any) -> tuple[str, str]:
 
 
 def _follows(key: str, vary: Sequence[str], runs: Sequence[Settings]) -> bool:
-    """Whether the runs with a key are those that chose one class for its group, and all of these agree on its value."""
+    """Whether the choice of a named option or of a class for its group tells the value of a key.
+
+    The runs with the key are then those that chose one class, and all of these agree on its value.
+    """
     with_key = [run for run in runs if key in run.values]
     parts = key.split(".")
+    group = parts[0]
+    if group != key and group in vary and all(group in run.values for run in runs):
+        choices = {(str(run.values[group]), _comparable(run.values.get(key))) for run in runs}
+        return len(choices) == len({choice for choice, _ in choices})
     targets = [".".join([*parts[:end], TARGET]) for end in range(len(parts) - 1, 0, -1)]
     target = next((name for name in targets if name in vary and name != key), None)
     if target is None or len(with_key) == len(runs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,17 @@ def test_a_lower_loss_is_drawn_higher() -> None:
     best = [line.get_ydata() for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
     np.testing.assert_allclose(best, [[0, 1]])
     assert "lr" in texts(figure)  # 1 to 2 is no matter of decades
+
+
+def test_no_two_labels_overlap() -> None:
+    names = {f"k{at}": name for at, name in enumerate(["backbone_kwargs.drop_path_rate", "label_smoothing", "a" * 40])}
+    values = ["resnet50_with_a_long_name", "mobilenetv3_large_100", "small_cnn"]
+    runs = [run(0.9 - at / 10, **dict.fromkeys(names, value)) for at, value in enumerate(values)]
+    figure = plot_parallel(runs, names)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert [(one, other) for one, other in itertools.combinations(boxes, 2) if one.overlaps(other)] == []
+    assert all(figure.bbox.y0 <= box.y0 for box in boxes)
 
 
 @pytest.mark.parametrize("values", [[None, 0.3], [True, False], [0.5, 0.5], [-1.0, 100.0], ["$x", "a_b"]])

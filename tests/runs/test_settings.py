@@ -14,6 +14,7 @@ from fer_lightning.runs.settings import (
     read_settings,
     short_names,
     values_as_text,
+    with_choices,
 )
 
 
@@ -125,3 +126,18 @@ def test_settings_that_look_alike_are_not_the_same() -> None:
     near = [run(lr=0.00010001), run(lr=0.00010002)]
     assert format_value("lr", 0.00010001) == format_value("lr", 0.00010002)
     assert identity(near[0], ["lr"]) != identity(near[1], ["lr"])
+
+
+def test_a_chosen_augmentation_is_shown_by_its_name() -> None:
+    values = {"light": (5, 0.5), "strong": (20, 0.8)}
+    typed = {(name, lr): Settings({"augmentation.rotate": angle, "augmentation.flip": flip, "optimizer.lr": lr})
+             for name, (angle, flip) in values.items() for lr in (0.1, 0.2)}  # fmt: skip
+    runs = [with_choices(run, [f"augmentation={name}", f"optimizer.lr={lr}"]) for (name, lr), run in typed.items()]
+    assert differing_keys(runs, ["augmentation", "optimizer.lr"]) == ["augmentation", "optimizer.lr"]
+    changed = Settings({**runs[0].values, "augmentation.rotate": 7})  # of the same option, by hand
+    assert "augmentation.rotate" in differing_keys([*runs, changed], ["augmentation"])
+    assert "augmentation.rotate" in differing_keys([*typed.values()], [])
+
+
+def test_an_option_that_was_not_typed_is_not_named() -> None:
+    assert with_choices(Settings({"seed": 1}), ["seed=1", "augmentation.rotate=3"]).values == {"seed": 1}
