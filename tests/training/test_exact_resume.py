@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,3 +96,32 @@ def test_each_checkpoint_continues_exactly(
         again, rows = trained(folder, f"ckpt_path={folder / 'kept' / name}.ckpt")
         assert [key for key, value in weights.items() if not torch.equal(again[key], value)] == [], name
         pd.testing.assert_frame_equal(rows, history, obj=name)
+
+
+@pytest.mark.slow
+def test_a_killed_run_continues_exactly(tmp_path: Path) -> None:
+    at_each_step = ("++callbacks.last_checkpoint.every_n_train_steps=1", "model.mixup=0.2", "trainer.max_epochs=4")
+    command = [sys.executable, "-m", "fer_lightning.train", *TINY, *at_each_step]
+
+    def start(*more: str) -> subprocess.Popen[str]:
+        return subprocess.Popen([*command, *more], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+
+    unbroken, killed = start("hydra.run.dir=unbroken"), start("hydra.run.dir=killed")
+    last = tmp_path / "killed/checkpoints/last.ckpt"
+    deadline = time.monotonic() + 120
+    while not last.exists() and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    killed.kill()
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    assert torch.load(last, weights_only=True)["global_step"] < 12
+    again = start(f"ckpt_path={last}", "hydra.run.dir=killed")
+    for program in (unbroken, again):
+        _, errors = program.communicate(timeout=120)
+        assert program.returncode == 0, errors
+    states = [
+        torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True) for name in ("unbroken", "killed")
+    ]
+    assert [state["global_step"] for state in states] == [12, 12]
+    first, second = (state["state_dict"] for state in states)
+    assert [key for key, value in first.items() if not torch.equal(second[key], value)] == []
