@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from fer_lightning.config.listed import groups_of, options_of, own_settings
@@ -9,6 +10,7 @@ from fer_lightning.config.overrides import override_key
 from fer_lightning.core.errors import ConfigError
 
 NONE = ("", "null", "none", "false", "[]", "''", '""')  # after a group, in any case
+ENTRY = re.compile(r"(callbacks|logger)\.\w+")  # one object of a group of several
 # settings that the program itself reads, beside those of no group
 READ = (
     *("trainer.accelerator", "trainer.benchmark", "trainer.deterministic", "trainer.devices", "trainer.precision"),
@@ -32,7 +34,8 @@ def spell_groups(verb: str, arguments: Sequence[str]) -> list[str]:
         if key not in groups_of(verb) or "@" in item.partition("=")[0]:
             if item.startswith("~") and key in (*READ, *own_settings(verb)):
                 raise ConfigError(f"{key} is read by fer_lightning.{verb} and cannot be deleted: leave out '~{key}'")
-            spelt.append(item)
+            left_out = ENTRY.fullmatch(key) and "=" in item and value.lower() in NONE
+            spelt.append(f"~{key}" if left_out else item)
         elif item.startswith("~"):
             spelt += _without(verb, key)
         elif "=" in item:

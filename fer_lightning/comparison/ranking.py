@@ -12,6 +12,7 @@ import numpy as np
 from fer_lightning.comparison.formatting import shorten
 from fer_lightning.comparison.paired_test import Difference, paired_difference
 from fer_lightning.core.command_words import path_setting
+from fer_lightning.core.counts import count_images
 from fer_lightning.evaluation.score_name import name_score
 from fer_lightning.runs.files import BEST_CHECKPOINT
 from fer_lightning.runs.objectives import MODES
@@ -60,7 +61,7 @@ class Group:
         """By what the runs are ranked, and what was scored."""
         count = next((run.metrics["count"] for run in self.runs if "count" in run.metrics), None)
         order = "highest" if self.best.mode == "max" else "lowest"
-        scored = "not scored" if count is None else f"accuracy on {count:,} {self.split} images"
+        scored = "not scored" if count is None else f"accuracy on {count_images(count, self.split)}"
         return f"{self.best.monitor}, {order} first; {scored}"
 
     @property

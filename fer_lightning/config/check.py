@@ -74,8 +74,18 @@ def check_config(cfg: DictConfig) -> None:
         ConfigError: lists every problem, each with its key.
     """
     scalars = [text for key, hint in SCALARS.items() if key in cfg for text in _value_problem(cfg, key, key, hint)]
-    if problems := [*scalars, *_problems(cfg, "", optional="" if "model" in cfg else "data"), *rules(cfg)]:
+    found = (*_entries(cfg), *_problems(cfg, "", optional="" if "model" in cfg else "data"))
+    if problems := [*scalars, *found, *rules(cfg)]:
         raise ConfigError.listing(problems)
+
+
+def _entries(cfg: DictConfig) -> Iterator[str]:
+    """Check that everything in the groups of several objects is one."""
+    for group in ("callbacks", "logger"):
+        for key in map(str, get(cfg, group) or ()):
+            if get(cfg, f"{group}.{key}._target_") is None:
+                cure = f"type '~{group}.{key}' to leave it out, or +{group}.{key}._target_=package.Class"
+                yield f"{group}.{key} names no _target_: {cure}"
 
 
 def _problems(node: DictConfig | ListConfig, path: str, optional: str) -> Iterator[str]:

@@ -57,6 +57,19 @@ def example_of(key: str, fits: Callable[[Any], bool]) -> str | None:
     return f"{key}={_typed(plain[0])}" if plain else None
 
 
+def is_listed(key: str, value: Any) -> bool:
+    """Return whether a YAML file gives a setting this value."""
+    return any(_plain(one) == _plain(value) for one in listed_settings().get(key, []))
+
+
+def _plain(value: Any) -> str:
+    """Return a value as text, numbers alike however they are written: PyYAML reads 1e-3 as text."""
+    try:
+        return str(float(value))
+    except (TypeError, ValueError):
+        return str(value)
+
+
 def _typed(value: Any) -> str:
     """Return a value of a YAML file as it is typed on the command line."""
     if isinstance(value, list):

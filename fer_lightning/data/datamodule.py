@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from fer_lightning.core.choices import check_choices
+from fer_lightning.core.counts import count_images
 from fer_lightning.core.errors import DataError
 from fer_lightning.core.home import cache_home, expand_user
 from fer_lightning.data.augmentation.spec import Augmentation
@@ -159,7 +160,8 @@ class ExpressionDataModule(pl.LightningDataModule):
             table = keep_first(table, self.limit)
             notes.append(f"kept the first {self.limit} images of each class and split (data.limit)")
         for (earlier, later), count in duplicates_across(identities, splits).items():
-            notes.append(f"{count:,} {later} images have a pixel-identical duplicate in {earlier}")
+            have = "has" if count == 1 else "have"
+            notes.append(f"{count_images(count, later)} {have} a pixel-identical duplicate in {earlier}")
         self._source = replace(source, table=table, notes=tuple(notes))
 
     def _read(self) -> Source:

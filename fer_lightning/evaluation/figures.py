@@ -21,6 +21,7 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fer_lightning.core.atomic_write import atomic_write, make_folder
+from fer_lightning.core.counts import count_images
 from fer_lightning.evaluation.metrics import class_names, confusion
 
 # Okabe and Ito (2008): distinct under every common colour blindness. Nothing is marked by colour alone.
@@ -51,7 +52,7 @@ def new_figure(width: float, height: float) -> Figure:
 def describe(table: pd.DataFrame) -> str:
     """Return what a predictions table holds, for subtitles: `3,589 validation images`."""
     splits = " + ".join(str(split) for split in pd.unique(table["split"]) if str(split))
-    return " ".join(part for part in (f"{len(table):,}", splits, "image" if len(table) == 1 else "images") if part)
+    return count_images(len(table), splits)
 
 
 def describe_score(table: pd.DataFrame) -> str:

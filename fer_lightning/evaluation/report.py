@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from fer_lightning.core.counts import count_images
 from fer_lightning.core.flatten import flatten
 from fer_lightning.evaluation.html import is_number, percent, render_page, text_of
 from fer_lightning.evaluation.score_name import name_score
@@ -89,7 +90,7 @@ def _scored(metrics: Mapping[str, Any]) -> str:
     interval = _interval(metrics, "accuracy")
     parts = [] if interval is None else [_interval_text(interval)]
     if is_number(metrics.get("count")):
-        parts.append(f"{metrics['count']:,} {metrics.get('split', '')} images".replace("  ", " "))
+        parts.append(count_images(metrics["count"], metrics.get("split")))
     return "; ".join(parts)
 
 

@@ -116,7 +116,7 @@ class ExpressionClassifier(OptimizedModule):
             freeze(self.backbone, backbone, (channels, side, side), always=unfreeze_epoch is None)
         if compile is not None:
             self.backbone.compile(mode=compile)  # in place, so that names of weights stay
-        self.mix = _build_mix(mixup, cutmix, len(classes))
+        self.mix = _build_mix(float(mixup), float(cutmix), len(classes))
         self.loss = nn.CrossEntropyLoss() if loss is None else loss
         self.scores = SplitScores(len(classes))
         self.train_loss, self.train_acc = RunningMean(), RunningMean()

@@ -9,6 +9,7 @@ from rich import markup
 from rich.console import Console
 from rich.table import Table
 
+from fer_lightning.core.counts import count_images
 from fer_lightning.core.file_names import shown
 from fer_lightning.evaluation.score_name import name_score
 from fer_lightning.runs.files import BEST_CHECKPOINT, LAST_CHECKPOINT, METRICS, PREDICTIONS, REPORT
@@ -45,7 +46,7 @@ def headline(metrics: dict[str, Any]) -> str:
     accuracy = f"{100 * metrics['accuracy']:.2f} % (95 % interval {low}–{high})"
     named = {"macro-F1": "f1_macro", "balanced accuracy": "balanced_accuracy", "ECE": "ece"}
     others = ", ".join(f"{name} {_number(metrics[key])}" for name, key in named.items())
-    images = f"{metrics['count']:,} {metrics['split']} images"
+    images = count_images(metrics["count"], metrics["split"])
     lines = [f"{name_score(metrics)[0]}: accuracy {accuracy}", f"{others}, {images}"]
     if metrics.get("accuracy_without_duplicates") is not None:
         low, high = (f"{100 * bound:.1f}" for bound in metrics["accuracy_without_duplicates_interval"])

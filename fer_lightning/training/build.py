@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
@@ -19,6 +20,7 @@ from fer_lightning.callbacks.finite_loss import FiniteLoss
 from fer_lightning.callbacks.interrupt import StopOnInterrupt
 from fer_lightning.callbacks.typed_settings import TypedSettings
 from fer_lightning.config.allowed import allowed_modules, check_targets, hydra_whitelist, resolve_target
+from fer_lightning.config.listed import example_of, is_listed
 from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.core.home import expand_user
 from fer_lightning.data.datamodule import DEFAULT_CACHE, ExpressionDataModule
@@ -266,4 +268,40 @@ def _blaming(node: DictConfig) -> Iterator[None]:
         hint = f'pip install "fer_lightning[{extra}]"' if extra in EXTRAS else f"pip install {error.name}"
         raise ConfigError(f"{node['_target_']} needs a package that is not installed: type {hint}") from error
     except (ValueError, TypeError, MisconfigurationException) as error:
-        raise ConfigError(f"{node['_target_']}: {error}") from error
+        raise ConfigError(f"{node['_target_']}: {error}{_cure(node, str(error))}") from error
+
+
+def _cure(node: DictConfig, complaint: str) -> str:
+    """Return what to type for the setting that a constructor complains about, or else for one that is not as usual."""
+    if re.search(r"\btype |choose |did you mean", complaint):
+        return ""
+    keys = [key for key in map(str, node) if not key.startswith("_")]
+    full = {key: str(node._get_full_key(key)) for key in keys}
+    named = [key for key in keys if re.search(rf"\b{key}\b", complaint)]
+    changed = [key for key in keys if not is_listed(full[key], node.get(key))]
+    for key in [*named, *changed]:
+        if example := _other_example(full[key], str(node.get(key))):
+            return f"; type '{example}', for example"
+    return ""
+
+
+def _other_example(key: str, now: str) -> str | None:
+    return example_of(key, lambda value: str(value) != now)
+
+
+def check_limits(cfg: DictConfig, data: ExpressionDataModule) -> None:
+    """Check that no fraction of the batches of a split that is set up is less than one batch.
+
+    Raises:
+        ConfigError: Lightning would train or score nothing.
+    """
+    splits = {"limit_train_batches": "train", "overfit_batches": "train", "limit_val_batches": "validation"}
+    problems = []
+    for name, split in splits.items():
+        limit, batches = cfg.trainer.get(name), -(-len(data.rows(split)) // data.batch_size)
+        if isinstance(limit, float) and limit > 0 and int(limit * batches) < 1:
+            have = f"{batches} batch" + "es" * (batches != 1)
+            cure = f"type trainer.{name}=1 for one batch, or a fraction of {1 / batches:.2g} or more"
+            problems.append(f"trainer.{name}={limit} of the {have} of the {split} images is less than one: {cure}")
+    if problems:
+        raise ConfigError.listing(problems)

@@ -62,6 +62,7 @@ class TrainingRun:
         self.data.setup()
         for split in ("train", "validation", *(() if cfg.split == "auto" else (cfg.split,))):
             self.data.require(split)
+        build.check_limits(cfg, self.data)
         if resumed is not None:
             self._check_resumed(resumed)
         self.model = build.build_model(cfg, self.data, self.machine, makers, fresh=resumed is None)
