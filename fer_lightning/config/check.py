@@ -147,6 +147,9 @@ def _value_problem(node: DictConfig, key: str, here: str, hint: Any) -> Iterator
         return  # reported by `_problems`
     if plain == "auto" and here in AUTO:
         return
+    if OmegaConf.is_interpolation(node, key) and isinstance(plain, dict) and "_target_" in plain:
+        yield f"{here} is {_raw(node, key)}, which is an object and no value: type {here}=VALUE"
+        return
     converted = convert(plain, hint)
     if isinstance(converted, float) and not math.isfinite(converted):
         yield f"{here}={plain} is not a finite number{advise(here, plain, hint)}"

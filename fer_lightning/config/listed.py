@@ -11,7 +11,7 @@ import yaml
 from fer_lightning.config.compose import conf_dir
 from fer_lightning.core.flatten import flatten
 
-USUAL = (True, 1, 0.5, [1], ["happy"], None)  # values that most types take one of
+USUAL = (True, False, 1, 0.5, [1], ["happy"], None)  # values that most types take one of
 GLOBAL = "# @package _global_"  # in a file whose keys do not belong to its group
 
 

@@ -599,6 +599,8 @@ def test_a_value_arrives_as_the_type_that_is_asked_for(
         ("trainer.limit_val_batches=1.5", "type trainer.limit_val_batches=null"),
         ("optimizer.lr=nan", "optimizer.lr=nan is not a finite number; type optimizer.lr=1e-3"),
         ("monitor=val_acc", "type monitor=val/acc mode=max"),
+        ("data.classes=${trainer}", "data.classes is ${trainer}, which is an object and no value"),
+        ("+callbacks.mine.x=1", "callbacks.mine names no _target_: type '~callbacks.mine' to leave it out"),
         ("data.root=${HOME}", "type 'data.root=${oc.env:HOME}'"),
         (
             "optimizer._target_=torch.optim.NAdam",
