@@ -18,7 +18,7 @@ READ = (
     *("trainer.max_steps", "trainer.max_time", "trainer.num_nodes", "trainer.val_check_interval"),
     *("data.batch_size", "data.cache_dir", "data.channels", "data.engine", "data.image_size", "data.layout"),
     *("data.num_workers", "data.root", "model.backbone", "model.channels_last", "model.input_size"),
-    "model.weights",
+    *("model.weights", "model._target_"),
 )
 
 
