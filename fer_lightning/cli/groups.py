@@ -34,8 +34,8 @@ def spell_groups(verb: str, arguments: Sequence[str]) -> list[str]:
         if key not in groups_of(verb) or "@" in item.partition("=")[0]:
             if item.startswith("~") and key in (*READ, *own_settings(verb)):
                 raise ConfigError(f"{key} is read by fer_lightning.{verb} and cannot be deleted: leave out '~{key}'")
-            left_out = ENTRY.fullmatch(key) and "=" in item and value.lower() in NONE
-            spelt.append(f"~{key}" if left_out else item)
+            unwanted = ENTRY.fullmatch(key) is not None and "=" in item and value.lower() in NONE
+            spelt.append(f"~{key}" if unwanted else item)
         elif item.startswith("~"):
             spelt += _without(verb, key)
         elif "=" in item:

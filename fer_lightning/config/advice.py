@@ -66,4 +66,4 @@ def _leading_number(text: str, hint: Any) -> int | float | None:
         return None
     number = float(found[1].replace(",", ".")) / (100 if found[2] else 1)
     value: int | float = convert(number, hint)
-    return value if fits(value, hint) and not isinstance(value, str) else None
+    return value if fits(value, hint) else None
