@@ -153,16 +153,18 @@ def build_model(
 def network_name(cfg: DictConfig) -> str:
     """Return what the network is called: its backbone, or the class of a module of the user's own."""
     ours = issubclass(_model_class(cfg), ExpressionClassifier)
-    return str(cfg.model.backbone if ours else cfg.model._target_)
+    return str(cfg.model.backbone if ours else cfg.model["_target_"])
 
 
 def _model_class(cfg: DictConfig) -> type[pl.LightningModule]:
     try:
-        found = resolve_target(str(cfg.model._target_), "model", allowed_modules(cfg))
+        found = resolve_target(str(cfg.model["_target_"]), "model", allowed_modules(cfg))
     except ImportError as error:
         raise ConfigError(f"model._target_: {error}") from error
     if not isinstance(found, type):
-        raise ConfigError(f"model._target_: {cfg.model._target_} is a function: name the class of the LightningModule")
+        raise ConfigError(
+            f"model._target_: {cfg.model['_target_']} is a function: name the class of the LightningModule"
+        )
     return found
 
 
