@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from fer_lightning.core.flatten import flatten
-from fer_lightning.core.former_names import SETTINGS, TARGETS
+from fer_lightning.core.former_names import ADDED, SETTINGS, TARGETS
 from fer_lightning.runs.config_hash import ELSEWHERE
 from fer_lightning.runs.schema import is_number, read_text
 
@@ -19,7 +19,8 @@ SEEDS = ("seed", "data.seed", "data.draw_seed")
 WATCHING = ("progress_bar", "lr_monitor", "history", "batch_preview", "validation_pictures", "stop_on_interrupt")
 # where files are and how a run is watched: no score depends on these
 IRRELEVANT = (
-    *("hydra", "split", "ckpt_path", "data.cache_dir", "trainer.enable_progress_bar", "trainer.profiler", "machine"),
+    *("hydra", "security", "split", "ckpt_path", "data.cache_dir", "machine"),
+    *("trainer.enable_progress_bar", "trainer.profiler"),
     *(f"callbacks.{name}" for name in WATCHING),
     *ELSEWHERE,
 )
@@ -89,7 +90,7 @@ def differing_keys(runs: Sequence[Settings], typed: Collection[str] = ()) -> lis
 
     Keys that follow from another are left out: a key that always repeats another, and a key of only some choices of a
     group (AdamW's `amsgrad` beside SGD's `momentum`) whose default was not changed. A key that an older version did not
-    have counts as null. `typed` are the keys and groups on the runs' command lines.
+    have counts as `former_names.ADDED` says, or as null. `typed` are the keys and groups on the runs' command lines.
     """
     vary = varying(dict.fromkeys(key for run in runs for key in run.values), runs)
     free = [key for key in vary if not all(key in run.links or key not in run.values for run in runs)]
@@ -131,7 +132,7 @@ def format_value(key: str, value: Any) -> str:
 
 def identity(settings: Settings, keys: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Return a value that is equal for two runs that agree on these keys."""
-    return tuple(_comparable(settings.values.get(key)) for key in keys)
+    return tuple(_comparable(settings.values.get(key, ADDED.get(key))) for key in keys)
 
 
 def values_as_text(settings: Settings, keys: Sequence[str]) -> list[str]:
