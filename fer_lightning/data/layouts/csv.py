@@ -13,19 +13,16 @@ from fer_lightning.core.errors import DataError
 from fer_lightning.data.layouts.csv_file import CsvFile, name_rows, shown
 from fer_lightning.data.layouts.folder_search import FolderSearch
 from fer_lightning.data.layouts.naming_advice import class_settings, describe_numbers
+from fer_lightning.data.layouts.split_column import LEFT_OUT, read_split_column
 from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
 from fer_lightning.data.table.emotions import CODE_ORDERS, CodeOrder, canonical, code_of, fold
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts, order_classes
-from fer_lightning.data.table.split_names import split_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # The expressions of FER-2013 and its kin have these numbers, unless the labels or the user say otherwise.
 _USUAL_ORDER: CodeOrder = "fer2013"
-_FLAGS = {"isvalid": "validation", "isval": "validation", "isvalidation": "validation", "istest": "test"}
-_TRUE, _FALSE = frozenset(("true", "1", "1.0", "yes")), frozenset(("false", "0", "0.0", "no"))
-_SPLIT_WORDS = frozenset(("split", "splits", "usage", "subset", "partition", "phase", "set"))
 
 
 def read_csv_table(files: Mapping[CsvFile, str], root: Path, search: FolderSearch) -> ImageTable:
@@ -47,17 +44,20 @@ def read_csv_table(files: Mapping[CsvFile, str], root: Path, search: FolderSearc
     frames = {file: _read_columns(file) for file in files}
     reader = _LabelReader(frames, search)
     names = pd.concat([reader.read(file) for file in files]).to_numpy()
-    split_names = [_read_splits(file, frames[file], files[file], search) for file in files]
+    split_names = []
+    for file, frame in frames.items():
+        by_row = read_split_column(file.path, {name: frame[name].tolist() for name in file.others}, search)
+        split_names.append([files[file]] * len(frame) if by_row is None else by_row)
     _refuse_shared_splits(files, split_names, root)
-    splits = CategoricalColumn.of(np.concatenate(split_names), (*SPLITS, ""))
+    splits = CategoricalColumn.of(np.concatenate(split_names), (*SPLITS, "", LEFT_OUT))
     rows = pd.concat([frame.index.to_series() for frame in frames.values()]).to_numpy()
     places = np.repeat(
         [file.path.relative_to(root).as_posix() for file in files], [len(frames[file]) for file in files]
     )
-    kept = names != ""
+    kept = (names != "") & (splits != LEFT_OUT)
     classes = order_classes(names[kept])
     labels = CategoricalColumn.of(names[kept], classes).codes
-    splits, rows, places = splits[kept], rows[kept], places[kept]
+    splits, rows, places = CategoricalColumn.of(splits[kept], (*SPLITS, "")), rows[kept], places[kept]
     order = np.lexsort((labels, splits.codes))
     paths = PathColumn.of(f"{place}#{row}" for place, row in zip(places[order], rows[order], strict=True))
     unsplit = " without a Usage column (no split)" if (splits == "").all() else ""
@@ -176,68 +176,11 @@ def _tidy(text: str) -> str:
     return re.sub(r"^(\d+),(0*)$", r"\1.\2", text.strip())  # 3,0 in much of Europe
 
 
-def _read_splits(file: CsvFile, frame: pd.DataFrame, by_name: str, search: FolderSearch) -> np.ndarray:
-    """Return the split of each row, (N,) str, "" for none: by a column, or else by the name of the file.
-
-    A column whose every value is a split says it, whatever its name. Raises DataError for a column that is named for
-    splits and holds something else.
-    """
-    named = split_columns(file.others)
-    named += [name for name in file.others if name not in named and _is_named_for_splits(name)]
-    known: dict[str, pd.Series] = {}
-    for name in [*named, *(name for name in file.others if name not in named)]:
-        meanings = {text: _split_meaning(text.strip(), name, search) for text in frame[name].unique()}
-        if None not in meanings.values():
-            known[name] = frame[name].map(meanings)
-    if not known and named:
-        _refuse_split_column(file, frame, named[0], search)
-    if not known:
-        return np.full(len(frame), by_name, dtype=object)
-    first, *more = [name for name in named if name in known] or list(known)
-    for other in more:
-        if (known[first] != known[other]).any():
-            what = f"{file.path}: the columns {shown(first)} and {shown(other)} name different splits"
-            raise DataError(f"{what}; delete the one that is not meant")
-    return np.asarray(known[first], dtype=object)
-
-
-def _is_named_for_splits(name: str) -> bool:
-    """Return whether a word of a column's name is one for splits, as in data_usage or cvSplit."""
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
-    return fold(name) in _FLAGS or fold(name) == "istrain" or any(word.lower() in _SPLIT_WORDS for word in words)
-
-
-def _split_meaning(text: str, column: str, search: FolderSearch) -> str | None:
-    flag = _FLAGS.get(fold(column))
-    if flag is not None and text.casefold() in _TRUE | _FALSE:
-        return flag if text.casefold() in _TRUE else "train"
-    code = code_of(text)
-    return search.split(text if code is None else str(code))
-
-
-def _refuse_split_column(file: CsvFile, frame: pd.DataFrame, column: str, search: FolderSearch) -> None:
-    meanings = [_split_meaning(text.strip(), column, search) for text in frame[column]]
-    unknown = np.flatnonzero([split is None for split in meanings])
-    words = list(dict.fromkeys(frame[column].iloc[unknown].str.strip()))
-    name = shown(column)
-    what = f"{name} is {words[0]!r}, not Training, PublicTest, PrivateTest, train, validation or test"
-    cure = f"rename the column {name} if it names no split"
-    if "" in words:
-        cure = f"fill it in, or delete the row; {cure}"
-    elif len(words) <= 8 and all(fold(word) for word in words):
-        keys = [fold(word) if (code := code_of(word)) is None else str(code) for word in words]
-        free = [split for split in SPLITS if split not in meanings]  # those that no word of the column means
-        guesses = ["train", "test"] if len(words) == 2 and free == [*SPLITS] else [*free, *["test"] * len(words)]
-        pairs = ", ".join(f"{key}: {split}" for key, split in zip(keys, guesses, strict=False))
-        cure = f"say what is meant, such as 'data.aliases={{{pairs}}}'; or {cure}"
-    raise DataError(f"{file.path}, {name_rows(unknown)}: {what}; {cure}")
-
-
-def _refuse_shared_splits(files: Iterable[CsvFile], splits: Sequence[np.ndarray], root: Path) -> None:
+def _refuse_shared_splits(files: Iterable[CsvFile], splits: Sequence[Sequence[str]], root: Path) -> None:
     """Raise DataError where two files hold images of one split."""
     holds: dict[str, Path] = {}
     for file, column in zip(files, splits, strict=True):
-        for split in np.unique(column):
+        for split in sorted({*column} - {LEFT_OUT}):
             if holds.setdefault(split, file.path) != file.path:
                 one, two = (path.relative_to(root).as_posix() for path in (holds[split], file.path))
                 what = f"{one} and {two} both mean {split}" if split else f"{one} and {two} name no split"

@@ -15,9 +15,10 @@ from fer_lightning.data.layouts.file_name_splits import Files, split_by_prefix
 from fer_lightning.data.layouts.folder_search import FolderSearch
 from fer_lightning.data.layouts.folders import table_of
 from fer_lightning.data.layouts.naming_advice import class_settings, count_images, describe_numbers
+from fer_lightning.data.layouts.split_column import LEFT_OUT, columns_named_for_splits, meaning_of, read_split_column
 from fer_lightning.data.table.emotions import LABEL_COLUMNS, canonical, code_of, fold
 from fer_lightning.data.table.image_table import ImageTable
-from fer_lightning.data.table.split_names import find_columns, split_columns
+from fer_lightning.data.table.split_names import find_columns
 
 FILE_COLUMNS: tuple[str, ...] = (
     *("filename", "file", "path", "filepath", "image", "imagepath", "imagename", "imagefile", "img", "imgpath"),
@@ -30,7 +31,7 @@ class _Row(NamedTuple):
     source: Path  # the list that holds it
     image: str
     label: str
-    split: str
+    others: dict[str, str]  # the values of columns that may say the split
 
 
 def is_label_file(path: Path) -> bool:
@@ -47,7 +48,7 @@ def is_label_file(path: Path) -> bool:
 def read_label_table(root: Path, lists: Sequence[Path], images: Sequence[Path], search: FolderSearch) -> ImageTable:
     """Read the labels of images from lists; no image is opened, and none that was not listed below `root` is taken.
 
-    The split is that of the row, of a folder of the image, of the list's name, or of the prefixes of the file names.
+    The split is that of the row, of a folder of the image, of the list's name, or of the names of the files.
 
     Args:
         root: The folder that holds all of them.
@@ -57,25 +58,28 @@ def read_label_table(root: Path, lists: Sequence[Path], images: Sequence[Path], 
     Raises:
         DataError: An unknown label or split, an image with two labels, no image that is in a list.
     """
-    rows = []
+    rows: list[_Row] = []
+    splits: list[str] = []  # of each row, "" where no column says it
     for source in lists:
         search.record_state(source)
         try:
-            rows += list(_rows(source))
+            part = list(_rows(source, search))
         except (OSError, ValueError, csv.Error) as error:
             raise DataError(f"cannot read the list of labels {source}: {error}") from error
+        columns = {name: [row.others[name] for row in part] for name in part[0].others} if part else {}
+        rows, splits = rows + part, splits + (read_split_column(source, columns, search) or [""] * len(part))
     finder = _Finder(root, images, search)
     found: dict[str, tuple[str, str]] = {}  # path to split and class
     missing: list[str] = []
     unwanted: set[str] = set()
     classes = {label: _class_of(label, rows, search) for label in dict.fromkeys(row.label for row in rows)}
-    for row in rows:
+    for row, split in zip(rows, splits, strict=True):
         label, path = classes[row.label], finder.find(row)
         if path is None:
             missing.append(row.image)
-        elif label is None:
+        elif label is None or split == LEFT_OUT:
             unwanted.add(path)
-        elif found.setdefault(path, (_split_of_row(row, path, search), label))[1] != label:
+        elif found.setdefault(path, (split or _split_by_place(row, path, search), label))[1] != label:
             raise DataError(f"{row.source}: {path} is both {found[path][1]} and {label}: keep one of the two rows")
     names = " and ".join(dict.fromkeys(path.relative_to(root).as_posix() for path in lists))
     if not found:
@@ -147,18 +151,16 @@ def _class_of(label: str, rows: Sequence[_Row], search: FolderSearch) -> str | N
     raise DataError(f"{where}: unknown label {label!r}; say what is meant: {class_settings(words)}")
 
 
-def _split_of_row(row: _Row, path: str, search: FolderSearch) -> str:
-    if row.split:
-        if (split := search.split(row.split)) is None:
-            setting = f"'data.aliases={{{fold(row.split)}: test}}'"
-            raise DataError(f"{row.source}: unknown split {row.split!r}: type {setting} (train, validation or test)")
-        return split
+def _split_by_place(row: _Row, path: str, search: FolderSearch) -> str:
     folders = path.split("/")[:-1]
     return next((split for name in (*folders, row.source.stem) if (split := search.split(name)) is not None), "")
 
 
-def _rows(path: Path) -> Iterator[_Row]:
-    """Yield the rows of a list; none where it is no list of labels. A label is "" where a row has no class."""
+def _rows(path: Path, search: FolderSearch | None = None) -> Iterator[_Row]:
+    """Yield the rows of a list; none where it is no list of labels. A label is "" where a row has no class.
+
+    `search` knows which values may be splits.
+    """
     name = path.name.lower()
     with open(path, "rb") as file:
         encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -168,35 +170,41 @@ def _rows(path: Path) -> Iterator[_Row]:
                 image, _, label = line.strip().rpartition(" ")
                 if not image or not (code_of(label) is not None or canonical(label) is not None):
                     return
-                yield _Row(path, image.strip(), label, "")
+                yield _Row(path, image.strip(), label, {})
             return
         if name.endswith(".jsonl"):
             objects = (json.loads(line) for line in file if line.strip())
             table = ({key: str(value) for key, value in row.items()} for row in objects if isinstance(row, dict))
             first = next(table, {})
-            yield from _rows_of_table(path, list(first), chain([first], table))
+            yield from _rows_of_table(path, list(first), chain([first], table), search)
         else:
             header = file.readline()  # alone, as a CSV of pixels is large
             delimiter = max(",;\t|", key=header.count)
             columns = [column.strip() for column in next(csv.reader([header], delimiter=delimiter), [])]
             reader = csv.reader(file, delimiter=delimiter)
-            yield from _rows_of_table(path, columns, (dict(zip(columns, row, strict=False)) for row in reader if row))
+            named = (dict(zip(columns, row, strict=False)) for row in reader if row)
+            yield from _rows_of_table(path, columns, named, search)
 
 
-def _rows_of_table(path: Path, header: Sequence[str], table: Iterable[dict[str, str]]) -> Iterator[_Row]:
+def _rows_of_table(
+    path: Path, header: Sequence[str], table: Iterable[dict[str, str]], search: FolderSearch | None
+) -> Iterator[_Row]:
     """Yield the rows of a table with a column of files and one of labels, or one of 0 and 1 for each class."""
     images, labels = find_columns(header, FILE_COLUMNS), find_columns(header, LABEL_COLUMNS)
-    splits = split_columns(header)
-    one_hot = [] if labels else [column for column in header if column not in (*images[:1], *splits[:1])]
+    splits = columns_named_for_splits(header)
+    one_hot = [] if labels else [column for column in header if column not in (*images[:1], *splits)]
     if not images or not {"pixels", "predicted"}.isdisjoint(map(fold, header)) or not (labels or len(one_hot) > 1):
         return
-    for row in table:
+    others = [column for column in header if column not in (*images, *labels, *one_hot)]
+    for at, row in enumerate(table):
         values = {column: row.get(column, "").strip() for column in header}
         if any(values[column] not in _FLAGS for column in one_hot):
             raise ValueError(f"{values[images[0]]} has another value than 0 and 1 in {', '.join(one_hot)}")
+        if at == 0 and search is not None:  # the other columns are not kept, as they may be long
+            others = [name for name in others if name in splits or meaning_of(values[name], name, search) is not None]
         marked = [column for column in one_hot if values[column] in _MARKED]
         label = values[labels[0]] if labels else marked[0] if len(marked) == 1 else ""
-        yield _Row(path, values[images[0]], label, values[splits[0]] if splits else "")
+        yield _Row(path, values[images[0]], label, {name: values[name] for name in others})
 
 
 _MARKED = frozenset({"1", "1.0"})

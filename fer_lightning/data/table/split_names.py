@@ -27,8 +27,6 @@ SPLIT_COLUMNS: tuple[str, ...] = (
     *("datasplit", "dataset_split", "splitname", "settype", "usages"),
 )
 """Folded names of columns that say the split of a row, the surest first."""
-FOLD_COLUMNS: tuple[str, ...] = ("fold", "folds", "kfold", "foldid", "cvfold", "foldnumber")
-"""Folded names of columns that number the parts of a cross-validation, which are no splits."""
 
 
 def split_of(name: str, aliases: Mapping[str, str] | None = None) -> str | None:
@@ -69,11 +67,6 @@ def split_columns(header: Iterable[str]) -> list[str]:
     [' Usage', 'set']
     """
     return find_columns(header, SPLIT_COLUMNS)
-
-
-def fold_columns(header: Iterable[str]) -> list[str]:
-    """Return the columns of a header that number the parts of a cross-validation."""
-    return find_columns(header, FOLD_COLUMNS)
 
 
 def find_columns(header: Iterable[str], names: tuple[str, ...]) -> list[str]:

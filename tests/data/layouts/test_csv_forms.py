@@ -252,6 +252,14 @@ def test_an_unknown_word_is_offered_the_split_that_is_missing(tmp_path: Path) ->
     assert content(read_layout(path, aliases={"eval": "validation"})) == expected(rows_of())
 
 
+def test_rows_of_an_unwanted_split_are_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "fer.csv", rows_of(), words=("train", "extra", "test"))
+    assert "(null leaves its rows out)" in refusal(path)
+    table = read_layout(path, aliases={"extra": None})
+    assert content(table) == {split: images for split, images in expected(rows_of()).items() if split != "validation"}
+    assert "rows left out, as data.aliases says" in table.notes[0]
+
+
 def test_flags_of_one_split(tmp_path: Path) -> None:
     rows = [row for row in rows_of() if row[2] != "test"]
     header = ("emotion", "pixels", "is_valid")

@@ -118,8 +118,8 @@ def test_missing_unlabelled_and_outside(tmp_path: Path, plant: Plant) -> None:
     ("rows", "said"),
     [
         (["a.jpg,happy,", "b.jpg,glum,"], r"unknown label 'glum'.*'data.aliases={glum: CLASS}'.*data.classes=own"),
-        (["a.jpg,happy,eval", "b.jpg,sad,train"], r"unknown split 'eval'.*'data.aliases={eval: test}'"),
-        (["a.jpg,happy,", "b.jpg,sad,train"], "a.jpg is in no split, others are"),
+        (["a.jpg,happy,eval", "b.jpg,sad,train"], r"row 0 .*split is 'eval'.*'data.aliases={eval: validation}'"),
+        (["a.jpg,happy,", "b.jpg,sad,train"], r"row 0 .*split is ''.*fill it in, delete the row, or rename"),
         (["a.jpg,happy,", "a.jpg,sad,"], "a.jpg is both happy and sad"),
         (["x.jpg,happy,", "y.jpg,sad,"], "none of its images, such as x.jpg"),
     ],
@@ -154,3 +154,27 @@ def test_a_list_is_recognised_by_its_first_row(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").touch()
     with pytest.raises(DataError, match=r"cannot read the list of labels .*a\.csv: field larger"):
         read_layout(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("column", "labelled"),
+    [*((name, "words") for name in ("phase", "data_usage", "role", "is_test")), ("phase", "one-hot")],
+)
+def test_a_column_of_splits_has_the_names_that_it_has_in_a_csv_of_pixels(
+    tmp_path: Path, plant: Plant, column: str, labelled: str
+) -> None:
+    plant(tmp_path, {"images": "a.jpg b.jpg c.jpg d.jpg"})
+    words = ("0", "1") if column == "is_test" else ("Training", "testing")
+    header, happy, sad = ("label", "happy", "sad") if labelled == "words" else ("happy,sad", "1,0", "0,1")
+    rows = [f"a.jpg,{happy},{words[0]}", f"b.jpg,{sad},{words[0]}", f"c.jpg,{happy},{words[1]}"]
+    write(tmp_path / "labels.csv", f"image,{header},{column}", *rows, f"d.jpg,{sad},{words[1]}")
+    found = {path[7:8]: split for path, (split, _) in labels(read_layout(tmp_path)).items()}
+    assert found == {"a": "train", "b": "train", "c": "test", "d": "test"}
+
+
+def test_rows_of_an_unwanted_split_are_left_out(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, {"": "a.jpg b.jpg c.jpg"})
+    write(tmp_path / "labels.csv", "path,label,split", "a.jpg,happy,train", "b.jpg,sad,train", "c.jpg,sad,extra")
+    table = read_layout(tmp_path, aliases={"extra": None})
+    assert labels(table) == {"a.jpg": ("train", "happy"), "b.jpg": ("train", "sad")}
+    assert "1 image left out" in table.notes[0]

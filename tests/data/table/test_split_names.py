@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fer_lightning.data.table.split_names import fold_columns, split_columns, split_of
+from fer_lightning.data.table.split_names import split_columns, split_of
 
 SPELLINGS = {
     "train": "train training trainset trainingset trainingdata trn train_images images_train fer2013_train TrainData",
@@ -38,4 +38,3 @@ def test_own_aliases_say_what_is_meant() -> None:
 def test_columns() -> None:
     assert split_columns(["set", "pixels", " Usage ", "Data-Split"]) == [" Usage ", "set", "Data-Split"]
     assert split_columns(["emotion", "pixels", "settings"]) == []
-    assert fold_columns(["k_fold", "split", "Fold"]) == ["Fold", "k_fold"]
