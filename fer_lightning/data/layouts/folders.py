@@ -11,7 +11,7 @@ import numpy as np
 
 from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import close_matches
-from fer_lightning.data.layouts.file_name_splits import Files, recover_official_split, split_by_prefix
+from fer_lightning.data.layouts.file_name_splits import Files, recover_official_split, split_by_name
 from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderSearch
 from fer_lightning.data.layouts.naming_advice import class_settings, count_images, describe_numbers
 from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
@@ -32,8 +32,8 @@ def read_folder_table(tree: Path, search: FolderSearch) -> ImageTable:
     reader.raise_problems()
     notes = [*reader.notes, *reader.describe_ignored(), *reader.describe_others()]
     files, official = recover_official_split(reader.files)
-    files, by_prefix = split_by_prefix(files)
-    notes += filter(None, (official, by_prefix))
+    files, by_name = split_by_name(files)
+    notes += filter(None, (official, by_name))
     if not any(files.values()):
         example = next(iter(reader.others.values()), [""])[0]
         hint = f", not {example}" if example else ""

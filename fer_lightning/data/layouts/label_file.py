@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fer_lightning.core.errors import DataError
-from fer_lightning.data.layouts.file_name_splits import Files, split_by_prefix
+from fer_lightning.data.layouts.file_name_splits import Files, split_by_name
 from fer_lightning.data.layouts.folder_search import FolderSearch
 from fer_lightning.data.layouts.folders import table_of
 from fer_lightning.data.layouts.naming_advice import class_settings, count_images, describe_numbers
@@ -87,11 +87,11 @@ def read_label_table(root: Path, lists: Sequence[Path], images: Sequence[Path], 
     files: Files = {}
     for path, key in found.items():
         files.setdefault(key, []).append(path)
-    files, by_prefix = split_by_prefix(files)
+    files, by_name = split_by_name(files)
     undivided = [paths[0] for (split, _), paths in files.items() if not split]
     if undivided and any(split for split, _ in files):
         raise DataError(f"{names} in {root}: {undivided[0]} is in no split, others are: give each image a split")
-    notes = [by_prefix] if by_prefix else []
+    notes = [by_name] if by_name else []
     if missing:
         notes.append(f"{names} names {count_images(len(missing))} that are not there, such as {missing[0]}")
     if unwanted:

@@ -85,21 +85,33 @@ def test_classes_beside_splits(tmp_path: Path, plant: Plant) -> None:
         read_layout(tmp_path)
 
 
-@pytest.mark.parametrize("prefixes", ["Training PublicTest PrivateTest", "train val test", "Train Test"])
-def test_flat_folders_of_files_that_name_their_split(tmp_path: Path, plant: Plant, prefixes: str) -> None:
-    names = [f"{prefix}_{number}.jpg" for prefix in prefixes.split() for number in range(12)]
-    plant(tmp_path, {label: " ".join(names) for label in CLASSES})
+@pytest.mark.parametrize("words", ["Training PublicTest PrivateTest", "train val test", "Train Test"])
+@pytest.mark.parametrize("form", ["{word}_{number}", "{word}-{number}", "{word}{number:05d}", "{word} ({number})"])
+@pytest.mark.parametrize("last", [False, True])
+def test_files_that_name_their_split(tmp_path: Path, plant: Plant, words: str, form: str, last: bool) -> None:
+    form = "im{number}_{word}" if last else form
+    split_of = {word: ("train", "validation", "test")[at] for at, word in enumerate(words.split())} | {"Test": "test"}
+    named = {(form.format(word=word, number=n) + ".jpg"): split_of[word] for word in words.split() for n in range(12)}
+    for name in ("happy", "sad"):
+        (tmp_path / name).mkdir()
+        for file in named:
+            (tmp_path / name / file).touch()
     table = read_layout(tmp_path)
-    expected = dict(zip(prefixes.split(), ("train", "validation", "test"), strict=False))
-    if len(expected) == 2:
-        expected["Test"] = "test"
-    for path, split in zip(table.paths, table.splits, strict=True):
-        assert split == expected[path.split("/")[1].split("_")[0]]
+    read = dict(zip(table.paths, table.splits, strict=True))
+    assert read == {f"{name}/{file}": split for name in ("happy", "sad") for file, split in named.items()}
     assert "split by the file names" in table.notes[0]
     plant(tmp_path, {"happy": "smile.jpg"})
-    if "PublicTest" in prefixes:
-        with pytest.raises(DataError, match=r"the split of 1 image, such as happy/smile\.jpg, is not in their names"):
-            read_layout(tmp_path)
+    with pytest.raises(DataError, match=r"the split of 1 image, such as happy/smile\.jpg, is not in their names"):
+        read_layout(tmp_path)
+
+
+def test_file_names_with_and_without_words(tmp_path: Path, plant: Plant) -> None:
+    names = " ".join([*(f"{number}.jpg" for number in range(9)), "test_1.jpg", "training_day.jpg"])
+    plant(tmp_path, {"happy": names, "sad": " ".join(f"train_{number}.jpg" for number in range(2))})
+    assert set(read_layout(tmp_path).splits) == {""}
+    plant(tmp_path, {"sad": "PrivateTest_3.jpg"})
+    with pytest.raises(DataError, match=r"the split of 9 images, such as happy/0\.jpg, is not in their names"):
+        read_layout(tmp_path)
 
 
 @pytest.mark.parametrize("place", ["test/unknown", "test", "test/images", "Test/test", "PrivateTest/0"])
