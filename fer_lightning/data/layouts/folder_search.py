@@ -216,16 +216,29 @@ class FolderSearch:
     def class_folders(self, folder: Path) -> Sequence[str]:
         """Return the sub-folders that are named for an expression, or, several, by numbers and contain images.
 
-        With `own_names`, two or more that contain images are classes.
+        With `own_names`, see `_own_class_folders`.
         """
-        folders = self.list(folder).folders
         if self.own_names:
-            filled = [name for name in folders if self.split(name) is None and self.list(folder / name).images]
-            return filled if len(filled) > 1 else []
+            return self._own_class_folders(folder)
+        folders = self.list(folder).folders
         named = [name for name in folders if canonical(name, self.aliases) is not None]
         numbers = [name for name in folders if name not in named and code_of(name) is not None]
         numbers = [name for name in numbers if self.list(folder / name).images]
         return [*named, *numbers] if named or len(numbers) > 1 else []
+
+    def _own_class_folders(self, folder: Path) -> Sequence[str]:
+        """Return two or more sub-folders that contain images, in them or below.
+
+        Where those below have names in common, they are rather data sets, or people.
+        """
+        names = [name for name in self.list(folder).folders if self.split(name) is None]
+        filled = [name for name in names if self.list(folder / name).images]
+        if len(filled) < 2 and not self._any_people:
+            nested = [name for name in names if self.may_be_class(name) and not self.split_folders(folder / name)]
+            filled = [name for name in nested if self.count(folder / name)]
+            below = [inner for name in filled for inner in self.list(folder / name).folders]
+            filled = filled if len(below) == len(set(below)) else []
+        return filled if len(filled) > 1 else []
 
     def people(self, folder: Path) -> dict[str, Path]:
         """Return the sub-folders that are people with class folders, as in person01/happy, where their names say so."""

@@ -20,6 +20,7 @@ SEVEN = range(7)
 TREES: dict[str, dict[str, str]] = {
     "misspelt classes": {f"train/{name}": "1.jpg" for name in ("hapyness", "Xyz 2", "angry")},
     "own classes in splits": {f"{split}/{n}": "1.jpg" for split in ("train", "test") for n in ("cats", "dogs", "a-b")},
+    "own classes with folders in them": {f"{name}": "1.jpg" for name in ("cats/persian", "cats/siamese", "dogs/pug")},
     "own classes": {f"{name}": "1.jpg" for name in ("cats", "dogs")},
     "twelve own classes": {f"train/class_{number:02d}": "1.jpg" for number in range(12)},
     "fer2013 or affectnet": {f"train/{number}": "1.jpg" for number in SEVEN},

@@ -261,3 +261,19 @@ def test_each_folder_is_listed_once_and_only_folders_are_looked_at(
     assert max(listed.count(folder) for folder in listed) == 1  # by search, sniffing and reading together
     assert not [path for path in looked_at if path.endswith(".jpg")]
     assert len(set(listed)) == 17  # the root, two splits and seven classes in each
+
+
+@pytest.mark.parametrize("split", ["", "train/", "archive/Train/"])
+@pytest.mark.parametrize("tree", ["cats/persian cats/siamese dogs/pug", "cats dogs/pug/2020", "cats/1 dogs"])
+def test_own_classes_of_nested_folders(tmp_path: Path, plant: Plant, split: str, tree: str) -> None:
+    plant(tmp_path, {f"{split}{place}": "1.jpg 2.jpg" for place in tree.split()})
+    table = read_layout(tmp_path, own_names=True)
+    assert table.classes == ("cats", "dogs")
+    assert len(table) == 2 * len(tree.split())
+
+
+def test_own_classes_twice_are_two_data_sets(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, {f"{place}/{name}": "1.jpg" for place in ("kaggle", "backup") for name in ("cats", "dogs")})
+    with pytest.raises(DataError, match="holds 2 data sets"):
+        read_layout(tmp_path, own_names=True)
+    assert read_layout(tmp_path, layout="people", own_names=True).classes == ("cats", "dogs")
