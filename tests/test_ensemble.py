@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -166,6 +167,21 @@ def test_damaged_predictions_are_made_again(copied: Path, runs: Path, tmp_path: 
     metrics = judge(copied, tmp_path / "out")
     assert metrics["accuracy"] == judge(runs, tmp_path / "whole")["accuracy"]
     assert "its checkpoint predicts again" in (tmp_path / "out" / "ensemble.log").read_text()
+
+
+@pytest.mark.parametrize("typed", [[], ["data.max_pixels=64000000"]])
+def test_images_are_read_under_the_limit_of_the_run(
+    copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], typed: list[str]
+) -> None:
+    for run in best_of(copied):
+        config = run / ".hydra/config.yaml"
+        config.write_text(re.sub("max_pixels: .*", "max_pixels: 0", config.read_text()))
+        (run / "predictions.csv").unlink()
+    words = (str(copied), *typed, f"hydra.run.dir={tmp_path / 'out'}")
+    if typed:
+        judge(copied, tmp_path / "out", *typed)
+    else:
+        assert "data.max_pixels=0" in fail(capsys, *words)[1]
 
 
 def test_the_next_best_takes_the_place_of_a_run_that_cannot_predict(copied: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from fer_lightning.comparison.formatting import shorten
 from fer_lightning.comparison.ranking import best_first, selection_of
 from fer_lightning.core.errors import DataError, UserError
+from fer_lightning.data.cache.image_header import MAX_PIXELS
 from fer_lightning.data.seen_images import ROLES
 from fer_lightning.data.source import ImageRows
 from fer_lightning.evaluation.metrics import read_predictions
@@ -161,8 +162,8 @@ class Members:
 
     def _evaluation_of(self, run: RecordedRun) -> Evaluation:
         """Return the evaluation of a run's best checkpoint on the data of that run."""
-        data, typed = {"layout": "auto", "on_error": "raise"}, self.cfg.data
-        for key in ("root", "layout", "limit", "on_error"):  # which a checkpoint does not hold
+        data, typed = {"layout": "auto", "on_error": "raise", "max_pixels": MAX_PIXELS}, self.cfg.data
+        for key in ("root", "layout", "limit", "on_error", "max_pixels"):  # which a checkpoint does not hold
             if f"data.{key}" in run.settings.values:
                 data[key] = run.settings.values[f"data.{key}"]
         data = {key: value for key, value in data.items() if typed[key] is None}

@@ -13,6 +13,7 @@ from fer_lightning.comparison.formatting import shorten
 from fer_lightning.comparison.paired_test import Difference, paired_difference
 from fer_lightning.core.command_words import path_setting
 from fer_lightning.core.counts import count_images
+from fer_lightning.data.cache.image_header import MAX_PIXELS
 from fer_lightning.evaluation.score_name import name_score
 from fer_lightning.runs.files import BEST_CHECKPOINT
 from fer_lightning.runs.objectives import MODES
@@ -115,6 +116,7 @@ class Group:
             )
         # what a checkpoint does not hold, where it is not the default
         defaults = {"data.root": None, "data.layout": "auto", "data.on_error": "raise", "data.limit": None}
+        defaults["data.max_pixels"] = MAX_PIXELS
         told = {key: self.best.settings.values.get(key, default) for key, default in defaults.items()}
         words = [path_setting(key, value) for key, value in told.items() if value != defaults[key]]
         return f", but score it once on images that chose nothing: {' '.join([evaluate, *words])} split=test"

@@ -144,9 +144,9 @@ def test_the_best_of_many_is_called_optimistic_with_a_command_that_can_be_pasted
 
 
 def test_the_advice_names_what_a_checkpoint_does_not_hold(make_run: MakeRun) -> None:
-    settings = {"data.layout": "csv", "data.on_error": "skip", "data.limit": None}
+    settings = {"data.layout": "csv", "data.on_error": "skip", "data.limit": None, "data.max_pixels": 9}
     (group,), _ = rank([make_run(name, value=0.9, settings=settings) for name in ("a", "b")])
-    assert group.notes[0].endswith("data.root=/faces data.layout=csv data.on_error=skip split=test")
+    assert group.notes[0].endswith("data.root=/faces data.layout=csv data.on_error=skip data.max_pixels=9 split=test")
 
 
 def test_data_without_a_test_split_are_not_advised_to_be_tested(make_run: MakeRun, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from fer_lightning.core.counts import count_images
 from fer_lightning.core.errors import DataError
-from fer_lightning.data.layouts.naming_advice import count_images
 from fer_lightning.data.table.split_names import split_of
 
 Files = dict[tuple[str, str], list[str]]

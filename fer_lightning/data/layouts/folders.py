@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_lightning.core.counts import count_images
 from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import close_matches
 from fer_lightning.data.layouts.file_name_splits import Files, recover_official_split, split_by_name
 from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderSearch
-from fer_lightning.data.layouts.naming_advice import class_settings, count_images, describe_numbers
+from fer_lightning.data.layouts.naming_advice import class_settings, describe_numbers
 from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
 from fer_lightning.data.table.emotions import canonical, code_of, fold
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts, order_classes

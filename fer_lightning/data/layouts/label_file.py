@@ -10,11 +10,12 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+from fer_lightning.core.counts import count_images
 from fer_lightning.core.errors import DataError
 from fer_lightning.data.layouts.file_name_splits import Files, split_by_name
 from fer_lightning.data.layouts.folder_search import FolderSearch
 from fer_lightning.data.layouts.folders import table_of
-from fer_lightning.data.layouts.naming_advice import class_settings, count_images, describe_numbers
+from fer_lightning.data.layouts.naming_advice import class_settings, describe_numbers
 from fer_lightning.data.layouts.split_column import LEFT_OUT, columns_named_for_splits, meaning_of, read_split_column
 from fer_lightning.data.table.emotions import LABEL_COLUMNS, canonical, code_of, fold
 from fer_lightning.data.table.image_table import ImageTable

@@ -45,8 +45,3 @@ def describe_numbers(where: Path | str, numbers: Iterable[int], code_order: Code
     ]
     what = f"{where}: classes are numbered, {numbers[0]} to {numbers[-1]}; say which is which"
     return f"{what}: {'; or '.join([*offers, own])}"
-
-
-def count_images(count: int) -> str:
-    """Return "1 image" or "1,200 images"."""
-    return f"{count:,} image{'' if count == 1 else 's'}"

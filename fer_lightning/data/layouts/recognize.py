@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from fer_lightning.core.choices import check_choices
+from fer_lightning.core.counts import count_images
 from fer_lightning.core.errors import DataError
 from fer_lightning.core.home import expand_user
 from fer_lightning.core.suggestions import did_you_mean
@@ -17,7 +18,7 @@ from fer_lightning.data.layouts.csv_files import choose_csv_files, choose_typed_
 from fer_lightning.data.layouts.folder_search import CSV_SUFFIXES, IMAGE_SUFFIXES, FolderSearch, FoundData, State
 from fer_lightning.data.layouts.folders import read_folder_table
 from fer_lightning.data.layouts.label_file import is_label_file, read_label_table
-from fer_lightning.data.layouts.naming_advice import class_settings, count_images
+from fer_lightning.data.layouts.naming_advice import class_settings
 from fer_lightning.data.table.emotions import CodeOrder, canonical
 from fer_lightning.data.table.image_table import ImageTable
 from fer_lightning.data.table.split_names import split_of
