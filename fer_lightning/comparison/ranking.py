@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
+from typing import Any
 
 import numpy as np
 
@@ -115,8 +116,8 @@ class Group:
                 f" another data set: {evaluate} data.root=FOLDER split=all"
             )
         # what a checkpoint does not hold, where it is not the default
-        defaults = {"data.root": None, "data.layout": "auto", "data.on_error": "raise", "data.limit": None}
-        defaults["data.max_pixels"] = MAX_PIXELS
+        defaults: dict[str, Any] = {"data.root": None, "data.layout": "auto", "data.on_error": "raise"}
+        defaults |= {"data.limit": None, "data.max_pixels": MAX_PIXELS}
         told = {key: self.best.settings.values.get(key, default) for key, default in defaults.items()}
         words = [path_setting(key, value) for key, value in told.items() if value != defaults[key]]
         return f", but score it once on images that chose nothing: {' '.join([evaluate, *words])} split=test"

@@ -46,6 +46,11 @@ def is_label_file(path: Path) -> bool:
         return False
 
 
+def names_splits(path: Path, search: FolderSearch) -> bool:
+    """Return whether a list of labels says the splits of its images, by a column or by its own name."""
+    return search.split(path.stem) is not None or bool(next(_rows(path, search)).others)
+
+
 def read_label_table(root: Path, lists: Sequence[Path], images: Sequence[Path], search: FolderSearch) -> ImageTable:
     """Read the labels of images from lists; no image is opened, and none that was not listed below `root` is taken.
 
@@ -75,7 +80,7 @@ def read_label_table(root: Path, lists: Sequence[Path], images: Sequence[Path], 
     unwanted: set[str] = set()
     classes = {label: _class_of(label, rows, search) for label in dict.fromkeys(row.label for row in rows)}
     for row, split in zip(rows, splits, strict=True):
-        label, path = classes[row.label], finder.find(row)
+        label, path = classes[row.label], finder.find(row, split)
         if path is None:
             missing.append(row.image)
         elif label is None or split == LEFT_OUT:
@@ -107,7 +112,7 @@ class _Finder:
 
     def __init__(self, root: Path, folders: Sequence[Path], search: FolderSearch) -> None:
         relative = {folder: folder.relative_to(root).as_posix() for folder in folders}
-        self._root = root
+        self._root, self._search = root, search
         self.paths = [posixpath.normpath(f"{relative[f]}/{name}") for f in folders for name in search.list(f).images]
         self._known, self._by_name, self._by_stem = set(self.paths), dict[str, list[str]](), dict[str, list[str]]()
         for path in self.paths:
@@ -115,7 +120,8 @@ class _Finder:
             self._by_name.setdefault(name, []).append(path)
             self._by_stem.setdefault(posixpath.splitext(name)[0], []).append(path)
 
-    def find(self, row: _Row) -> str | None:
+    def find(self, row: _Row, split: str) -> str | None:
+        """Return the path of the image; of several of one name, the one that lies in a folder of the row's split."""
         name = posixpath.normpath(row.image.replace("\\", "/"))
         base = row.source.parent.relative_to(self._root).as_posix()
         while True:  # from the folder of the list up to the root
@@ -130,6 +136,9 @@ class _Finder:
             self._by_name.get(stem + suffix, []),
             self._by_stem.get(stem + suffix, []),  # an id without a suffix
         ):
+            if len(found) > 1:
+                wanted = split or self._search.split(row.source.stem)
+                found = [path for path in found if _split_of_folders(path, self._search) == wanted]
             if len(found) == 1:
                 return found[0]
         return None
@@ -153,8 +162,11 @@ def _class_of(label: str, rows: Sequence[_Row], search: FolderSearch) -> str | N
 
 
 def _split_by_place(row: _Row, path: str, search: FolderSearch) -> str:
-    folders = path.split("/")[:-1]
-    return next((split for name in (*folders, row.source.stem) if (split := search.split(name)) is not None), "")
+    return _split_of_folders(path, search) or search.split(row.source.stem) or ""
+
+
+def _split_of_folders(path: str, search: FolderSearch) -> str | None:
+    return next((split for name in path.split("/")[:-1] if (split := search.split(name)) is not None), None)
 
 
 def _rows(path: Path, search: FolderSearch | None = None) -> Iterator[_Row]:

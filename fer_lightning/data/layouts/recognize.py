@@ -17,7 +17,7 @@ from fer_lightning.data.layouts.csv import read_csv_table
 from fer_lightning.data.layouts.csv_files import choose_csv_files, choose_typed_file, has_faces, suggest
 from fer_lightning.data.layouts.folder_search import CSV_SUFFIXES, IMAGE_SUFFIXES, FolderSearch, FoundData, State
 from fer_lightning.data.layouts.folders import read_folder_table
-from fer_lightning.data.layouts.label_file import is_label_file, read_label_table
+from fer_lightning.data.layouts.label_file import is_label_file, names_splits, read_label_table
 from fer_lightning.data.layouts.naming_advice import class_settings
 from fer_lightning.data.table.emotions import CodeOrder, canonical
 from fer_lightning.data.table.image_table import ImageTable
@@ -41,7 +41,8 @@ def read_layout(
 ) -> ImageTable:
     """Recognise the data set at `root` and list its images, sorted by split, class and natural name; none is opened.
 
-    Class folders take precedence over CSV files. `image_table.select_classes` checks the classes of the splits.
+    Class folders take precedence over CSV files, but not over a list of labels that divides their images.
+    `image_table.select_classes` checks the classes of the splits.
 
     Args:
         root: The folder of a download, a wrapper around it, or a CSV file. A leading ~ is the home folder.
@@ -74,6 +75,14 @@ def read_layout(
             raise DataError(f"{root} holds {len(found.trees)} data sets: type {suggest(found.trees)}{people}")
         if found.trees == [root] and search.split(root.name) is not None and not search.split_folders(root):
             raise DataError(f"{root} is one split of a data set: type its parent, data.root={root.parent}")
+        lists = [path for path in [*found.csv_files, *found.lists] if _is_list(path) and names_splits(path, search)]
+        if lists and layout == "auto" and not search.split_folders(found.trees[0]):
+            try:
+                divided = _read_lists(lists, list(search.folders_of_images(found.trees[0])), search)
+            except DataError as error:
+                raise DataError(f"{error}; or type data.layout=folders to take the class folders alone") from error
+            if len(set(divided.splits)) > 1:
+                return divided
         table = read_folder_table(found.trees[0], search)
         ignored = [path.name for path in found.csv_files if has_faces(path)]
         if not ignored:

@@ -178,3 +178,52 @@ def test_rows_of_an_unwanted_split_are_left_out(tmp_path: Path, plant: Plant) ->
     table = read_layout(tmp_path, aliases={"extra": None})
     assert labels(table) == {"a.jpg": ("train", "happy"), "b.jpg": ("train", "sad")}
     assert "1 image left out" in table.notes[0]
+
+
+@pytest.mark.parametrize("lists", ["labels", "train test", "train.tsv"])
+def test_a_list_divides_class_folders(tmp_path: Path, plant: Plant, lists: str) -> None:
+    plant(tmp_path, {"happy": "1.jpg 2.jpg", "sad": "3.jpg 4.jpg"})
+    rows = {"train": ["happy/1.jpg,happy", "sad/3.jpg,sad"], "test": ["happy/2.jpg,happy", "sad/4.jpg,sad"]}
+    if lists == "train test":
+        for split, lines in rows.items():
+            write(tmp_path / f"{split}.csv", "path,label", *lines)
+    elif lists == "labels":
+        write(tmp_path / "labels.csv", "path,label,set", *(f"{row},{split}" for split in rows for row in rows[split]))
+    else:
+        write(
+            tmp_path / "train.tsv", "path\tlabel", *(row.replace(",", "\t") for lines in rows.values() for row in lines)
+        )
+    read = {path: split for path, (split, _) in labels(read_layout(tmp_path)).items()}
+    said = {"happy/1.jpg": "train", "happy/2.jpg": "test", "sad/3.jpg": "train", "sad/4.jpg": "test"}
+    assert read == (dict.fromkeys(said, "") if lists == "train.tsv" else said)
+    assert set(read_layout(tmp_path, layout="folders").splits) == {""}
+
+
+def test_a_list_that_cannot_divide_class_folders(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, {"happy": "1.jpg 2.jpg", "sad": "3.jpg 4.jpg"})
+    rows = ["happy/1.jpg,3", "happy/2.jpg,3", "sad/3.jpg,4", "sad/4.jpg,4"]
+    write(tmp_path / "labels.csv", "path,label,fold", *(f"{row},{at}" for at, row in enumerate(rows)))
+    assert len(read_layout(tmp_path)) == 4
+    write(tmp_path / "labels.csv", "path,label,split", *(f"{row},{at}" for at, row in enumerate(rows)))
+    with pytest.raises(DataError, match=r"row 0 and 3 more .*or type data\.layout=folders"):
+        read_layout(tmp_path)
+    assert len(read_layout(tmp_path, layout="folders")) == 4
+
+
+@pytest.mark.parametrize("column", [False, True])
+def test_images_of_one_name_in_two_splits(tmp_path: Path, plant: Plant, column: bool) -> None:
+    plant(tmp_path, {"train": "1.jpg 2.jpg", "test": "1.jpg 2.jpg"})
+    for split, words in (("train", ("happy", "sad")), ("test", ("sad", "happy"))):
+        rows = [f"{at}.jpg,{word},{split}" for at, word in enumerate(words, 1)]
+        header = "file,label,usage" if column else "file,label"
+        write(
+            tmp_path / f"{'ab' if column else ''}{split}.csv",
+            header,
+            *(rows if column else [r[: -len(split) - 1] for r in rows]),
+        )
+    assert labels(read_layout(tmp_path)) == {
+        "train/1.jpg": ("train", "happy"),
+        "train/2.jpg": ("train", "sad"),
+        "test/1.jpg": ("test", "sad"),
+        "test/2.jpg": ("test", "happy"),
+    }
