@@ -325,6 +325,16 @@ def test_a_finished_run_is_not_overwritten(compose: Compose, finished: Path) -> 
     assert (finished / "metrics.json").stat().st_mtime_ns == before
 
 
+def test_results_of_a_trial_may_be_written_over_and_those_of_a_run_without_checkpoints_not(
+    compose: Compose, tmp_path: Path
+) -> None:
+    folder = f"output_dir={tmp_path / 'run'}"
+    train(compose("train", *TINY, "trainer.fast_dev_run=true", folder))
+    train(compose("train", *TINY, "callbacks=none", folder))
+    with pytest.raises(ConfigError, match="holds a run already"):
+        train(compose("train", *TINY, "trainer.fast_dev_run=true", folder))
+
+
 def test_several_bad_values_are_told_together(compose: Compose, tmp_path: Path) -> None:
     wrong = ("model.backbone=resnet51", "optimizer.lr=-1", "loss.label_smoothing=2", "augmentation.flip=2")
     with pytest.raises(ConfigError, match=r"(?s)flip.*resnet50.*-1.*label_smoothing"):

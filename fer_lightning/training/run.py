@@ -27,6 +27,7 @@ from fer_lightning.models.checkpoint import Checkpoint
 from fer_lightning.runs.environment import write_environment
 from fer_lightning.runs.files import METRICS
 from fer_lightning.runs.objectives import measure, objectives
+from fer_lightning.runs.schema import read_metrics
 from fer_lightning.runs.status import Pruned, update_status
 from fer_lightning.system.resources import is_job
 from fer_lightning.training import build
@@ -46,7 +47,7 @@ class TrainingRun:
     def __init__(self, cfg: DictConfig) -> None:
         silence_libraries()
         self.cfg, self.folder = cfg, Path(cfg.output_dir)
-        if cfg.ckpt_path is None and (any(self.folder.glob("checkpoints/*.ckpt")) or (self.folder / METRICS).is_file()):
+        if cfg.ckpt_path is None and _holds_run(self.folder):
             whole = whole_checkpoints(self.folder / "checkpoints")
             hint = "type another hydra.run.dir=FOLDER" + (
                 f", or {path_setting('ckpt_path', whole[0])} to continue it" if whole else ""
@@ -120,6 +121,7 @@ class TrainingRun:
             "monitor": self.monitor,
             "monitored": self.monitored,
             "interrupted": self.signal > 0,
+            "fast_dev_run": bool(self.cfg.trainer.get("fast_dev_run")),
             "ended": self.ended,
             "model": build.network_name(self.cfg),
             "parameters": self.parameters,
@@ -229,6 +231,18 @@ class TrainingRun:
         scores = next((row for row in reversed(rows) if row["epoch"] == epoch), {})
         known: dict[str, Any] = {} if self.monitored is None else {self.monitor: self.monitored}
         update_status(self.folder, values=known | measure(names, self.trainer, self.model, image, scores))
+
+
+def _holds_run(folder: Path) -> bool:
+    """Whether a folder holds checkpoints or results to be kept; those of a `fast_dev_run` need not be."""
+    if any(folder.glob("checkpoints/*.ckpt")):
+        return True
+    if not (folder / METRICS).is_file():
+        return False
+    try:
+        return read_metrics(folder / METRICS).get("fast_dev_run") is not True
+    except (OSError, ValueError):  # damaged: it may be somebody's
+        return True
 
 
 def train(cfg: DictConfig) -> float | None:
