@@ -48,7 +48,7 @@ def read_csv_table(files: Mapping[CsvFile, str], root: Path, search: FolderSearc
     for file, frame in frames.items():
         by_row = read_split_column(file.path, {name: frame[name].tolist() for name in file.others}, search)
         split_names.append([files[file]] * len(frame) if by_row is None else by_row)
-    _refuse_shared_splits(files, split_names, root)
+    _refuse_shared_splits(files, split_names, root, search)
     splits = CategoricalColumn.of(np.concatenate(split_names), (*SPLITS, "", LEFT_OUT))
     rows = pd.concat([frame.index.to_series() for frame in frames.values()]).to_numpy()
     places = np.repeat(
@@ -176,12 +176,16 @@ def _tidy(text: str) -> str:
     return re.sub(r"^(\d+),(0*)$", r"\1.\2", text.strip())  # 3,0 in much of Europe
 
 
-def _refuse_shared_splits(files: Iterable[CsvFile], splits: Sequence[Sequence[str]], root: Path) -> None:
-    """Raise DataError where two files hold images of one split."""
+def _refuse_shared_splits(
+    files: Iterable[CsvFile], splits: Sequence[Sequence[str]], root: Path, search: FolderSearch
+) -> None:
+    """Raise DataError where two files hold images of one split, and the user has not said so."""
     holds: dict[str, Path] = {}
     for file, column in zip(files, splits, strict=True):
         for split in sorted({*column} - {LEFT_OUT}):
-            if holds.setdefault(split, file.path) != file.path:
-                one, two = (path.relative_to(root).as_posix() for path in (holds[split], file.path))
-                what = f"{one} and {two} both mean {split}" if split else f"{one} and {two} name no split"
-                raise DataError(f"{root}: {what}; keep one of them, or type data.root={root / one}")
+            other = holds.setdefault(split, file.path)
+            if other != file.path and not any(search.is_own_name(path.stem) for path in (other, file.path)):
+                one, two = (path.relative_to(root).as_posix() for path in (other, file.path))
+                what = f"{root}: {one} and {two} both mean {split}" if split else f"{one} and {two} name no split"
+                setting = f"'data.aliases={{{fold(file.path.stem)}: null}}'"
+                raise DataError(f"{what}; keep one of them, or type {setting}, or data.root={root / one}")

@@ -101,6 +101,10 @@ class FolderSearch:
         """Return the split that a folder's name stands for, or None."""
         return split_of(name, self._meant)
 
+    def is_own_name(self, name: str) -> bool:
+        """Return whether the user has said what a name means."""
+        return fold(name) in map(fold, self._meant)
+
     def meaning(self, name: str) -> str | None:
         """Return the class that a folder's name stands for, or None; with `own_names`, each stands for itself."""
         if not self.own_names or fold(name) in map(fold, self.aliases):

@@ -14,7 +14,7 @@ from fer_lightning.core.errors import DataError
 from fer_lightning.core.suggestions import close_matches
 from fer_lightning.data.layouts.file_name_splits import Files, recover_official_split, split_by_name
 from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, FolderSearch
-from fer_lightning.data.layouts.naming_advice import class_settings, describe_numbers
+from fer_lightning.data.layouts.naming_advice import class_settings, describe_numbers, split_setting
 from fer_lightning.data.table.columns import CategoricalColumn, PathColumn
 from fer_lightning.data.table.emotions import canonical, code_of, fold
 from fer_lightning.data.table.image_table import SPLITS, ImageTable, describe_counts, order_classes
@@ -69,15 +69,18 @@ class _TreeReader:
         self.unknown_classes: list[Path] = []
         self.ignored_folders: list[Path] = []  # which hold another data set, or none
         self._note_left_out(tree)
-        names: dict[str, str] = {}
+        self.splits: dict[str, list[str]] = {}  # to the folders that mean it
         folders = search.split_folders(tree)
         for name, inside in folders.items():
             split = str(search.split(name))
-            if split in names:
-                raise DataError(f"{tree}: {names[split]}/ and {name}/ both mean {split}: keep one of them")
-            names[split] = name
+            others = self.splits.setdefault(split, [])
+            if sum(not search.is_own_name(other) for other in (*others, name)) > 1:
+                what = f"{tree}: {others[0]}/ and {name}/ both mean {split}"
+                setting = f"'data.aliases={{{fold(name)}: {split}}}'"
+                raise DataError(f"{what}: keep one of them, or type {setting} to take both (null leaves it out)")
+            others.append(name)
             self._read_classes(split, inside)
-        self.found = " and ".join(f"{names[split]}/" for split in SPLITS if split in names)
+        self.found = " and ".join(f"{name}/" for split in SPLITS for name in self.splits.get(split, []))
         if not folders:
             self._read_classes("", tree)
             people = len(search.people(tree))
@@ -104,8 +107,7 @@ class _TreeReader:
             self.notes.append(f"{name}/ left out: {what} in it")
         elif (near and listing.folders) or any(map(self.search.class_folders, places)) or self.search.people(folder):
             what = f"{folder} holds classes and is not named for a split; say which it is"
-            guess = near[0] if near else "test"
-            setting = f"'data.aliases={{{fold(name)}: {guess}}}'"
+            setting = split_setting([name], self.splits)
             raise DataError(f"{what}: type {setting} (train, validation or test; null leaves it out)")
         elif listing.images and canonical(name, self.search.aliases) is not None:
             what = f"{folder} is a class folder beside {self.found}, in no split"

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fer_lightning.core.suggestions import close_matches
-from fer_lightning.data.table.emotions import ALIASES, CODE_ORDERS, CodeOrder, fold
+from fer_lightning.data.table.emotions import ALIASES, CODE_ORDERS, CodeOrder, code_of, fold
+from fer_lightning.data.table.image_table import SPLITS
 
 OWN_NAMES = "data.classes=own"
 
@@ -25,6 +26,27 @@ def alias_setting(names: Sequence[str]) -> str:
         near = close_matches(fold(name), words, cutoff=0.7)
         pairs.append(f"{fold(name)}: {ALIASES[near[0]] if near else 'CLASS'}")
     return f"'data.aliases={{{', '.join(dict.fromkeys(pairs))}}}'"
+
+
+def split_setting(words: Iterable[str], there: Iterable[str | None] | None) -> str:
+    """Return the setting `data.aliases` for unknown names of splits.
+
+    The guess is the split in the name, or one that is not `there`; `null`, which leaves it out, where that is None.
+
+    >>> split_setting(["train_aug"], ["train", "test"]), split_setting(["eval"], ["train", "test"])
+    ("'data.aliases={trainaug: train}'", "'data.aliases={eval: validation}'")
+    >>> split_setting(["a", "b"], []), split_setting(["fer2013"], None)
+    ("'data.aliases={a: train, b: test}'", "'data.aliases={fer2013: null}'")
+    """
+    words, free = list(words), [split for split in SPLITS if there is not None and split not in there]
+    guesses = iter(["train", "test"] if len(words) == 2 and len(free) == 3 else free)
+    pairs = []
+    for word in words:
+        key = fold(word) if (code := code_of(word)) is None else str(code)
+        near = [*(split for split in SPLITS if split[:5] in key), *close_matches(key, SPLITS, cutoff=0.8)]
+        guess = near[0] if near else next(guesses, "null" if there is None else "test")
+        pairs.append(f"{key}: {guess}")
+    return f"'data.aliases={{{', '.join(pairs)}}}'"
 
 
 def describe_numbers(where: Path | str, numbers: Iterable[int], code_order: CodeOrder | None) -> str:

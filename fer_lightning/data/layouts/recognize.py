@@ -92,7 +92,7 @@ def read_layout(
     if found.unnamed and layout != "csv" and (lists := list(filter(_is_list, [*found.csv_files, *found.lists]))):
         return _read_lists(lists, found.unnamed, search)
     if found.csv_files and layout in ("auto", "csv") and (layout == "csv" or not found.unnamed):
-        files, notes = choose_csv_files(root, found.csv_files)
+        files, notes = choose_csv_files(root, found.csv_files, search)
         common = root if len({file.path.parent for file in files}) > 1 else next(iter(files)).path.parent
         table = read_csv_table(files, common, search)
         return replace(table, notes=(*notes, *table.notes))
@@ -128,7 +128,7 @@ def _read_file(path: Path, layout: Layout, search: FolderSearch) -> ImageTable:
     if layout in ("folders", "people"):
         raise DataError(f"{path} is a file, but data.layout={layout} needs a folder; type data.layout=csv")
     beside = [path.parent / other for other in search.list(path.parent).others if other.lower().endswith(CSV_SUFFIXES)]
-    files, notes = choose_typed_file(path, [other for other in beside if other != path])
+    files, notes = choose_typed_file(path, [other for other in beside if other != path], search)
     table = read_csv_table(files, path.parent, search)
     return replace(table, notes=(*notes, *table.notes))
 

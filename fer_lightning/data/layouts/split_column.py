@@ -11,8 +11,8 @@ import numpy as np
 from fer_lightning.core.errors import DataError
 from fer_lightning.data.layouts.csv_file import name_rows, shown
 from fer_lightning.data.layouts.folder_search import FolderSearch
+from fer_lightning.data.layouts.naming_advice import split_setting
 from fer_lightning.data.table.emotions import code_of, fold
-from fer_lightning.data.table.image_table import SPLITS
 from fer_lightning.data.table.split_names import split_columns
 
 LEFT_OUT = "left out"  # instead of a split: data.aliases={word: null} says so
@@ -98,9 +98,5 @@ def _refuse(path: Path, column: str, values: Sequence[str], search: FolderSearch
     if "" in words:
         cure = f"fill it in, delete the row, or {cure}"
     elif len(words) <= 8 and all(fold(word) for word in words):
-        keys = [fold(word) if (code := code_of(word)) is None else str(code) for word in words]
-        free = [split for split in SPLITS if split not in meanings]  # those that no word of the column means
-        guesses = ["train", "test"] if len(words) == 2 and free == [*SPLITS] else [*free, *["test"] * len(words)]
-        pairs = ", ".join(f"{key}: {split}" for key, split in zip(keys, guesses, strict=False))
-        cure = f"say what is meant, such as 'data.aliases={{{pairs}}}' (null leaves its rows out); or {cure}"
+        cure = f"say what is meant, such as {split_setting(words, meanings)} (null leaves its rows out); or {cure}"
     raise DataError(f"{path}, {name_rows(unknown)}: {what}; {cure}")

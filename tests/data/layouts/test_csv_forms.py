@@ -193,12 +193,19 @@ def test_files_that_mean_one_split_or_none(tmp_path: Path) -> None:
         write(tmp_path / "twice" / name, rows, order=(0, 1))
     with pytest.raises(DataError, match=r"train\.csv and training\.csv both mean train; keep one of them"):
         read_layout(tmp_path / "twice")
+    assert set(read_layout(tmp_path / "twice", aliases={"training": None}).splits) == {"train", "test"}
+    assert len(read_layout(tmp_path / "twice", aliases={"training": "train"})) == 3 * len(rows)
     for name in ("train.csv", "test.csv", "fer2013.csv"):
         write(tmp_path / "whole" / name, rows, order=(0, 1))
-    with pytest.raises(DataError, match=r"move fer2013\.csv away .*, or type data\.root=.*fer2013\.csv$"):
+    with pytest.raises(DataError, match=r"'data.aliases={fer2013: null}' .*, or data\.root=.*fer2013\.csv alone$"):
         read_layout(tmp_path / "whole")
-    (tmp_path / "whole" / "fer2013.csv").unlink()
-    assert set(read_layout(tmp_path / "whole").splits) == {"train", "test"}
+    table = read_layout(tmp_path / "whole", aliases={"fer2013": None})
+    assert (set(table.splits), table.notes) == ({"train", "test"}, ("fer2013.csv left out: as data.aliases says",))
+    for name in ("trainval.csv", "test.csv"):
+        write(tmp_path / "guess" / name, rows, order=(0, 1))
+    with pytest.raises(DataError, match=r"'data.aliases={trainval: train}'"):
+        read_layout(tmp_path / "guess")
+    assert set(read_layout(tmp_path / "guess", aliases={"trainval": "train"}).splits) == {"train", "test"}
 
 
 def test_a_test_file_without_labels_is_left_out_and_said(tmp_path: Path) -> None:

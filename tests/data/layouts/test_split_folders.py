@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -75,8 +76,30 @@ def test_a_name_that_takes_a_guess_is_asked_for(tmp_path: Path, plant: Plant, na
 def test_two_folders_for_one_split(tmp_path: Path, plant: Plant, one: str, other: str) -> None:
     for place in ("train", "test", one, other):
         plant(tmp_path, {f"{place}/{label}": "1.jpg" for label in CLASSES})
-    with pytest.raises(DataError, match=f"(?=.*{one}/)(?=.*{other}/).*both mean"):
+    with pytest.raises(DataError, match=f"(?=.*{one}/)(?=.*{other}/).*both mean") as caught:
         read_layout(tmp_path)
+    setting = re.search(r"'data\.aliases={(\w+): (\w+)}'", str(caught.value))
+    assert setting
+    folders = len({"train", "test", one, other})
+    assert len(read_layout(tmp_path, aliases={setting[1]: setting[2]})) == folders * len(CLASSES)
+    assert len(read_layout(tmp_path, aliases={setting[1]: None})) == (folders - 1) * len(CLASSES)
+
+
+@pytest.mark.parametrize("names", ["train train_aug test", "train1 train2 test", "train trainval test"])
+def test_folders_that_the_user_puts_into_one_split(tmp_path: Path, plant: Plant, names: str) -> None:
+    for place in names.split():
+        plant(tmp_path, {f"{place}/{label}": "1.jpg" for label in CLASSES})
+    aliases: dict[str, str] = {}
+    for _ in range(sum(name not in ("train", "test") for name in names.split())):
+        with pytest.raises(DataError) as caught:
+            read_layout(tmp_path, aliases=aliases)
+        setting = re.search(r"'data\.aliases={(.*): (train)}'", str(caught.value))
+        assert setting, caught.value
+        aliases[setting[1]] = setting[2]
+    table = read_layout(tmp_path, aliases=aliases)
+    assert {path.split("/")[0]: split for path, split in zip(table.paths, table.splits, strict=True)} == {
+        name: "test" if name == "test" else "train" for name in names.split()
+    }
 
 
 def test_classes_beside_splits(tmp_path: Path, plant: Plant) -> None:
