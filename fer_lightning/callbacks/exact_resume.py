@@ -15,7 +15,8 @@ class ExactResume(pl.Callback):
 
     Alone, it starts an epoch again at its first batch where a schedule asks for the number of steps; omits the
     validation that was due after the batch of a checkpoint, and the end of the epoch after the last batch; forgets the
-    averages of the epoch so far and the scores of earlier validations; and loses an epoch where `max_steps` is given.
+    averages of the epoch so far and the scores of earlier validations; loses an epoch where `max_steps` is given, and
+    the rest of an epoch in which `max_steps` or `max_time` ended the run.
     The private attributes of its loops that are used here are those of its progress tracking.
     """
 
@@ -32,12 +33,15 @@ class ExactResume(pl.Callback):
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         loops = checkpoint["loops"]["fit_loop"]
-        epoch = loops["epoch_progress"]["current"]
+        progress, loop = loops["epoch_progress"], trainer.fit_loop
+        epoch = progress["current"]
+        if epoch["processed"] > epoch["completed"] and not loop.epoch_loop._num_ready_batches_reached():
+            for counts in progress.values():  # max_steps or max_time ended it: with a higher limit, it goes on within
+                counts["processed"] -= 1
         within = epoch["started"] > epoch["processed"]
         scores = {name: value.item() for name, value in trainer.callback_metrics.items()}
         averages = {name: _state(metric) for name, metric in _metrics(module).items()} if within else {}
         checkpoint["exact_resume"] = {"scores": scores, "averages": averages}
-        loop = trainer.fit_loop
         if within and loop._data_fetcher is not None:
             validates = not self._validated and loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
             _note_what_follows(loops, validates)

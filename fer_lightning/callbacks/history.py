@@ -32,14 +32,17 @@ class History(pl.Callback):
         self.rows = list(state_dict["rows"])
         self._validated = state_dict.get("validated", False)  # not in checkpoints of earlier versions
 
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validated = False
+
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validated = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         stale = ("_step",) if self._validated else ("_step", "val/loss", "val/acc", "val/f1_macro")
         scores = {name: value.item() for name, value in trainer.callback_metrics.items() if not name.endswith(stale)}
-        self._validated = False
         rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.rows = [row for row in self.rows if row["epoch"] <= trainer.current_epoch]  # of a part of this epoch, say
         self.rows.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **scores, "lr": rate})
         if trainer.is_global_zero:
             make_folder(self.file.parent)

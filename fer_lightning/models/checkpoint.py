@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +16,7 @@ from fer_lightning.core.former_names import HYPER_PARAMETERS, renamed
 from fer_lightning.core.whole_checkpoints import whole_checkpoints
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.own_module import rebuild
+from fer_lightning.models.weights.file_kinds import check_size
 
 HINT = "type ckpt_path=<run folder>/checkpoints/best.ckpt"
 
@@ -37,6 +39,8 @@ class Checkpoint:
         if not path.is_file():
             raise CheckpointError(f"no checkpoint at {path}; {_others(path)}")
         try:
+            if zipfile.is_zipfile(path):
+                check_size(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises a dozen types here, none of which says more to the user
             why = f"{path} cannot be read as a checkpoint ({type(error).__name__})"

@@ -47,6 +47,8 @@ class OptimizedModule(pl.LightningModule):
 
     def step_plateaus(self) -> None:
         """Let plateau schedules look at what was logged in this epoch."""
+        if not self.trainer.fit_loop.epoch_loop._num_ready_batches_reached():
+            return  # max_steps, say, ended it within the epoch
         for config in self.trainer.lr_scheduler_configs:
             value = self.trainer.callback_metrics.get(config.monitor or "")
             if isinstance(config.scheduler, ReduceLROnPlateau) and value is not None:

@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import lightning.pytorch as pl
 import pandas as pd
 import pytest
 import torch
+from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig
 
 from fer_lightning.training.run import TrainingRun
@@ -96,6 +98,40 @@ def test_each_checkpoint_continues_exactly(
         again, rows = trained(folder, f"ckpt_path={folder / 'kept' / name}.ckpt")
         assert [key for key, value in weights.items() if not torch.equal(again[key], value)] == [], name
         pd.testing.assert_frame_equal(rows, history, obj=name)
+
+
+class Wait(pl.Callback):
+    """Spends the time of `max_time` in the fifth step."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        if trainer.global_step == 5 and any(isinstance(callback, Timer) for callback in trainer.callbacks):
+            time.sleep(1)
+
+
+@pytest.mark.parametrize(
+    ("limit", "options"),
+    [
+        ("trainer.max_steps=4", ["model.mixup=0.2"]),
+        pytest.param("trainer.max_steps=5", ["trainer.val_check_interval=2"], marks=pytest.mark.slow),
+        pytest.param("trainer.max_time=00:00:00:01", ["model.mixup=0.2"], marks=pytest.mark.slow),
+    ],
+)
+def test_what_a_limit_cut_off_is_trained_where_the_limit_is_lifted(
+    compose: Callable[..., DictConfig], tmp_path: Path, limit: str, options: list[str]
+) -> None:
+    def trained(name: str, *more: str) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
+        settings = ("scheduler=none", *options, *more, f"output_dir={tmp_path / name}")
+        run = TrainingRun(compose("train", *TINY, *settings))
+        run.trainer.callbacks.insert(0, Wait())
+        run.fit()
+        history = pd.read_csv(tmp_path / name / "history.csv")
+        return run.model.state_dict(), history[sorted(history)]
+
+    weights, history = trained("unbroken")
+    trained("cut", limit)
+    again, rows = trained("cut", f"ckpt_path={tmp_path / 'cut' / 'checkpoints' / 'last.ckpt'}")
+    assert [key for key, value in weights.items() if not torch.equal(again[key], value)] == []
+    pd.testing.assert_frame_equal(rows, history)
 
 
 @pytest.mark.slow

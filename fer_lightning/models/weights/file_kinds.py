@@ -89,10 +89,19 @@ def _zip_kind(path: Path) -> str:
     if "archive_format" in inner or "serialized_exported_program.json" in names:
         raise ValueError(f"it is a program of torch.export: {_converting('torch.export.load', path)}")
     if "data.pkl" in inner:
+        check_size(path)
         return TORCH_ZIP
     if names and all(name.endswith(".npy") for name in names):
         raise ValueError(f"it is a file of NumPy arrays and holds no PyTorch weights: {CONVERT}")
     raise ValueError("it is an archive of other files: unpack it, and type the file inside")
+
+
+def check_size(path: Path) -> None:
+    """Raise a ValueError if a zip would unpack to more than its own size, which no `torch.save` writes."""
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > path.stat().st_size:
+        raise ValueError(f"it would unpack to {unpacked / 2**20:,.0f} MiB: save it anew with torch.save")
 
 
 def _converting(load: str, path: Path) -> str:

@@ -109,6 +109,7 @@ def _tensor(archive: zipfile.ZipFile, root: str, record: Any) -> Tensor:
     storage, offset, size, stride = _rebuilt(record) or ()
     dtype = DTYPES[storage[1].origin.rpartition(".")[2]]
     content = bytearray(archive.read(f"{root}data/{storage[2]}"))
-    if not content or 0 in size:
+    if 0 in size:
         return torch.empty(size, dtype=dtype)
-    return torch.frombuffer(content, dtype=dtype).as_strided(size, stride, offset).clone()
+    # a view, not a copy: strides of 0 may promise any size
+    return torch.frombuffer(content, dtype=dtype).as_strided(size, stride, offset)
