@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf import DictConfig, OmegaConf
 
 from fer_lightning.callbacks.exact_resume import ExactResume
@@ -76,7 +77,7 @@ def build_components(
         attempt(check_name, cfg.model.backbone)
     makers = attempt(build_optimizer, cfg)
     attempt(lambda: _make(cfg.loss, class_counts=[1, 1]))  # a trial: the classes are not known yet
-    callbacks = attempt(lambda: [_make(node) for node in cfg.callbacks.values()])
+    callbacks = attempt(_make_callbacks, cfg)
     loggers = attempt(_make_loggers, cfg, resumed_at)
     trainer: Any = None if machine is None else attempt(build_trainer, cfg, machine, callbacks or [], loggers or [])
     if problems:
@@ -197,6 +198,21 @@ def build_optimizer(cfg: DictConfig) -> Makers:
         with _blaming(cfg.scheduler):
             scheduler_config(scheduler, tried, total_steps=100, monitor=cfg.monitor, mode=cfg.mode)
     return optimizer, scheduler
+
+
+def _make_callbacks(cfg: DictConfig) -> list[pl.Callback]:
+    """Return the callbacks; a ConfigError if a checkpoint could not tell the states of two of them apart."""
+    made: dict[str, pl.Callback] = {str(name): _make(node) for name, node in cfg.callbacks.items()}
+    first: dict[str, str] = {}
+    for name, callback in made.items():
+        other = first.setdefault(callback.state_key, name)
+        if other != name and is_overridden("state_dict", callback, pl.Callback):
+            kind = type(callback).__name__
+            raise ConfigError(
+                f"callbacks.{other} and callbacks.{name} are both of class {kind} with the same settings, so "
+                f"checkpoints cannot keep them apart: type '~callbacks.{name}', or give one of them another monitor"
+            )
+    return list(made.values())
 
 
 def _make_loggers(cfg: DictConfig, resumed_at: int | None) -> list[Logger]:

@@ -55,3 +55,14 @@ def test_what_a_constructor_refuses_says_what_to_type(
         build.build_components(compose("train", *TINY, typed, f"output_dir={tmp_path}"))
     assert f"; type '{cure}" in str(error.value)
     assert typed.lstrip("+") not in str(error.value).partition("; type ")[2]
+
+
+def test_a_callback_that_is_there_twice_is_refused_and_what_to_type_instead_works(
+    compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    again = "++callbacks.again={_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: %s, mode: %s}"
+    settings = (*TINY, f"output_dir={tmp_path}")
+    with pytest.raises(ConfigError, match=r"callbacks\.early_stopping and callbacks\.again are .*'~callbacks\.again'"):
+        build.build_components(compose("train", *settings, again % ("val/acc", "max")))
+    build.build_components(compose("train", *settings, again % ("val/acc", "max"), "~callbacks.again"))
+    build.build_components(compose("train", *settings, again % ("val/loss", "min")))
