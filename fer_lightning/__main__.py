@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from fer_lightning import __version__
 from fer_lightning.cli.usage import verbs
 from fer_lightning.core.errors import UserError
+from fer_lightning.core.file_names import shown
 from fer_lightning.core.suggestions import did_you_mean
 
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         # as the main module, so that other ranks are started with `-m fer_lightning.<verb>` too
         runpy.run_module(f"fer_lightning.{verb}", run_name="__main__", alter_sys=True)
     else:
-        print(f"error: there is no verb '{verb}'{did_you_mean(verb, known)}\n{listing}", file=sys.stderr)
+        print(shown(f"error: there is no verb '{verb}'{did_you_mean(verb, known)}\n{listing}"), file=sys.stderr)
         sys.exit(2)
 
 

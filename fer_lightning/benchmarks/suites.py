@@ -24,6 +24,7 @@ from fer_lightning.benchmarks.sweeping import sweep
 from fer_lightning.benchmarks.table import print_rows, write_rows
 from fer_lightning.benchmarks.training import inference, train
 from fer_lightning.core.errors import UserError
+from fer_lightning.core.file_names import shown
 from fer_lightning.runs.environment import describe_environment
 
 SUITES = {suite.__name__: suite for suite in (startup, pipeline, train, inference, memory, sweep)}
@@ -76,4 +77,4 @@ def _report(rows: list[Row], bench: Bench, folder: Path) -> None:
     environment = describe_environment(machine=machine, data=bench.facts["fingerprint"])
     write_rows(rows, folder, machine["summary"], environment=environment, **options)
     print_rows(rows)
-    print(f"\nwritten to {folder}: benchmark.json, benchmark.md")
+    print(shown(f"\nwritten to {folder}: benchmark.json, benchmark.md"))

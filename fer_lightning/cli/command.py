@@ -34,6 +34,7 @@ from fer_lightning.config.check import check_config
 from fer_lightning.config.compose import conf_dir, hydra_options
 from fer_lightning.config.hydra_errors import explain
 from fer_lightning.config.hydra_targets import checked_composition
+from fer_lightning.config.idle import idle_settings
 from fer_lightning.config.overrides import last_value
 from fer_lightning.core.errors import StorageError, UserError
 from fer_lightning.core.fast_imports import fast_imports
@@ -119,6 +120,8 @@ def run_task(task: str | Task, cfg: DictConfig) -> Any:
     silence_libraries()
     with fast_imports():
         check_config(cfg)  # first, because a mistyped key should not wait for torch and Lightning
+        for line in idle_settings(cfg) if is_first_process() else ():
+            log.warning(line)
         function: Task = pkgutil.resolve_name(f"fer_lightning.{task}") if isinstance(task, str) else task
     return function(cfg)
 

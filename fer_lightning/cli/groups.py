@@ -10,6 +10,7 @@ from fer_lightning.config.overrides import override_key
 from fer_lightning.core.errors import ConfigError
 
 NONE = ("", "null", "none", "false", "[]", "''", '""')  # after a group, in any case
+MANY = ("callbacks", "logger", "experiment")  # groups of which several options may be combined
 ENTRY = re.compile(r"(callbacks|logger)\.\w+")  # one object of a group of several
 # settings that the program itself reads, beside those of no group
 READ = (
@@ -31,6 +32,12 @@ def spell_groups(verb: str, arguments: Sequence[str]) -> list[str]:
     spelt = []
     for item in arguments:
         key, value = override_key(item), item.partition("=")[2]
+        if key in groups_of(verb) and key not in MANY and re.match(r"\[.+,", value):
+            names = value.strip("[]").replace(" ", "")
+            raise ConfigError(
+                f"{item} names several options, and {key} is one: type {key}={names.partition(',')[0]}, or"
+                f" -m {key}={names} to run each of them"
+            )
         if key not in groups_of(verb) or "@" in item.partition("=")[0]:
             if item.startswith("~") and key in (*READ, *own_settings(verb)):
                 raise ConfigError(f"{key} is read by fer_lightning.{verb} and cannot be deleted: leave out '~{key}'")

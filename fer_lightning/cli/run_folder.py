@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fer_lightning.config.overrides import override_key
 from fer_lightning.core.atomic_write import make_folder, remove_unfinished
 from fer_lightning.core.errors import ConfigError, StorageError, UserError
+from fer_lightning.core.file_names import shown
 from fer_lightning.runs.run_lock import RunLock
 from fer_lightning.system.resources import is_first_process
 
@@ -65,7 +66,7 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(shown(f"error: {error}"), file=sys.stderr)
         sys.exit(error.exit_code)
     except OmegaConfBaseException:  # the name cannot be resolved: Hydra says so itself
         pass

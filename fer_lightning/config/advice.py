@@ -38,7 +38,7 @@ def advise(key: str, value: Any, hint: Any) -> str:
         return f"; did you mean {' or '.join(f'{key}={name}' for name in dict.fromkeys(near))}?"
     example = example_of(key, lambda one: fits(convert(one, hint), hint))
     if example is None:
-        return ""
+        return "; leave it out"
     return f"; type '{example}', for example" if "[" in example else f"; type {example}, for example"
 
 

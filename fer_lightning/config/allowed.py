@@ -26,7 +26,10 @@ from fer_lightning.core.suggestions import close_matches
 
 MODULES = ("torch", "torchvision", "timm", "torchmetrics", "lightning", "albumentations", "fer_lightning")
 # where functions count that say what they return; others of these libraries load files, as torch.hub.load does
-FACTORIES = ("fer_lightning", "torchvision.models")
+FACTORIES = (
+    *("fer_lightning.models.backbones", "fer_lightning.models.schedules", "fer_lightning.system.machine"),
+    "torchvision.models",
+)
 # values of the standard library that arguments of Lightning are made of
 PLAIN = ("datetime.timedelta",)
 NAME = re.compile(r"(?!__)[^\W\d]\w*(\.(?!__)[^\W\d]\w*)*")  # a dotted name without a part such as __globals__
@@ -161,6 +164,12 @@ def check_targets(node: Any, key: str, own: Sequence[str]) -> None:
         check_targets(child, f"{key}.{name}", own)
 
 
+def is_module_of_users(target: str) -> bool:
+    """Return whether a dotted name may be of a module that a user wrote: not of the standard library, nor of Hydra."""
+    first, dot, _ = target.partition(".")
+    return first.isidentifier() and dot == "." and first not in (*sys.stdlib_module_names, "hydra", "omegaconf")
+
+
 def hydra_whitelist(own: Sequence[str]) -> dict[str, Any]:
     """Return the argument of `hydra.utils.instantiate` that gives the same list to Hydra 1.4; 1.3 has none."""
     packages = (*MODULES, _PRUNER.home, *own)
@@ -211,8 +220,7 @@ def _refusal(target: str, role: Role) -> str:
     first = target.partition(".")[0]
     near = _near(target, role)
     where = ", ".join((*MODULES, *role.modules))
-    mine = first.isidentifier() and "." in target and first not in sys.stdlib_module_names
-    cure = f"; if it is yours, type security.allow=[{first}]" if mine and not near else ""
+    cure = f"; if it is yours, type security.allow=[{first}]" if is_module_of_users(target) and not near else ""
     return f"'{target}' lies outside of what settings may call ({where}){near}{cure}"
 
 

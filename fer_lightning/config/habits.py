@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# last part of a setting, in lower case, and what to type for it; `{}` stands for its value
+# last part of a setting, in lower case, and what to type for it; `{}` stands for its value, an empty text: nothing
 NAMES = {
     "epochs": "trainer.max_epochs={}",
     "num_epochs": "trainer.max_epochs={}",
@@ -15,6 +15,16 @@ NAMES = {
     "network": "model.backbone={}",
     "model_name": "model.backbone={}",
     "dropout": "model.drop_rate={}",
+    "lr_scheduler": "scheduler={}",
+    "seed_everything": "seed={}",
+    "num_classes": "",
+    "train": "",
+    "test": "split=test",
+    "debug": "trainer=debug",
+    "val_split": "data.holdout={}",
+    "validation_split": "data.holdout={}",
+    "shuffle": "data.sampler=shuffle",
+    "augment": "augmentation=standard",
     "bs": "data.batch_size={}",
     "batch": "data.batch_size={}",
     "data_dir": "data.root={}",
@@ -67,6 +77,7 @@ TRAINER = {
 }
 # other spellings of a value, by setting
 VALUES = {
+    "split": dict.fromkeys(("val", "valid", "dev", "eval", "publictest"), "validation"),
     "trainer.precision": {
         **dict.fromkeys(("fp16", "float16", "half"), "16-mixed"),
         **dict.fromkeys(("bfloat16", "mixed", "amp"), "bf16-mixed"),

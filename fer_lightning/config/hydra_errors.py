@@ -11,14 +11,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_lightning.config.compose import conf_dir
+from fer_lightning.config.given import GIVEN
 from fer_lightning.config.habits import instead_of
 from fer_lightning.config.listed import listed_settings, options_of
 from fer_lightning.config.missing_options import explain_option
 from fer_lightning.config.overrides import override_key
 from fer_lightning.config.trainer_arguments import unlisted_arguments
+from fer_lightning.core.command_words import path_setting
 from fer_lightning.core.former_names import INSTEAD, SETTINGS
 from fer_lightning.core.suggestions import close_matches
 
+CHECKPOINT = re.compile(r"\.(ckpt|pth?|safetensors)$")
 SHOWN = 12  # names in one message
 
 
@@ -29,7 +32,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
     if isinstance(error, OverrideParseException):
         key, equals, value = error.override.partition("=")
         if not equals:
-            example = "type trainer.max_epochs=20, for example"
+            setting = "ckpt_path" if CHECKPOINT.search(key) else "data.root" if "/" in key else None
+            example = f"type {path_setting(setting, key)}" if setting else "type trainer.max_epochs=20, for example"
             return f"'{key}' is not understood: settings are typed as key=value; {example}"
         return f"the value of {key} cannot be read; quote it twice: '{key}=\"{value}\"'"
     text, cause = str(error), error.__cause__
@@ -60,6 +64,8 @@ def _known(text: str) -> str | None:
         return _several_values(key, value)
     if found := re.match("Sweeping over Hydra's configuration is not supported : '(.+?)=(.+)'", text):
         return f"{found[1]} takes one value: type '{found[1]}=\"{found[2]}\"' if the comma is part of it"
+    if found := re.match("Could not override '(.+?)'\\.\\s+No match in the defaults list", text):
+        return f"this program has no group '{found[1]}': leave it out, or type --help to see what can be set"
     if found := re.match("You must specify '(.+?)'", text):
         options = re.findall(r"\t(\S+)", text)
         return f"{found[1]} has no value: type {found[1]}={'|'.join(options)}"
@@ -127,6 +133,8 @@ def _unknown_key(key: str, value: str, valid: dict[str, Any], root: DictConfig) 
     if key in SETTINGS:
         instead = INSTEAD.get(key) or f"{SETTINGS[key]}={value}"
         return f"there is no setting '{key}' any more; leave it out, or type {instead}"
+    if given := GIVEN.get(key.partition(".")[0], {}).get(key.partition(".")[2]):
+        return f"{key} is set by the program; {given}"
     if (typed := instead_of(key, value)) is not None:
         hint = f"type {typed}" if typed else "nothing takes its place: leave it out"
         return f"there is no setting '{key}'; {hint}"

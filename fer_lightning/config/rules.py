@@ -150,6 +150,8 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
         yield "model.freeze_backbone=true keeps random weights: type model.pretrained=true, or model.weights=FILE"
     if frozen and value("model.compile") is not None:
         yield "model.compile has no effect on what model.freeze_backbone=true freezes: leave out one of the two"
+    if frozen and unfreeze is None and value("model.backbone_lr") is not None:
+        yield "model.backbone_lr has no effect on what model.freeze_backbone=true freezes: leave out one of the two"
     if unfreeze is not None and not frozen:
         yield f"model.unfreeze_epoch={unfreeze} needs a frozen backbone: type model.freeze_backbone=true too"
     strategy, unused = str(value("trainer.strategy")), "ddp_find_unused_parameters_true"
@@ -241,7 +243,7 @@ def _nodes(node: DictConfig, prefix: str) -> Iterator[tuple[str, DictConfig]]:
     for key in node:
         child = node._get_node(key)  # as it stands: resolving hundreds of values takes a tenth of a second
         if isinstance(child, DictConfig) and not (child._is_none() or child._is_missing() or child._is_interpolation()):
-            yield from _nodes(child, f"{prefix}{key}.")
+            yield from _nodes(child, f"{prefix}{key!s}.")
 
 
 def _own(node: DictConfig, key: str) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 import re
 
-# bytes hidden in surrogates, and control characters but tab and line feed
-UNPRINTABLE = r"[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f-\x9f]"
+# bytes hidden in surrogates, control characters but tab and line feed, and those that change the direction of the text
+UNPRINTABLE = r"[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 ON_DISK = "fer_lightning.on_disk"  # how text is encoded where it may hold such names; for `open(errors=…)`
 
 
@@ -24,7 +24,12 @@ codecs.register_error(ON_DISK, _encode)
 def shown(text: str) -> str:
     r"""Return text that can be printed: the bytes of such names, and what would steer a terminal, are escaped.
 
-    >>> shown("caf\udce9.png"), shown("\x1b[2Jgone")
-    ('caf\\xe9.png', '\\x1b[2Jgone')
+    >>> shown("caf\udce9.png"), shown("\x1b[2Jgone"), shown("gpj.\u202egnp")
+    ('caf\\xe9.png', '\\x1b[2Jgone', 'gpj.\\u202egnp')
     """
-    return re.sub(UNPRINTABLE, lambda found: rf"\x{ord(found[0]) & 0xFF:02x}", text)
+    return re.sub(UNPRINTABLE, _escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return rf"\u{code:04x}" if 0xFF < code < 0xD800 else rf"\x{code & 0xFF:02x}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -68,7 +69,9 @@ def build_backbone(
 
             backbone = build_timm(name, download, image_size, {"in_chans": in_channels, **sizes}, kwargs)
     except TypeError as error:
-        raise ConfigError(f"model.backbone_kwargs={kwargs} does not suit {name}: {first_lines(error)}") from error
+        why, unknown = first_lines(error), re.search("unexpected keyword argument '(.+?)'", str(error))
+        cure = f"leave out {unknown[1]}" if unknown else "type 'model.backbone_kwargs={}' for none"
+        raise ConfigError(f"model.backbone_kwargs={kwargs} does not suit {name} ({why}): {cure}") from error
     if stem == "small":
         from fer_lightning.models.timm_backbones import shrink_stem
 

@@ -32,7 +32,7 @@ def print_results(metrics: dict[str, Any], folder: Path) -> None:
     for name in (REPORT, METRICS, PREDICTIONS, BEST_CHECKPOINT, LAST_CHECKPOINT):
         if (folder / name).exists():
             console.print(f"  {name}")
-    console.print(f"\ntensorboard --logdir {folder}" if (folder / "tensorboard").exists() else "")
+    console.print(f"\ntensorboard --logdir {escape(str(folder))}" if (folder / "tensorboard").exists() else "")
 
 
 def escape(text: str) -> str:

@@ -30,6 +30,8 @@ def print_summary(folder: Path, jobs: Sequence[Job], verb: str = "train") -> Non
     from rich.console import Console  # not at each start of a sweep
     from rich.table import Table
 
+    from fer_lightning.runs.console import escape
+
     console = Console()
     states = {job: job.state for job in jobs}
     statuses = {job: job.status for job in jobs}
@@ -42,13 +44,15 @@ def print_summary(folder: Path, jobs: Sequence[Job], verb: str = "train") -> Non
         status = statuses[job] or Status()
         scores = (f"{status.values[name]:.4g}" if name in status.values else "–" for name in names)
         seconds = "–" if status.seconds is None else f"{status.seconds:.0f}"
-        table.add_row(f"{job.number}", job.label, _outcome(states[job], status, 120), *scores, seconds)
+        table.add_row(f"{job.number}", escape(job.label), _outcome(states[job], status, 120), *scores, seconds)
     console.print()
     console.print(table)
     counts = Counter(states.values())
     listed = ", ".join(f"{count} {state}" for state, count in counts.items())
     console.print(f"\n{len(jobs)} job{'s' * (len(jobs) != 1)}: {listed}")
-    console.print(f"\npython -m fer_lightning.compare {shlex.quote(str(folder))}", highlight=False, soft_wrap=True)
+    console.print(
+        f"\npython -m fer_lightning.compare {escape(shlex.quote(str(folder)))}", highlight=False, soft_wrap=True
+    )
     open_states = {"unfinished", "interrupted", "not started"} & set(counts)
     # a wrong setting would fail again
     if open_states or any(status.status == FAILED and status.reason != "configuration" for status in known):
@@ -56,7 +60,7 @@ def print_summary(folder: Path, jobs: Sequence[Job], verb: str = "train") -> Non
         plain = re.fullmatch(r"[\w./:@+-]+", str(folder))
         named = shlex.quote(f"sweep.resume={folder if plain else quoted(folder)}")
         command = f"python -m fer_lightning.{verb} -m {named}{retry}"
-        console.print(f"{command}   # {what}", highlight=False, soft_wrap=True)
+        console.print(escape(f"{command}   # {what}"), highlight=False, soft_wrap=True)
 
 
 def _outcome(state: str, status: Status, width: int = 200) -> str:

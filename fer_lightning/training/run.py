@@ -20,6 +20,7 @@ from fer_lightning.callbacks.interrupt import Interrupted
 from fer_lightning.core.atomic_write import write_text
 from fer_lightning.core.command_words import path_setting
 from fer_lightning.core.errors import CheckpointError, ConfigError
+from fer_lightning.core.file_names import shown
 from fer_lightning.core.quiet_libraries import silence_libraries
 from fer_lightning.core.whole_checkpoints import whole_checkpoints
 from fer_lightning.data.augmentation.pipeline import as_json
@@ -260,7 +261,7 @@ def train(cfg: DictConfig) -> float | None:
     # another rank ends with an error
     if run.signal and run.trainer.is_global_zero:
         if run.continuing is not None and not is_job():
-            print(f"to continue: {run.continuing}", file=sys.stderr)
+            print(shown(f"to continue: {run.continuing}"), file=sys.stderr)
         if run.signal == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + run.signal)

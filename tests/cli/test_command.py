@@ -89,6 +89,15 @@ def fail(capsys: pytest.CaptureFixture[str], *argv: str, task: Any = nothing) ->
         ("lr", "typed as key=value"),
         ("optimizer.betas=[0.9,1", "the brackets or quotes in optimizer.betas=[0.9,1 do not match"),
         ("model=vgg16,resnet50", "add -m to run each of them"),
+        ("model=[vgg16,resnet50]", "type model=vgg16, or -m model=vgg16,resnet50 to run each of them"),
+        (
+            "model.mean=[0.5]",
+            "it is that of the training images: type model.normalize=unit",
+        ),
+        ("data.val_split=0.2", "type data.holdout=0.2"),
+        ("model.num_classes=7", "nothing takes its place: leave it out"),
+        ("/data/fer2013", "type data.root=/data/fer2013"),
+        ("last.ckpt", "type ckpt_path=last.ckpt"),
         ("optimizer.lr=range(1,3)", "add -m"),
         ("~callbacks.qqq", "'callbacks.qqq' does not exist"),
         ("hydra.run.dir=${qqq}", "'qqq' not found"),
@@ -121,6 +130,17 @@ def test_what_cannot_be_composed_is_one_message(
 )
 def test_what_no_yaml_lists_can_be_typed_where_it_is_valid(typed: str, key: str, value: object) -> None:
     assert run_verb("train", lambda cfg: OmegaConf.select(cfg, key), [typed]) == value
+
+
+def test_a_group_of_another_verb_is_answered_in_our_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run_verb("evaluate", nothing, ["ckpt_path=x.ckpt", "model=vgg16"])
+    assert "this program has no group 'model': leave it out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["disabled", "none", "stdout"])
+def test_logging_of_hydra_may_be_changed(option: str) -> None:
+    assert run_verb("train", lambda cfg: 1, [f"hydra/job_logging={option}"]) == 1
 
 
 def test_all_unknown_settings_are_reported_together(capsys: pytest.CaptureFixture[str]) -> None:

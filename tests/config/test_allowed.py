@@ -139,6 +139,7 @@ def test_jobs_of_a_sweep_that_name_such_targets_fail_before_they_start(
         "+hydra.job_logging.formatters.x={'()': evil_marker.Thing}",
         "hydra.job_logging.handlers.console.stream=ext://evil_marker.Thing",
         "+hydra.hydra_logging.handlers.x.class=evil_marker.Thing",
+        "+hydra.job_logging.handlers.file={'.': {baseFilename: ran}}",
         "hydra.launcher._target_=evil_marker.Thing",
         "hydra.sweeper._target_=evil_marker.Thing",
         "+hydra.sweeper.sampler={_target_: evil_marker.Thing}",
@@ -154,7 +155,7 @@ def test_hydra_calls_nothing_of_somebody_else_either(
     typed = through(
         door, elsewhere, {str(number): part if number == 0 else f"+{part}" for number, part in enumerate(parts)}
     )
-    if "'()'" in override and door == "command line":
+    if ("'()'" in override or "'.'" in override) and door == "command line":
         pytest.skip("Hydra's grammar has no such key")
     with pytest.raises(SystemExit) as stop:
         run_verb("train", "training.run:train", typed)
@@ -162,6 +163,73 @@ def test_hydra_calls_nothing_of_somebody_else_either(
     assert stop.value.code == 2
     assert "is nothing that Hydra may call here" in said
     assert not (elsewhere / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["hydra.searchpath=[pkg://evil_marker]"],
+        ["hydra.searchpath=[pkg://evil_marker.sub/conf]"],
+        ["--config-path=pkg://evil_marker"],
+        ["-cp", "pkg://evil_marker"],
+        ["--config-dir=conf", "--config-name=mine"],
+        ["-m", "seed=1,2", "hydra.searchpath=[pkg://evil_marker]"],
+    ],
+)
+def test_no_package_is_imported_for_its_yaml_files(
+    typed: list[str], elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (elsewhere / "conf").mkdir()
+    (elsewhere / "conf" / "mine.yaml").write_text("hydra: {searchpath: ['pkg://evil_marker']}\n")
+    with pytest.raises(SystemExit) as stop:
+        run_verb("train", lambda cfg: None, typed)
+    assert stop.value.code == 2
+    assert "would import a module for its YAML files" in capsys.readouterr().err
+    assert run_verb("train", lambda cfg: 1, ["hydra.searchpath=[file://conf]"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"job": {"env_set": {"LD_PRELOAD": "x.so"}}}, "type ++hydra.job.env_set.LD_PRELOAD=x.so"),
+        ({"job_logging": {"handlers": {"file": {"filename": "ran"}}}}, "is no file for a log"),
+    ],
+)
+def test_a_file_sets_no_environment_and_writes_its_log_to_a_log(
+    written: dict[str, Any], said: str, elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = elsewhere / "conf" / "experiment" / "mine.yaml"
+    place.parent.mkdir(parents=True)
+    place.write_text("# @package _global_\n" + yaml.safe_dump({"hydra": written}))
+    typed = ["--config-dir=conf", "experiment=mine"]
+    with pytest.raises(SystemExit):
+        run_verb("train", lambda cfg: None, typed)
+    message = capsys.readouterr().err
+    assert said in message
+    if "env_set" in message:
+        assert run_verb("train", lambda cfg: 1, [*typed, message.split("type ")[1].strip()]) == 1
+
+
+def test_functions_that_build_from_a_configuration_are_no_factories() -> None:
+    for name in ("build_data", "build_trainer", "resolve_machine", "build_model"):
+        key = {"build_data": "data", "build_trainer": "trainer", "build_model": "model"}.get(name, "machine")
+        with pytest.raises(ImportError, match=f"{name} is not a"):
+            resolve_target(f"fer_lightning.training.build.{name}", key, ())
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["subprocess.Popen", "hydra.utils.instantiate", "os.system", "builtins.eval", "logging.config.dictConfig"],
+)
+def test_nobody_is_told_to_allow_the_standard_library(
+    target: str, elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key in ("hydra.callbacks.x", "callbacks.x"):
+        with pytest.raises(SystemExit):
+            run_verb("train", lambda cfg: None, [f"+{key}={{_target_: {target}}}"])
+        said = capsys.readouterr().err
+        assert target in said
+        assert "security.allow" not in said
 
 
 @pytest.mark.usefixtures("elsewhere")

@@ -588,6 +588,8 @@ def test_a_value_arrives_as_the_type_that_is_asked_for(
         ("trainer.max_time=2h", "type trainer.max_time=00:02:00:00"),
         ("trainer.max_time=90min", "type trainer.max_time=00:01:30:00"),
         ("trainer.precision=fp16", "type trainer.precision=16-mixed"),
+        ("split=val", "type split=validation"),
+        ("+model.mean=[0.5]", "type model.normalize=unit, for example"),
         ("trainer.precision=float32", "type trainer.precision=32-true"),
         ("trainer.accelerator=CPU", "did you mean trainer.accelerator=cpu"),
         ("trainer.strategy=ddpp", "did you mean trainer.strategy=ddp"),

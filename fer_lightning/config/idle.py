@@ -1,0 +1,67 @@
+"""Settings that have no effect beside others: harmless, and hardly what was meant, so that a run says it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fer_lightning.config.listed import is_listed
+
+
+class Idle(NamedTuple):
+    """Settings that some values of another one leave without effect."""
+
+    keys: str
+    beside: str  # the other
+    when: Callable[[Any], bool]
+    cure: str  # what to type for an effect
+
+
+def _is_off(value: Any) -> bool:
+    return value is None or value == 0
+
+
+IDLE = (
+    Idle("loss.beta", "loss.class_weights", lambda kind: kind != "effective", "loss.class_weights=effective"),
+    Idle(
+        "data.synthetic.train data.synthetic.validation data.synthetic.test",
+        "data.root",
+        lambda root: root is not None,
+        "data.root=null",
+    ),
+    Idle("data.aliases data.code_order data.on_error data.max_pixels", "data.root", _is_off, "data.root=PATH"),
+    Idle(
+        "augmentation.rotate augmentation.shift augmentation.zoom",
+        "augmentation.affine",
+        _is_off,
+        "augmentation.affine=1",
+    ),
+    Idle("augmentation.brightness augmentation.contrast", "augmentation.light", _is_off, "augmentation.light=1"),
+    Idle("augmentation.erase_area", "augmentation.erase", _is_off, "augmentation.erase=0.25"),
+    Idle("trainer.gradient_clip_algorithm", "trainer.gradient_clip_val", _is_off, "trainer.gradient_clip_val=1"),
+    Idle("sweep.retry", "sweep.resume", _is_off, "sweep.resume=FOLDER"),
+)
+
+
+def idle_settings(cfg: DictConfig) -> Iterator[str]:
+    """Yield a line for each setting of a training that has no effect; one that no YAML file gives its value was typed.
+
+    Where there is no model, both come from a checkpoint, and nothing can be said.
+    """
+    for keys, beside, when, cure in IDLE if "model" in cfg else ():
+        other = _read(cfg, beside)
+        for key in keys.split() if other is not ... and when(other) else ():
+            if (value := _read(cfg, key)) is not ... and not is_listed(key, value):
+                said = "null" if other is None else other
+                yield f"{key}={value} has no effect beside {beside}={said}: type {cure}, or leave it out"
+
+
+def _read(cfg: DictConfig, key: str) -> Any:
+    """Return the value at a dotted key; an Ellipsis where there is none."""
+    try:
+        return OmegaConf.select(cfg, key, default=...)
+    except OmegaConfBaseException:
+        return ...
