@@ -111,6 +111,15 @@ class FolderSearch:
             return canonical(name, self.aliases, self.code_order)
         return self._spellings.setdefault(name.strip().casefold(), name.strip())
 
+    def split_and_class(self, name: str) -> tuple[str, str] | None:
+        """Return the split and the class that a folder such as train_angry or angry-test stands for."""
+        words = [word for word in re.split(r"[\W_]+", name) if word]
+        for word, rest in ((words[0], words[1:]), (words[-1], words[:-1])) if len(words) > 1 else ():
+            split, emotion = self.split(word), canonical("_".join(rest), self.aliases)
+            if split is not None and emotion is not None and not self.is_own_name(name):
+                return split, emotion
+        return None
+
     def may_be_class(self, name: str) -> bool:
         """Return whether a folder may be a class of the user's own, and is not a split or a mere container."""
         return self.split(name) is None and fold(name) not in _CONTAINERS
@@ -225,7 +234,7 @@ class FolderSearch:
         if self.own_names:
             return self._own_class_folders(folder)
         folders = self.list(folder).folders
-        named = [name for name in folders if canonical(name, self.aliases) is not None]
+        named = [name for name in folders if canonical(name, self.aliases) or self.split_and_class(name)]
         numbers = [name for name in folders if name not in named and code_of(name) is not None]
         numbers = [name for name in numbers if self.list(folder / name).images]
         return [*named, *numbers] if named or len(numbers) > 1 else []
@@ -240,7 +249,7 @@ class FolderSearch:
         if len(filled) < 2 and not self._any_people:
             nested = [name for name in names if self.may_be_class(name) and not self.split_folders(folder / name)]
             filled = [name for name in nested if self.count(folder / name)]
-            below = [inner for name in filled for inner in self.list(folder / name).folders]
+            below = [inner for name in filled for inner in self.list(folder / name).folders if not self.split(inner)]
             filled = filled if len(below) == len(set(below)) else []
         return filled if len(filled) > 1 else []
 

@@ -43,7 +43,14 @@ def read_folder_table(tree: Path, search: FolderSearch) -> ImageTable:
 
 
 def table_of(tree: Path, files: Files, found: str, notes: Sequence[str]) -> ImageTable:
-    """Return the table of some files, sorted by split, class and natural name; `found` says what was recognised."""
+    """Return the table of some files, sorted by split, class and natural name; `found` says what was recognised.
+
+    Raises:
+        DataError: Some images are in a split, and some are not.
+    """
+    undivided = [paths[0] for (split, _), paths in files.items() if paths and not split]
+    if undivided and any(split for split, _ in files):
+        raise DataError(f"found {found} under {tree}: {undivided[0]} is in no split, others are; give each image one")
     classes = order_classes(name for _, name in files)
     order = [(split, name) for split in (*SPLITS, "") for name in classes if files.get((split, name))]
     sizes = [len(files[key]) for key in order]
@@ -84,9 +91,9 @@ class _TreeReader:
         if not folders:
             self._read_classes("", tree)
             people = len(search.people(tree))
-            self.found = f"{len(self.files)} class folders without a split"
-            if people:
-                self.found = f"{len(self.files)} classes of {people} people without a split"
+            classes, divided = len({name for _, name in self.files}), any(split for split, _ in self.files)
+            kind = f"classes of {people} people" if people else "class folders"
+            self.found = f"{classes} {kind} {'divided into splits' if divided else 'without a split'}"
             return
         for name in search.list(tree).folders:
             if name not in folders:
@@ -134,16 +141,16 @@ class _TreeReader:
         listing = self.search.list(folder)
         if listing.images:
             self.notes.append(f"{count_images(len(listing.images))} beside the class folders of {folder} left out")
-        first: dict[str, str] = {}  # class to the first folder that means it
+        first: dict[tuple[str, str], str] = {}  # split and class to the first folder that means it
         for name in listing.folders:
             inside = folder / name
             emotion = None if name in people else self.search.meaning(name)
             if self.search.own_names and name not in people and not self.search.count(inside):
                 self.ignored_folders.append(inside)
             elif emotion is not None:
-                if first.setdefault(emotion, name) != name:
-                    self.notes.append(f"{first[emotion]}/ and {name}/ in {folder} both mean {emotion}: merged")
-                self.files.setdefault((split, emotion), []).extend(self._gather(inside, emotion, frozenset()))
+                self._read_class(split, emotion, inside, first)
+            elif name not in people and (found := self.search.split_and_class(name)) and split in ("", found[0]):
+                self._read_class(*found, inside, first)
             elif code_of(name) is not None and name not in people:
                 self.numbered.append(inside)
             elif name not in people:
@@ -151,6 +158,18 @@ class _TreeReader:
                 if inner.unnamed and not inner.trees:
                     self.unknown_classes.append(inside)
                 self.ignored_folders.append(inside)
+
+    def _read_class(self, split: str, emotion: str, folder: Path, first: dict[tuple[str, str], str]) -> None:
+        key, name = (split, emotion), folder.name
+        if first.setdefault(key, name) != name:
+            self.notes.append(f"{first[key]}/ and {name}/ in {folder.parent} both mean {emotion}: merged")
+        listing = self.search.list(folder)
+        if not (split or listing.images) and listing.folders and all(map(self.search.split, listing.folders)):
+            self._note_left_out(folder)
+            for inner in listing.folders:  # happy/train, happy/test
+                self._read_class(str(self.search.split(inner)), emotion, folder / inner, {})
+        else:
+            self.files.setdefault(key, []).extend(self._gather(folder, emotion, frozenset()))
 
     def _gather(self, folder: Path, emotion: str, above: frozenset[str]) -> list[str]:
         """Return the images in and below a class folder. Folders inside may be people or sources, but not classes.

@@ -94,9 +94,6 @@ def read_label_table(root: Path, lists: Sequence[Path], images: Sequence[Path], 
     for path, key in found.items():
         files.setdefault(key, []).append(path)
     files, by_name = split_by_name(files)
-    undivided = [paths[0] for (split, _), paths in files.items() if not split]
-    if undivided and any(split for split, _ in files):
-        raise DataError(f"{names} in {root}: {undivided[0]} is in no split, others are: give each image a split")
     notes = [by_name] if by_name else []
     if missing:
         notes.append(f"{names} names {count_images(len(missing))} that are not there, such as {missing[0]}")

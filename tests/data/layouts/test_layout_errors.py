@@ -126,7 +126,7 @@ def test_confusing_trees(tmp_path: Path, plant: Plant) -> None:
     refuse(plant(tmp_path / "a", classes("val") | classes("valid")), "val/ and valid/ both mean validation")
     refuse(plant(tmp_path / "b", classes("train") | classes("vaildation")), "not named for a split", "validation")
     refuse(
-        plant(tmp_path / "c", {"angry/train": "1.jpg", "happy/train": "1.jpg"}),
+        plant(tmp_path / "c", {"angry/train": "1.jpg", "angry": "2.jpg", "happy": "1.jpg"}),
         "the folder train/ in it",
         "train/happy",
     )

@@ -146,3 +146,20 @@ def test_a_test_without_labels_does_not_stop_training(
     table = read_layout(tmp_path, own_names=own_names)
     assert table.notes == (f"{place.split('/')[0]}/ left out: 3 images without class folders in it",)
     assert set(resolved(table).values()) == {"train", "validation"}  # and none of train is called test
+
+
+@pytest.mark.parametrize("form", ["{split}_{label}", "{label}-{split}", "{label}/{split}", "{label}/{split}/s1"])
+@pytest.mark.parametrize("words", ["train val test", "Training PublicTest PrivateTest"])
+def test_splits_in_or_with_the_names_of_classes(tmp_path: Path, plant: Plant, form: str, words: str) -> None:
+    places = {form.format(split=word, label=label): (word, label) for word in words.split() for label in CLASSES}
+    plant(tmp_path, dict.fromkeys(places, "1.jpg 2.jpg"))
+    table = read_layout(tmp_path)
+    split_of = dict(zip(words.split(), ("train", "validation", "test"), strict=True))
+    assert {
+        path.rpartition("/")[0]: (split, table.classes[label])
+        for path, split, label in zip(table.paths, table.splits, table.labels, strict=True)
+    } == {place: (split_of[word], label) for place, (word, label) in places.items()}
+    assert len(table) == 2 * len(places)
+    plant(tmp_path, {"sad": "1.jpg"})
+    with pytest.raises(DataError, match=r"sad/1\.jpg is in no split, others are"):
+        read_layout(tmp_path)
