@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from fer_lightning.config.listed import groups_of, options_of, own_settings
+from fer_lightning.config.listed import COMBINED, groups_of, options_of, own_settings
 from fer_lightning.config.overrides import override_key
 from fer_lightning.core.errors import ConfigError
 
 NONE = ("", "null", "none", "false", "[]", "''", '""')  # after a group, in any case
-MANY = ("callbacks", "logger", "experiment")  # groups of which several options may be combined
 ENTRY = re.compile(r"(callbacks|logger)\.\w+")  # one object of a group of several
 # settings that the program itself reads, beside those of no group
 READ = (
@@ -32,12 +31,8 @@ def spell_groups(verb: str, arguments: Sequence[str]) -> list[str]:
     spelt = []
     for item in arguments:
         key, value = override_key(item), item.partition("=")[2]
-        if key in groups_of(verb) and key not in MANY and re.match(r"\[.+,", value):
-            names = value.strip("[]").replace(" ", "")
-            raise ConfigError(
-                f"{item} names several options, and {key} is one: type {key}={names.partition(',')[0]}, or"
-                f" -m {key}={names} to run each of them"
-            )
+        if key in groups_of(verb) and value[:1] == "[":
+            _check_list(item, key, value)
         if key not in groups_of(verb) or "@" in item.partition("=")[0]:
             if item.startswith("~") and key in (*READ, *own_settings(verb)):
                 raise ConfigError(f"{key} is read by fer_lightning.{verb} and cannot be deleted: leave out '~{key}'")
@@ -58,6 +53,17 @@ def spell_groups(verb: str, arguments: Sequence[str]) -> list[str]:
         else:
             spelt.append(item)
     return spelt
+
+
+def _check_list(item: str, group: str, value: str) -> None:
+    """Check a list of options, of which Hydra would take the last, or each in a group of several objects."""
+    options = [option.strip() for option in value.strip("[]").split(",")]
+    if re.fullmatch(r"\[[\w ,./:-]*\]", value) is None:
+        first = options_of(group)[0]
+        raise ConfigError(f"what follows {group} is not the name of an option: type {group}={first}, for example")
+    if group not in COMBINED and len(options) > 1:
+        cure = f"type {group}={options[0]}, or -m {group}={','.join(options)} to run each of them"
+        raise ConfigError(f"{item} names several options, and {group} is one: {cure}")
 
 
 def _without(verb: str, group: str) -> list[str]:

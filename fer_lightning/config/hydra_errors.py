@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fer_lightning.config.compose import conf_dir
 from fer_lightning.config.given import GIVEN
 from fer_lightning.config.habits import instead_of
-from fer_lightning.config.listed import listed_settings, options_of
+from fer_lightning.config.listed import COMBINED, listed_settings, options_of
 from fer_lightning.config.missing_options import explain_option
 from fer_lightning.config.overrides import override_key
 from fer_lightning.config.trainer_arguments import unlisted_arguments
@@ -106,6 +106,7 @@ def _several_values(key: str, value: str) -> str:
     if "/" in value:
         return f"{message}, or type '{key}=\"{value}\"' for one text with a comma"
     takes_list = not listed or any(one is None or isinstance(one, list) for one in listed)
+    takes_list = key in COMBINED if _is_group(key) else takes_list
     return message + f", or type '{key}=[{value}]' for one list" * (takes_list and "(" not in value)
 
 

@@ -75,8 +75,9 @@ def _check_environment(cfg: DictConfig) -> None:
     """Check that variables of the environment are typed: PATH, LD_PRELOAD and others say which code is run."""
     typed = {override_key(word) for word in cfg.hydra.overrides.hydra}
     key = "hydra.job.env_set"
-    for name, value in OmegaConf.to_container(cfg.hydra.job.env_set, resolve=False).items():  # type: ignore[union-attr]
-        if key not in typed and f"{key}.{name}" not in typed and os.environ.get(str(name)) != value:
+    given: Any = OmegaConf.to_container(cfg.hydra.job.env_set, resolve=False)
+    for name, value in given.items():
+        if key not in typed and f"{key}.{name}" not in typed and os.environ.get(name) != value:
             cure = f"type ++{key}.{name}={value}"
             raise ConfigError(f"{key}.{name} comes from a YAML file, which sets no environment: {cure}")
 

@@ -12,6 +12,7 @@ from fer_lightning.config.compose import conf_dir
 from fer_lightning.core.flatten import flatten
 
 USUAL = (True, False, 1, 0.5, [1], ["happy"], None)  # values that most types take one of
+COMBINED = ("callbacks", "logger", "experiment")  # groups of which several options may be taken together
 GLOBAL = "# @package _global_"  # in a file whose keys do not belong to its group
 
 

@@ -88,7 +88,8 @@ def fail(capsys: pytest.CaptureFixture[str], *argv: str, task: Any = nothing) ->
         ("+seed=1", "type it without +"),
         ("lr", "typed as key=value"),
         ("optimizer.betas=[0.9,1", "the brackets or quotes in optimizer.betas=[0.9,1 do not match"),
-        ("model=vgg16,resnet50", "add -m to run each of them"),
+        ("model=vgg16,resnet50", "model has several values: add -m to run each of them\n"),
+        ("logger=csv,tensorboard", "add -m to run each of them, or type 'logger=[csv,tensorboard]' for one list"),
         ("model=[vgg16,resnet50]", "type model=vgg16, or -m model=vgg16,resnet50 to run each of them"),
         (
             "model.mean=[0.5]",

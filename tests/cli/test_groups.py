@@ -58,6 +58,12 @@ def test_what_a_verb_needs_cannot_be_left_out(typed: str, said: str) -> None:
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize("typed", ["trainer=[[1]]", "callbacks=[[a],b]", "model=[{a: b}]"])
+def test_what_is_no_option_is_refused(typed: str) -> None:
+    with pytest.raises(ConfigError, match="is not the name of an option: type "):
+        spell_groups("train", [typed])
+
+
 def test_a_group_belongs_to_its_verbs() -> None:
     assert spell_groups("evaluate", ["~scheduler", "+model=vgg16"]) == ["~scheduler", "+model=vgg16"]
 

@@ -197,12 +197,12 @@ def complaints(compose: Compose, lines: Iterator[list[str]]) -> list[str]:
 
 
 def test_random_command_lines_are_answered(compose_quickly: Compose) -> None:
-    assert complaints(compose_quickly, draw_lines(seed=0, count=60)) == []
+    assert complaints(compose_quickly, draw_lines(seed=0, count=120)) == []
 
 
 @pytest.mark.slow
 def test_many_random_command_lines_are_answered(compose_quickly: Compose) -> None:
-    assert complaints(compose_quickly, draw_lines(seed=1, count=600)) == []
+    assert complaints(compose_quickly, draw_lines(seed=1, count=2000)) == []
 
 
 @pytest.mark.slow
