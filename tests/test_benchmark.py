@@ -88,7 +88,7 @@ def test_data_that_cannot_be_used_is_told_before_anything_is_measured(tmp_path: 
         ("suite=[trian]", r"suite=\['trian'\] is not a list of some of startup, .*; did you mean train\?"),
         ("suite=train", r"suite=train is not a list of some of startup, pipeline, .*; type 'suite=\[train\]'"),
         ("suite=[]", r"suite=\[\] leaves nothing to measure: type suite=\[train\]"),
-        ("window=0", "window=0 must be at least 0.05"),
+        ("window=0", "window=0.0 must be at least 0.05: type window=0.05"),
         ("windows=1", "windows=1 must be at least 2"),
         ("windows=2.5", "windows=2.5 is not a whole number"),
         ("trainer.devices=2", "the benchmark measures one device: type trainer.devices=1"),
