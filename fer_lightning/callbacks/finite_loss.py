@@ -49,19 +49,18 @@ class FiniteLoss(pl.Callback):
     def _check(self, trainer: pl.Trainer) -> None:
         recent, self._recent = self._recent, []
         finite = torch.stack([loss.float().mean() for loss, *_ in recent]).isfinite().tolist() if recent else []
-        if trainer.world_size > 1 and not trainer.strategy.reduce_boolean_decision(all(finite), all=True):
-            finite = finite or [False]  # on another rank, and all end together
-            if all(finite):
-                raise DivergedError("the loss is not finite on another rank")
-        if all(finite):
+        everywhere = all(finite)
+        if trainer.world_size > 1:  # all ranks end together
+            everywhere = trainer.strategy.reduce_boolean_decision(everywhere, all=True)
+        if everywhere:
             return
+        precise = "" if str(trainer.precision).startswith("32") else ", or trainer.precision=32-true"
+        cure = f"type a smaller optimizer.lr, trainer.gradient_clip_val=1{precise}"
+        if all(finite):
+            raise DivergedError(f"the loss is not finite on another rank, which says where: {cure}")
         loss, index, batch, step = recent[finite.index(False)]
         where = f"step {step}, batch {batch + 1} of epoch {trainer.current_epoch + 1}{_images(trainer, index)}"
-        precise = "" if str(trainer.precision).startswith("32") else ", or trainer.precision=32-true"
-        raise DivergedError(
-            f"the loss is not finite ({loss.float().mean().item()}) since {where}: type a smaller optimizer.lr, "
-            f"trainer.gradient_clip_val=1{precise}"
-        )
+        raise DivergedError(f"the loss is not finite ({loss.float().mean().item()}) since {where}: {cure}")
 
 
 def _images(trainer: pl.Trainer, index: Any) -> str:

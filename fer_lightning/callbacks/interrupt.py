@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,25 @@ class Interrupted(Exception):
     def __init__(self, number: int = signal.SIGINT) -> None:
         super().__init__(signal.Signals(number).name)
         self.number = number
+
+
+@contextmanager
+def leaving_on_signals() -> Iterator[None]:
+    """Let signals of `ENDING` end a prediction as Ctrl-C does; Lightning would note them, and predict on."""
+
+    def leave(number: int, *_: Any) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    ours = threading.current_thread() is threading.main_thread()
+    default = [number for number in numbers if ours and signal.getsignal(number) == signal.SIG_DFL]
+    for number in default:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in default:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class StopOnInterrupt(pl.Callback):

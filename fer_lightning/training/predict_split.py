@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import lightning.pytorch as pl
 import numpy as np
 
+from fer_lightning.callbacks.interrupt import leaving_on_signals
 from fer_lightning.data.datamodule import ExpressionDataModule
 from fer_lightning.data.seen_images import SeenImages
 from fer_lightning.data.source import ImageRows
@@ -40,7 +41,8 @@ def predict_split(
     """
     from fer_lightning.evaluation.predictions import predictions_table  # pandas, which training should not wait for
 
-    outputs = trainer.predict(model, dataloaders=data.rows_dataloader(rows, trainer.strategy.root_device))
+    with leaving_on_signals():
+        outputs = trainer.predict(model, dataloaders=data.rows_dataloader(rows, trainer.strategy.root_device))
     # Lightning annotates what any `predict_step` may return
     index, probabilities = gather_outputs(outputs)  # type: ignore[arg-type]
     roles = None if seen is None else seen.roles(data.identities(index))

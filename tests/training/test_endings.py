@@ -15,8 +15,10 @@ from omegaconf import DictConfig
 
 from fer_lightning.callbacks.reseed import ReseedSteps
 from fer_lightning.cli.command import run_verb
+from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.training.run import TrainingRun
 
+LEGACY = Path(__file__).parents[1] / "legacy" / "data" / "train" / "checkpoints" / "best.ckpt"
 TINY = (  # three batches an epoch
     "data.synthetic={train: 42, validation: 14, test: 14}",
     "data.image_size=16",
@@ -79,6 +81,24 @@ def test_a_signal_saves_where_the_run_is_and_says_how_to_continue(
     assert [key for key, value in straight.items() if not torch.equal(continued[key], value)] == []
     handled = [signal.getsignal(signal.Signals[other]) for other in ("SIGTERM", "SIGHUP", "SIGUSR1")]
     assert handled == [signal.SIG_DFL] * 3
+
+
+def test_a_signal_ends_a_prediction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plain, calls = ExpressionClassifier.predict_step, []
+
+    def signalled(self: ExpressionClassifier, batch, batch_idx):  # type: ignore[no-untyped-def]
+        calls.append(batch_idx)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return plain(self, batch, batch_idx)
+
+    monkeypatch.setattr(ExpressionClassifier, "predict_step", signalled)
+    words = (f"ckpt_path={LEGACY}", "data=synthetic", *TINY[0:1], "data.batch_size=7", *TINY[3:5])
+    with pytest.raises(SystemExit) as end:
+        run_verb("evaluate", "training.evaluate_checkpoint:evaluate", [*words, "hydra.run.dir=out"])
+    assert (end.value.code, calls) == (143, [0])
+    assert not Path("out/metrics.json").exists()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 @pytest.mark.parametrize(

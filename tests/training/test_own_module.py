@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from fer_lightning.comparison.ensembling import ensemble_runs
 from fer_lightning.config.check import check_config
 from fer_lightning.core.errors import CheckpointError, ConfigError
 from fer_lightning.models.checkpoint import Checkpoint
@@ -23,6 +25,7 @@ TINY = (
     "data.synthetic={train: 14, validation: 7, test: 7}", "data.image_size=16", "data.batch_size=7", "trainer=cpu",
     "trainer.precision=32-true", "model._target_=my_package.MyModel", "+model.width=4", "security.allow=[my_package]",
 )  # fmt: skip
+JUDGED = ("trainer=cpu", "trainer.precision=32-true", "security.allow=[my_package]")
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +63,11 @@ def test_it_trains_is_scored_evaluated_and_continued(tmp_path: Path, compose: Ca
     again.security.allow = ["my_package"]
     again.trainer.precision = "32-true"
     assert evaluate(again) == pytest.approx(metrics["accuracy"])
+
+    for name in ("a", "b"):
+        shutil.copytree(folder, tmp_path / "runs" / name)
+    several = compose("ensemble", f"runs=[{tmp_path / 'runs'}]", *JUDGED, "split=train", f"output_dir={tmp_path / 'e'}")
+    assert ensemble_runs(several).value == 0  # that of a network with itself
 
     last = folder / "checkpoints" / "last.ckpt"
     train(compose("train", *TINY, "trainer.max_epochs=2", f"output_dir={folder}", f"ckpt_path={last}"))
