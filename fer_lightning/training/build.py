@@ -1,18 +1,14 @@
-"""From a configuration to objects; the only caller of `hydra.utils.instantiate`."""
+"""From a configuration to the parts of a run."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
-from hydra.utils import instantiate
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf import DictConfig, OmegaConf
 
@@ -20,9 +16,8 @@ from fer_lightning.callbacks.exact_resume import ExactResume
 from fer_lightning.callbacks.finite_loss import FiniteLoss
 from fer_lightning.callbacks.interrupt import StopOnInterrupt
 from fer_lightning.callbacks.typed_settings import TypedSettings
-from fer_lightning.config.allowed import allowed_modules, check_targets, hydra_whitelist, resolve_target
-from fer_lightning.config.listed import example_of, is_listed
-from fer_lightning.core.errors import ConfigError, first_lines
+from fer_lightning.config.allowed import allowed_modules, resolve_target
+from fer_lightning.core.errors import ConfigError
 from fer_lightning.core.home import expand_user
 from fer_lightning.data.datamodule import DEFAULT_CACHE, ExpressionDataModule
 from fer_lightning.data.seen_images import seen_by
@@ -31,17 +26,16 @@ from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.own_module import adapt, takes
 from fer_lightning.models.schedules import scheduler_config
 from fer_lightning.system.machine import Machine
-from fer_lightning.system.resources import is_first_process
 from fer_lightning.training.checkpoint_files import AtomicCheckpointIO
-from fer_lightning.training.loggers import check_logging
+from fer_lightning.training.loggers import make_loggers
+from fer_lightning.training.make import blaming, make
 
-EXTRAS = ("wandb", "mlflow")  # of pyproject.toml, named after the logger that needs them
 Makers = tuple[Callable[..., Any], Callable[..., Any] | None]  # of the optimizer and of the schedule
 
 
 def resolve_machine(cfg: DictConfig) -> Machine:
     """Resolve every `auto` that depends on the machine; a ConfigError if it lacks what was asked for."""
-    machine = _make(
+    machine = make(
         cfg.machine,
         accelerator=cfg.trainer.accelerator,
         precision=cfg.trainer.precision,
@@ -76,9 +70,9 @@ def build_components(
     if kind is not None and issubclass(kind, ExpressionClassifier):
         attempt(check_name, cfg.model.backbone)
     makers = attempt(build_optimizer, cfg)
-    attempt(lambda: _make(cfg.loss, class_counts=[1, 1]))  # a trial: the classes are not known yet
+    attempt(lambda: make(cfg.loss, class_counts=[1, 1]))  # a trial: the classes are not known yet
     callbacks = attempt(_make_callbacks, cfg)
-    loggers = attempt(_make_loggers, cfg, resumed_at)
+    loggers = attempt(make_loggers, cfg, resumed_at)
     trainer: Any = None if machine is None else attempt(build_trainer, cfg, machine, callbacks or [], loggers or [])
     if problems:
         raise ConfigError.listing(problems)
@@ -86,9 +80,9 @@ def build_components(
 
 
 def _make_data(cfg: DictConfig, machine: Machine | None) -> ExpressionDataModule:
-    augmentation = _make(cfg.augmentation) if "augmentation" in cfg else None
+    augmentation = make(cfg.augmentation) if "augmentation" in cfg else None
     workers = 0 if machine is None else machine.num_workers
-    return cast(ExpressionDataModule, _make(cfg.data, num_workers=workers, augmentation=augmentation))
+    return cast(ExpressionDataModule, make(cfg.data, num_workers=workers, augmentation=augmentation))
 
 
 def build_data(
@@ -137,16 +131,16 @@ def build_model(
         "std": std,
         "channels_last": machine.channels_last,
         **({} if fresh else {"pretrained": False, "weights": None}),
-        "loss": _make(cfg.loss, class_counts=data.class_counts),
+        "loss": make(cfg.loss, class_counts=data.class_counts),
         "optimizer": optimizer,
         "scheduler": scheduler,
         "monitor": cfg.monitor,
         "mode": cfg.mode,
     }
     if ours:
-        return cast(ExpressionClassifier, _make(cfg.model, **offered))
+        return cast(ExpressionClassifier, make(cfg.model, **offered))
     node, given = _taken_settings(cfg, kind), takes(kind, offered)
-    own = cast(ExpressionClassifier, _make(node, **given))
+    own = cast(ExpressionClassifier, make(node, **given))
     adapt(own, {**_plain(node), **given}, facts)
     return own
 
@@ -190,19 +184,19 @@ def build_optimizer(cfg: DictConfig) -> Makers:
     Both are tried on one weight, because Lightning makes them only after the data are read. A ConfigError says which
     setting is out of its range.
     """
-    optimizer = _make(cfg.optimizer)
-    scheduler = _make(cfg.scheduler) if "_target_" in cfg.scheduler else None
-    with _blaming(cfg.optimizer):
+    optimizer = make(cfg.optimizer)
+    scheduler = make(cfg.scheduler) if "_target_" in cfg.scheduler else None
+    with blaming(cfg.optimizer):
         tried = optimizer([torch.zeros(1, requires_grad=True)])
     if scheduler is not None:
-        with _blaming(cfg.scheduler):
+        with blaming(cfg.scheduler):
             scheduler_config(scheduler, tried, total_steps=100, monitor=cfg.monitor, mode=cfg.mode)
     return optimizer, scheduler
 
 
 def _make_callbacks(cfg: DictConfig) -> list[pl.Callback]:
     """Return the callbacks; a ConfigError if a checkpoint could not tell the states of two of them apart."""
-    made: dict[str, pl.Callback] = {str(name): _make(node) for name, node in cfg.callbacks.items()}
+    made: dict[str, pl.Callback] = {str(name): make(node) for name, node in cfg.callbacks.items()}
     first: dict[str, str] = {}
     for name, callback in made.items():
         other = first.setdefault(callback.state_key, name)
@@ -215,27 +209,6 @@ def _make_callbacks(cfg: DictConfig) -> list[pl.Callback]:
     return list(made.values())
 
 
-def _make_loggers(cfg: DictConfig, resumed_at: int | None) -> list[Logger]:
-    # MLflow opens its store where it is made, and makes it there if need be: one rank does so
-    nodes = {str(name): node for name, node in cfg.logger.items() if name != "mlflow" or is_first_process()}
-    return [_make_logger(name, node, resumed_at) for name, node in nodes.items()]
-
-
-def _make_logger(name: str, node: DictConfig, resumed_at: int | None) -> Any:
-    try:
-        with _blaming(node):
-            check_logging(node)
-        logger = _make(node)
-    except ConfigError:
-        raise
-    except Exception as error:  # MLflow opens its store, and says in its own way that it cannot
-        hint = "; type logger.mlflow.tracking_uri=sqlite:///mlflow.db" if name == "mlflow" else ""
-        raise ConfigError(f"logger.{name}: {type(error).__name__}: {first_lines(error)}{hint}") from error
-    if resumed_at is not None and isinstance(logger, TensorBoardLogger):
-        return _make(node, purge_step=resumed_at)  # TensorBoard forgets what an interrupted epoch logged after it
-    return logger
-
-
 def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback], loggers: list[Logger]) -> pl.Trainer:
     """Return the Trainer; a ConfigError if Lightning refuses the settings."""
     # Lightning calls a bar beside its switch, and a monitor of learning rates without loggers, contradictions
@@ -246,7 +219,7 @@ def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback
     callbacks = [TypedSettings(), ExactResume(), FiniteLoss(), *callbacks]
     # scoring calls `predict`, for the probabilities, and is what others call the test
     limits = (cfg.trainer.get(key) for key in ("limit_test_batches", "limit_predict_batches"))
-    trainer = _make(
+    trainer = make(
         cfg.trainer,
         accelerator=machine.accelerator,
         precision=machine.precision,
@@ -260,51 +233,6 @@ def build_trainer(cfg: DictConfig, machine: Machine, callbacks: list[pl.Callback
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # and none that was asked for
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     return cast(pl.Trainer, trainer)
-
-
-def _make(node: DictConfig, **arguments: Any) -> Any:
-    """Instantiate a node; errors of its constructor become ConfigErrors."""
-    if not isinstance(node, DictConfig):  # text that a resolver has turned into something else
-        raise ConfigError(f"{first_lines(ValueError(node))} is no mapping with a _target_: write it out")
-    own = allowed_modules(node._get_root())
-    plain: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]  # of a mapping
-    check_targets(plain, str(node._get_full_key(None)), own)
-    # bound first and called after, so that Hydra neither converts the arguments nor wraps the constructor's complaints
-    maker = instantiate(plain, _partial_=True, _convert_="all", **hydra_whitelist(own))
-    if node.get("_partial_"):
-        return maker
-    with _blaming(node):
-        return maker(**arguments)
-
-
-@contextmanager
-def _blaming(node: DictConfig) -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        extra = node["_target_"].rpartition(".")[2].removesuffix("Logger").lower()
-        hint = f'pip install "fer_lightning[{extra}]"' if extra in EXTRAS else f"pip install {error.name}"
-        raise ConfigError(f"{node['_target_']} needs a package that is not installed: type {hint}") from error
-    except (ValueError, TypeError, MisconfigurationException) as error:
-        raise ConfigError(f"{node['_target_']}: {error}{_cure(node, str(error))}") from error
-
-
-def _cure(node: DictConfig, complaint: str) -> str:
-    """Return what to type for the setting that a constructor complains about, or else for one that is not as usual."""
-    if re.search(r"\btype |choose |did you mean", complaint):
-        return ""
-    keys = [key for key in map(str, node) if not key.startswith("_")]
-    full = {key: str(node._get_full_key(key)) for key in keys}
-    named = [key for key in keys if re.search(rf"\b{key}\b", complaint)]
-    changed = [key for key in keys if not is_listed(full[key], node.get(key))]
-    for key in [*named, *changed]:
-        if example := _other_example(full[key], str(node.get(key))):
-            return f"; type '{example}', for example"
-    return ""
-
-
-def _other_example(key: str, now: str) -> str | None:
-    return example_of(key, lambda value: str(value) != now)
 
 
 def check_limits(cfg: DictConfig, data: ExpressionDataModule) -> None:

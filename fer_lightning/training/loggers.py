@@ -12,15 +12,42 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from omegaconf import DictConfig, OmegaConf
 
-from fer_lightning.core.errors import ConfigError
+from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.core.file_names import shown
 from fer_lightning.core.flatten import flatten
 from fer_lightning.models.weights.hub import PROBE_SECONDS, answers
+from fer_lightning.system.resources import is_first_process
+from fer_lightning.training.make import blaming, make
 
 Plain = int | float | str | bool
 
 
-def check_logging(node: DictConfig) -> None:
+def make_loggers(cfg: DictConfig, resumed_at: int | None) -> list[Logger]:
+    """Return the loggers, of a run that continues from the step `resumed_at` if that is given.
+
+    A ConfigError says if a logger's service or store is not to be had.
+    """
+    # MLflow opens its store where it is made, and makes it there if need be: one rank does so
+    nodes = {str(name): node for name, node in cfg.logger.items() if name != "mlflow" or is_first_process()}
+    return [_make_logger(name, node, resumed_at) for name, node in nodes.items()]
+
+
+def _make_logger(name: str, node: DictConfig, resumed_at: int | None) -> Any:
+    try:
+        with blaming(node):
+            _check_service(node)
+        logger = make(node)
+    except ConfigError:
+        raise
+    except Exception as error:  # MLflow opens its store, and says in its own way that it cannot
+        hint = "; type logger.mlflow.tracking_uri=sqlite:///mlflow.db" if name == "mlflow" else ""
+        raise ConfigError(f"logger.{name}: {type(error).__name__}: {first_lines(error)}{hint}") from error
+    if resumed_at is not None and isinstance(logger, TensorBoardLogger):
+        return make(node, purge_step=resumed_at)  # TensorBoard forgets what an interrupted epoch logged after it
+    return logger
+
+
+def _check_service(node: DictConfig) -> None:
     """Raise a ConfigError if a logger's service is not to be had, which it would find out after the data are read."""
     kind = str(node.get("_target_")).rpartition(".")[2]
     if kind == "MLFlowLogger":

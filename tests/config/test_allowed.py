@@ -17,7 +17,7 @@ from fer_lightning.cli.command import run_verb
 from fer_lightning.config.allowed import MODULES, allowed_modules, check_targets, resolve_target
 from fer_lightning.config.check import check_config
 from fer_lightning.core.errors import ConfigError
-from fer_lightning.training import build
+from fer_lightning.training.make import make
 
 TARGETS = (
     "os.system", "posix.system", "subprocess.Popen", "subprocess.run", "runpy.run_path", "shutil.rmtree",
@@ -241,10 +241,10 @@ def test_the_list_holds_where_objects_are_made_too(compose: Callable[..., DictCo
     for value in ({**cfg.y}, "${y}", "${oc.create:{_target_:evil_marker.Thing}}"):
         cfg.logger.x = value
         with pytest.raises(ConfigError, match=r"_target_: 'evil_marker\.Thing' lies outside"):
-            build._make(cfg.logger.x)
+            make(cfg.logger.x)
     cfg.logger.x = '${oc.decode:"{_target_: os.system}"}'
     with pytest.raises(ConfigError, match="is no mapping with a _target_"):
-        build._make(cfg.logger.x)
+        make(cfg.logger.x)
     with pytest.raises(ConfigError, match="escaped"):
         check_targets({"_target_": "torch.nn.Linear", "x": "${oc.decode:y}"}, "loss", ())
 
