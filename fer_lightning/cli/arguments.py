@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 from fer_lightning.cli.flags import VALUED, check_flags, flags_first
 from fer_lightning.cli.groups import spell_groups
@@ -13,6 +15,7 @@ from fer_lightning.cli.spelling import join_brackets, readable
 from fer_lightning.config.overrides import override_key, quoted
 from fer_lightning.config.trainer_arguments import unlisted_arguments
 from fer_lightning.core.errors import ConfigError
+from fer_lightning.runs.files import OVERRIDES
 from fer_lightning.system.resources import is_slurm_task, launched_rank
 
 # mappings that may hold any key
@@ -37,7 +40,8 @@ def complete(verb: str, typed: Sequence[str], positional: str | None, *, swept: 
         arguments = continue_run(arguments)
     if swept:
         arguments = continue_sweep(arguments, verb)
-    if arguments != own and "security.allow" not in map(override_key, own):
+    from_run = arguments != own or _reads_run_folder(arguments)
+    if from_run and "security.allow" not in map(override_key, own):
         arguments.append("++security.allow=[]")  # last, so that nothing in a run's folder says what may be imported
     arguments = spell_groups(verb, arguments)
     multirun = not {*MULTIRUN}.isdisjoint(arguments)
@@ -65,6 +69,17 @@ def follow_first_rank(arguments: Sequence[str]) -> list[str]:
     # outputs holds the folders of runs, and is none itself
     folder = [] if "hydra.run.dir" in map(override_key, arguments) else ["hydra.run.dir=outputs"]
     return [*arguments, *folder, "hydra.output_subdir=null", "hydra.job_logging.root.handlers=[console]"]
+
+
+def _reads_run_folder(arguments: Sequence[str]) -> bool:
+    """Return whether YAML files are read from the folder of a run, such as `--config-dir RUN/.hydra`."""
+    places = re.findall(r"file://([^,\]'\"]+)", " ".join(arguments))
+    for word, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        flag, equals, value = word.partition("=")
+        if flag in ("-cd", "-cp") or flag.startswith(("--config-d", "--config-p")):
+            places.append(value if equals else after)
+    folders = (folder for place in map(Path, places) for folder in (place, *place.resolve().parents))
+    return any((folder / OVERRIDES).is_file() for folder in folders)
 
 
 def _is_unlisted(item: str) -> bool:

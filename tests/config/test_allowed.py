@@ -284,6 +284,31 @@ def test_a_run_folder_does_not_say_what_may_be_imported(elsewhere: Path, capsys:
 
 
 @pytest.mark.parametrize(
+    "typed",
+    [
+        "--config-dir=run/.hydra experiment=mine",
+        "-cd run/.hydra experiment=mine",
+        "--config-d=run/.hydra --config-name mine",
+        "hydra.searchpath=[file://run/.hydra] experiment=mine",
+        "-cp CWD/run/.hydra -cn mine",
+    ],
+)
+def test_nor_do_its_yaml_files_where_they_are_composed_again(
+    typed: str, elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = elsewhere / "run" / ".hydra"
+    (recorded / "experiment").mkdir(parents=True)
+    (recorded / "overrides.yaml").write_text("[]\n")
+    foreign = {"security": {"allow": ["evil_marker"]}, "callbacks": {"a": {"_target_": "evil_marker.Thing"}}}
+    (recorded / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{yaml.safe_dump(foreign)}")
+    (recorded / "mine.yaml").write_text(yaml.safe_dump({"output_dir": "out", **foreign}))
+    with pytest.raises(SystemExit) as stop:
+        run_verb("train", "training.run:train", typed.replace("CWD", str(elsewhere)).split())
+    assert stop.value.code == 2
+    assert "'evil_marker.Thing' lies outside" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("target", "key", "said"),
     [
         ("AdmW", "optimizer", "did you mean torch.optim.AdamW"),

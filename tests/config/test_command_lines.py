@@ -13,7 +13,9 @@ from omegaconf import DictConfig
 
 from fer_lightning.cli.arguments import complete
 from fer_lightning.cli.command import MISTYPED, explain_start
+from fer_lightning.config import habits
 from fer_lightning.config.check import check_config
+from fer_lightning.config.given import GIVEN
 from fer_lightning.config.listed import groups_of, listed_settings, options_of
 from fer_lightning.config.overrides import override_key
 from fer_lightning.config.trainer_arguments import trainer_arguments
@@ -198,6 +200,18 @@ def complaints(compose: Compose, lines: Iterator[list[str]]) -> list[str]:
 
 def test_random_command_lines_are_answered(compose_quickly: Compose) -> None:
     assert complaints(compose_quickly, draw_lines(seed=0, count=120)) == []
+
+
+def test_what_the_program_sets_itself_has_advice_that_works(compose_quickly: Compose) -> None:
+    lines = [[f"+{group}.{name}=1"] for group, names in GIVEN.items() for name in names]
+    assert complaints(compose_quickly, iter(lines)) == []
+
+
+@pytest.mark.slow
+def test_what_other_programs_call_it_has_advice_that_works(compose_quickly: Compose) -> None:
+    lines = [[f"{name}=2"] for name in habits.NAMES] + [[f"trainer.{name}=2"] for name in habits.TRAINER]
+    lines += [[f"{key}={value}"] for key, values in habits.VALUES.items() for value in values]
+    assert complaints(compose_quickly, iter(lines)) == []
 
 
 @pytest.mark.slow
