@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,31 @@ def test_every_layout_gives_batches_of_bytes(tmp_path: Path, layout: str, splits
     np.testing.assert_array_equal(labels, data.table.labels[index])
     np.testing.assert_array_equal(images, data.images(index.numpy()))
     assert all("\n" not in note for note in data.notes)
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "said"),
+    [
+        ({"test": 12}, "train", "no train images: the data has test; rename the file or folder if it is not for evalu"),
+        (
+            {"train": 12, "test": 2},
+            "validation",
+            r"no validation images: .* train, test; data\.holdout=0\.1 takes some",
+        ),
+    ],
+)
+def test_a_split_without_images(
+    tmp_path: Path, write_tree_of: Callable[..., Path], there: dict[str, int], wanted: str, said: str
+) -> None:
+    counts = {f"{split}/{name}": count for split, count in there.items() for name in ("happy", "sad")}
+    root = write_tree_of(tmp_path / "data", counts)
+    with pytest.raises(DataError, match=said):
+        module(tmp_path, root=str(root), holdout=0).require(wanted)
+    if wanted == "validation":
+        assert len(module(tmp_path, root=str(root), holdout=0.1).require(wanted)) > 0
+    else:
+        root.joinpath("test").rename(root / "train")
+        assert len(module(tmp_path, root=str(root)).require(wanted)) > 0
 
 
 def test_the_draws_have_a_seed_of_their_own(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def _check_classes(table: ImageTable) -> None:
                 f"{name} (its folder holds none that can be read)" if (split, name) in table.empty else name
                 for name in absent
             ]
-            lacking.append(f"{split} has no images of {', '.join(names)}".lstrip())
+            lacking.append(f"{f'{split} has ' if split else ''}no images of {', '.join(names)}")
     if lacking:
         shared = np.all([per_class > 0 for per_class in counts.values()], axis=0)
         complete = [name for name, has in zip(table.classes, shared, strict=True) if has]
