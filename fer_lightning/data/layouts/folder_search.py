@@ -12,8 +12,8 @@ from pathlib import Path
 
 from fer_lightning.core.errors import DataError
 from fer_lightning.data.layouts.own_products import RECORD, RUN_FILES, RUN_FOLDERS, is_product
+from fer_lightning.data.layouts.vocabulary import Vocabulary
 from fer_lightning.data.table.emotions import CodeOrder, canonical, code_of, fold
-from fer_lightning.data.table.split_names import own_split, split_of
 
 IMAGE_SUFFIXES: tuple[str, ...] = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".webp", ".gif", ".tif", ".tiff"),
@@ -27,13 +27,6 @@ UNKNOWN: State = (-1, -1)
 _PERSON = re.compile(r"(?i)(person|people|subject|subj|sub|participant|actor|speaker|user|id|s|p)?[\s_-]*\d+")
 CSV_SUFFIXES = (".csv", ".tsv")
 _LIST = re.compile(r"(?i).*\.jsonl|.*label.*\.txt")
-_CONTAINERS = frozenset(
-    (
-        *("image", "images", "img", "imgs", "picture", "pictures", "photos", "faces", "data", "dataset", "all"),
-        *("samples", "aligned", "original", "cropped", "crops", "raw", "jpg", "png"),
-        *("unknown", "unlabelled", "unlabeled"),
-    )
-)
 MOST_LEVELS = 6  # kagglehub: datasets/<owner>/<slug>/versions/<n>/images
 MOST_FOLDERS = 5_000  # limits the search where a home folder is typed
 
@@ -64,16 +57,13 @@ class FoundData:
     unnamed: list[Path] = field(default_factory=list)
 
 
-class FolderSearch:
+class FolderSearch(Vocabulary):
     """Finds data sets below a folder; lists each folder once, and records its state.
 
     Args:
-        aliases: The user's own spellings of classes and splits, see `emotions.canonical` and `split_names.split_of`;
-            None leaves a folder out.
+        aliases, code_order, own_names: See `Vocabulary`.
         seen: Filled with the state of every listed folder and every file that was read, by path, taken before that;
             `UNKNOWN` for an unreadable folder, or one that holds a broken link.
-        code_order: What class folders that are numbers mean; None where they are not expected.
-        own_names: Whether folders of images are classes under their own names, expressions or not.
         any_people: Whether folders of people may have any name, not just a number as in person01.
     """
 
@@ -85,44 +75,13 @@ class FolderSearch:
         own_names: bool = False,
         any_people: bool = False,
     ) -> None:
-        meant = {} if aliases is None else {str(name): meaning for name, meaning in aliases.items()}
-        self.unwanted = frozenset(fold(name) for name, meaning in meant.items() if meaning is None)
-        self._meant = {name: str(meaning) for name, meaning in meant.items() if meaning is not None}
-        self.aliases = {name: meaning for name, meaning in self._meant.items() if own_split(meaning) is None}
-        self.code_order, self.own_names, self._any_people, self._seen = code_order, own_names, any_people, seen
+        super().__init__(aliases, code_order, own_names)
+        self._any_people, self._seen = any_people, seen
         self._listings: dict[Path, Listing] = {}
-        self._spellings: dict[str, str] = {}  # of own names: "cats" to "Cats"
 
     def record_state(self, path: Path) -> None:
         """Record the state of a file or folder that is about to be read."""
         self._seen.setdefault(str(path), state_of(path))
-
-    def split(self, name: str) -> str | None:
-        """Return the split that a folder's name stands for, or None."""
-        return split_of(name, self._meant)
-
-    def is_own_name(self, name: str) -> bool:
-        """Return whether the user has said what a name means."""
-        return fold(name) in map(fold, self._meant)
-
-    def meaning(self, name: str) -> str | None:
-        """Return the class that a folder's name stands for, or None; with `own_names`, each stands for itself."""
-        if not self.own_names or fold(name) in map(fold, self.aliases):
-            return canonical(name, self.aliases, self.code_order)
-        return self._spellings.setdefault(name.strip().casefold(), name.strip())
-
-    def split_and_class(self, name: str) -> tuple[str, str] | None:
-        """Return the split and the class that a folder such as train_angry or angry-test stands for."""
-        words = [word for word in re.split(r"[\W_]+", name) if word]
-        for word, rest in ((words[0], words[1:]), (words[-1], words[:-1])) if len(words) > 1 else ():
-            split, emotion = self.split(word), canonical("_".join(rest), self.aliases)
-            if split is not None and emotion is not None and not self.is_own_name(name):
-                return split, emotion
-        return None
-
-    def may_be_class(self, name: str) -> bool:
-        """Return whether a folder may be a class of the user's own, and is not a split or a mere container."""
-        return self.split(name) is None and fold(name) not in _CONTAINERS
 
     def list(self, folder: Path) -> Listing:
         """Return the names in a folder; raise DataError if it cannot be read."""
@@ -151,11 +110,11 @@ class FolderSearch:
         try:  # asks the system only where it does not tell the kinds with the names
             is_file, is_folder = entry.is_file(), entry.is_dir()
         except OSError:  # a link to itself
-            if self._is_known(entry.name):
+            if self.is_known(entry.name):
                 raise  # a class is missing
             is_file, is_folder = False, False
         if is_folder:
-            is_result = not self._is_known(entry.name) and is_product(entry.path, IMAGE_SUFFIXES)
+            is_result = not self.is_known(entry.name) and is_product(entry.path, IMAGE_SUFFIXES)
             own = is_result or (is_run and lower in RUN_FOLDERS)
             unwanted = own or fold(entry.name) in self.unwanted
             (listing.left_out if unwanted else listing.folders).append(entry.name)
@@ -169,9 +128,6 @@ class FolderSearch:
     def count(self, folder: Path) -> int:
         """Return the number of images in and below a folder."""
         return sum(len(self.list(place).images) for place in self.folders_of_images(folder))
-
-    def _is_known(self, name: str) -> bool:
-        return canonical(name, self.aliases) is not None or self.split(name) is not None
 
     def folders_of_images(self, folder: Path, levels: int = 0) -> Sequence[Path]:
         """Return the folders in and below a folder, and itself, that hold images."""
