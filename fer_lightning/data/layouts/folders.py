@@ -37,7 +37,7 @@ def read_folder_table(tree: Path, search: FolderSearch) -> ImageTable:
     notes += filter(None, (official, by_name))
     if not any(files.values()):
         example = next(iter(reader.others.values()), [""])[0]
-        hint = f", not {example}" if example else ""
+        hint = f", not {example}{_how_to_read(example)}" if example else ""
         raise DataError(f"{tree}: no images in its class folders; read are {' '.join(IMAGE_SUFFIXES)}{hint}")
     return table_of(tree, files, reader.found, notes)
 
@@ -231,7 +231,12 @@ class _TreeReader:
         if not kinds:
             return []
         more = f" and {len(kinds) - 8} more kinds" if len(kinds) > 8 else ""
-        return [f"left out, as they are no images of a known kind: {', '.join(kinds[:8])}{more}"]
+        cure = next(filter(None, map(_how_to_read, self.others)), "")
+        return [f"left out, as they are no images of a known kind: {', '.join(kinds[:8])}{more}{cure}"]
+
+
+def _how_to_read(name: str) -> str:
+    return "; pip install pillow-heif to read HEIC" if name.lower().endswith((".heic", ".heif")) else ""
 
 
 def _natural(path: str) -> tuple[list[int | str], str]:

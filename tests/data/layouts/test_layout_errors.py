@@ -88,7 +88,7 @@ def test_empty_class_folder(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, classes("train") | classes("val") | {"train/sad": "1.jpg", "val/sad": ".DS_Store"})
     refuse(tmp_path, f"validation has no images of sad {empty}", "data.classes=[angry,happy]")
     refuse(plant(tmp_path / "flat", classes(".") | {"sad": ""}), f"no images of sad {empty}")
-    refuse(plant(tmp_path / "void", {"sad": "", "fear": "a.heic"}), "no images in its class folders", "not fear/a.heic")
+    refuse(plant(tmp_path / "void", {"sad": "", "fear": "a.hif"}), "no images in its class folders", "not fear/a.hif")
 
 
 def test_one_class_only(tmp_path: Path, plant: Plant) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -277,3 +278,13 @@ def test_own_classes_twice_are_two_data_sets(tmp_path: Path, plant: Plant) -> No
     with pytest.raises(DataError, match="holds 2 data sets"):
         read_layout(tmp_path, own_names=True)
     assert read_layout(tmp_path, layout="people", own_names=True).classes == ("cats", "dogs")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pillow_heif") is not None, reason="HEIC is read here")
+def test_heic_is_counted_and_how_to_read_it_said(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, {"happy": "1.HEIC", "sad": "1.heic 2.heic"})
+    with pytest.raises(DataError, match=r"not happy/1\.HEIC; pip install pillow-heif to read HEIC"):
+        read_layout(tmp_path)
+    plant(tmp_path, {"happy": "1.jpg 2.txt", "sad": "1.jpg"})
+    (note,) = read_layout(tmp_path).notes
+    assert "3 .heic (happy/1.HEIC), 1 .txt (happy/2.txt); pip install pillow-heif" in note
