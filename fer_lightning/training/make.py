@@ -55,7 +55,10 @@ def _cure(node: DictConfig, complaint: str) -> str:
     named = [key for key in keys if re.search(rf"\b{key}\b", complaint)]
     changed = [key for key in keys if not is_listed(full[key], node.get(key))]
     for key in [*named, *changed]:
-        now = str(node.get(key))
-        if example := example_of(full[key], lambda value, now=now: str(value) != now):
+        if example := _other_example(full[key], str(node.get(key))):
             return f"; type '{example}', for example"
     return ""
+
+
+def _other_example(key: str, now: str) -> str | None:
+    return example_of(key, lambda value: str(value) != now)
