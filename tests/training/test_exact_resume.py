@@ -19,7 +19,12 @@ from omegaconf import DictConfig
 
 from fer_lightning.training.run import TrainingRun
 
+NARROW = "channels: [4, 4, 4, 8], stem_width: 4"  # a checkpoint is written at each step
 TINY = (  # three batches an epoch
+    "model=timm",
+    "model.backbone=resnet10t",
+    "model.drop_rate=0.3",
+    f"++model.backbone_kwargs={{{NARROW}}}",
     "data.synthetic={train: 42, validation: 14, test: 14}",
     "data.image_size=16",
     "data.batch_size=14",
@@ -58,10 +63,7 @@ SLOW = {
     "plateau": (["scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=1"], "step3 epoch3"),
     "onecycle": (["optimizer=sgd", "scheduler=onecycle"], "step5"),
     "unfreezing": (["model.freeze_backbone=true", "model.unfreeze_epoch=1"], "step2"),
-    "stochastic depth": (
-        ["model=timm", "model.backbone=resnet10t", "++model.backbone_kwargs={drop_path_rate: 0.2}"],
-        "step5",
-    ),
+    "stochastic depth": ([f"++model.backbone_kwargs={{{NARROW}, drop_path_rate: 0.2}}"], "step5"),
     "validation every other epoch": (
         ["trainer.check_val_every_n_epoch=2", "scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=1"],
         "step6",
