@@ -76,7 +76,7 @@ def read_layout(
         if found.trees == [root] and search.split(root.name) is not None and not search.split_folders(root):
             raise DataError(f"{root} is one split of a data set: type its parent, data.root={root.parent}")
         lists = [path for path in [*found.csv_files, *found.lists] if _is_list(path) and names_splits(path, search)]
-        if lists and layout == "auto" and not search.split_folders(found.trees[0]):
+        if lists and layout == "auto" and len(search.split_folders(found.trees[0])) < 2:
             try:
                 divided = _read_lists(lists, list(search.folders_of_images(found.trees[0])), search)
             except DataError as error:

@@ -199,6 +199,18 @@ def test_a_list_divides_class_folders(tmp_path: Path, plant: Plant, lists: str) 
     assert set(read_layout(tmp_path, layout="folders").splits) == {""}
 
 
+def test_a_list_divides_the_only_split_folder(tmp_path: Path, plant: Plant) -> None:
+    plant(tmp_path, {"train/happy": "1.jpg 2.jpg", "train/sad": "1.jpg 2.jpg"})
+    splits = {1: "train", 2: "test"}
+    rows = [f"train/{word}/{at}.jpg,{word},{splits[at]}" for word in ("happy", "sad") for at in splits]
+    write(tmp_path / "labels.csv", "path,label,split", *rows)
+    assert {path: split for path, (split, _) in labels(read_layout(tmp_path)).items()} == {
+        row.split(",")[0]: row.split(",")[2] for row in rows
+    }
+    plant(tmp_path, {"test/happy": "3.jpg", "test/sad": "3.jpg"})
+    assert len(read_layout(tmp_path)) == 6
+
+
 def test_a_list_that_cannot_divide_class_folders(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, {"happy": "1.jpg 2.jpg", "sad": "3.jpg 4.jpg"})
     rows = ["happy/1.jpg,3", "happy/2.jpg,3", "sad/3.jpg,4", "sad/4.jpg,4"]
