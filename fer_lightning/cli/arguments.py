@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from fer_lightning.cli.flags import VALUED, check_flags, flags_first
+from fer_lightning.cli.flags import VALUED, complete_flags, flags_first
 from fer_lightning.cli.groups import spell_groups
 from fer_lightning.cli.resume import MULTIRUN, continue_run, continue_sweep
 from fer_lightning.cli.spelling import join_brackets, readable
@@ -31,7 +31,7 @@ def complete(verb: str, typed: Sequence[str], positional: str | None, *, swept: 
         ConfigError: a word is neither flag nor setting, `-m` is typed where it cannot work, what is needed is left out,
             or what is to be continued is not there.
     """
-    check_flags(verb, typed)
+    typed = complete_flags(verb, typed)
     words = [item if _is_bare(item) else readable(item) for item in join_brackets(typed)]
     arguments = words if positional is None else _name_words(words, positional)
     arguments = [f"++{item}" if _is_unlisted(item) else item for item in arguments]
@@ -76,7 +76,7 @@ def _reads_run_folder(arguments: Sequence[str]) -> bool:
     places = re.findall(r"file://([^,\]'\"]+)", " ".join(arguments))
     for word, after in zip(arguments, [*arguments[1:], ""], strict=True):
         flag, equals, value = word.partition("=")
-        if flag in ("-cd", "-cp") or flag.startswith(("--config-d", "--config-p")):
+        if flag in ("-cd", "-cp", "--config-dir", "--config-path"):
             places.append(value if equals else after)
     folders = (folder for place in map(Path, places) for folder in (place, *place.resolve().parents))
     return any((folder / OVERRIDES).is_file() for folder in folders)

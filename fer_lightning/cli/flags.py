@@ -16,19 +16,27 @@ from fer_lightning.core.suggestions import close_matches
 VALUED = ("--config-dir", "--config-name", "--config-path", "--cfg", "--package", "-cd", "-cn", "-cp", "-c", "-p")
 
 
-def check_flags(verb: str, words: Sequence[str]) -> None:
-    """Raise a ConfigError that says how the setting behind an unknown flag, such as `--lr 0.1`, is typed."""
+def complete_flags(verb: str, words: Sequence[str]) -> list[str]:
+    """Return the words with the beginnings of flags completed, as argparse takes them where they are unique.
+
+    Raises:
+        ConfigError: for an unknown flag, such as `--lr 0.1`; it says how the setting behind it is typed.
+    """
+    completed = []
     known = [flag for action in get_args_parser()._actions for flag in action.option_strings]
     for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
         name, equals, value = word.partition("=")
         if not word.startswith("-") or before in VALUED or name in known:
+            completed.append(word)
             continue
         meant = [flag for flag in known if word.startswith("--") and flag.startswith(name)]
-        if len(meant) == 1:  # argparse takes unique beginnings
+        if len(meant) == 1:
+            completed.append(f"{meant[0]}{equals}{value}")
             continue
         value = value if equals else after if after and after[0] != "-" and "=" not in after else "VALUE"
         hint = f"type {meant[0]}" if meant else _setting(verb, name.strip("-"), value, known)
         raise ConfigError(f"there is no flag {name}: {hint}")
+    return completed
 
 
 def flags_first(words: Sequence[str]) -> list[str]:

@@ -58,7 +58,7 @@ def spell_groups(verb: str, arguments: Sequence[str]) -> list[str]:
 def _check_list(item: str, group: str, value: str) -> None:
     """Check a list of options, of which Hydra would take the last, or each in a group of several objects."""
     options = [option.strip() for option in value.strip("[]").split(",")]
-    if re.fullmatch(r"\[[\w ,./:-]*\]", value) is None:
+    if re.fullmatch(r"\[[\w ,./:-]*\]", value) is None or (value != "[]" and {*map(str.lower, options)} & {*NONE}):
         first = options_of(group)[0]
         raise ConfigError(f"what follows {group} is not the name of an option: type {group}={first}, for example")
     if group not in COMBINED and len(options) > 1:

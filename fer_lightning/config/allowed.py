@@ -117,7 +117,8 @@ def allowed_modules(cfg: Container) -> tuple[str, ...]:
         raise ConfigError(f"security.allow={found} is not a list of modules: type security.allow=[my_package]")
     for name in names:
         if not isinstance(name, str) or NAME.fullmatch(name) is None:
-            raise ConfigError(f"security.allow: '{name}' is not the name of a module, such as my_package")
+            cure = "type security.allow=[my_package], for example"
+            raise ConfigError(f"security.allow: '{name}' is not the name of a module; {cure}")
     return tuple(names)
 
 

@@ -58,7 +58,9 @@ def test_what_a_verb_needs_cannot_be_left_out(typed: str, said: str) -> None:
     assert said in str(error.value)
 
 
-@pytest.mark.parametrize("typed", ["trainer=[[1]]", "callbacks=[[a],b]", "model=[{a: b}]"])
+@pytest.mark.parametrize(
+    "typed", ["trainer=[[1]]", "callbacks=[[a],b]", "logger=[null]", "logger=[csv,]", "model=[{a: b}]"]
+)
 def test_what_is_no_option_is_refused(typed: str) -> None:
     with pytest.raises(ConfigError, match="is not the name of an option: type "):
         spell_groups("train", [typed])

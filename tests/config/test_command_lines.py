@@ -174,6 +174,8 @@ def advised(message: str, typed: Sequence[str]) -> list[list[str]]:
         return []
     if not any("=" in word or word[:1] in "~-" for word in words):
         return []
+    if message.startswith("there is no flag"):
+        return [words]
     keys = {*map(override_key, words)}
     kept = [word for word in typed if override_key(word) not in keys]
     return [[*kept, *words], [*typed[:-1], *words]]
