@@ -169,7 +169,7 @@ def _describe_unknown(data: bytes) -> str:
     """Return what kind of file this is, without its content, which may be somebody's secret behind a link."""
     brand = data[8:12] if data[4:8] == b"ftyp" else b""
     if brand in (b"heic", b"heix", b"mif1", b"hevc", b"msf1"):
-        return "a HEIC image; pip install pillow-heif, or convert it to JPEG"
+        return 'a HEIC image; pip install "fer_lightning[heic]", or convert it to JPEG'
     if brand in (b"avif", b"avis"):
         return "an AVIF image, which this version of Pillow cannot read; pip install --upgrade pillow"
     if data.startswith(b"version https://git-lfs"):

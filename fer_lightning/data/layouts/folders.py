@@ -236,7 +236,7 @@ class _TreeReader:
 
 
 def _how_to_read(name: str) -> str:
-    return "; pip install pillow-heif to read HEIC" if name.lower().endswith((".heic", ".heif")) else ""
+    return '; pip install "fer_lightning[heic]" to read HEIC' if name.lower().endswith((".heic", ".heif")) else ""
 
 
 def _natural(path: str) -> tuple[list[int | str], str]:

@@ -191,6 +191,13 @@ def test_avif_is_close_to_the_picture() -> None:
     assert np.abs(decode_image(stored, 40, 3).astype(int) - decode_image(encode(smooth), 40, 3)).max() <= 4
 
 
+def test_heic_is_close_to_the_picture() -> None:
+    pytest.importorskip("pillow_heif", reason="needs the extra heic").register_heif_opener()
+    picture = np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8) * 2
+    difference = decode_image(encode(picture, "HEIF", quality=95), 64, 1)[0].astype(int) - picture
+    assert np.abs(difference).mean() < 3
+
+
 def test_pictures_above_the_limit_are_not_decoded() -> None:
     """Every format, also those whose header only Pillow reads; one at the limit is decoded."""
     for store in (LOSSLESS | LOSSLESS_GREY).values():

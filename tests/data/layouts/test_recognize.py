@@ -283,8 +283,8 @@ def test_own_classes_twice_are_two_data_sets(tmp_path: Path, plant: Plant) -> No
 @pytest.mark.skipif(importlib.util.find_spec("pillow_heif") is not None, reason="HEIC is read here")
 def test_heic_is_counted_and_how_to_read_it_said(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, {"happy": "1.HEIC", "sad": "1.heic 2.heic"})
-    with pytest.raises(DataError, match=r"not happy/1\.HEIC; pip install pillow-heif to read HEIC"):
+    with pytest.raises(DataError, match=r"not happy/1\.HEIC; pip install \"fer_lightning\[heic\]\" to read HEIC"):
         read_layout(tmp_path)
     plant(tmp_path, {"happy": "1.jpg 2.txt", "sad": "1.jpg"})
     (note,) = read_layout(tmp_path).notes
-    assert "3 .heic (happy/1.HEIC), 1 .txt (happy/2.txt); pip install pillow-heif" in note
+    assert '3 .heic (happy/1.HEIC), 1 .txt (happy/2.txt); pip install "fer_lightning[heic]" to read HEIC' in note
