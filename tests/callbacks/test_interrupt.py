@@ -67,8 +67,8 @@ def ends(folder: Path, at: int, ranks: int) -> list[list[object]]:
     ("at", "step", "looks"),
     [
         (6, 10, [4, 9]),  # every few batches
-        (10, 12, [4, 9, 11]),  # and at the end of an epoch
-        (99, 24, [4, 9, 11] * 2),
+        pytest.param(10, 12, [4, 9, 11], marks=pytest.mark.slow),  # and at the end of an epoch
+        pytest.param(99, 24, [4, 9, 11] * 2, marks=pytest.mark.slow),
     ],
     ids=["amid", "end of epoch", "never"],
 )
