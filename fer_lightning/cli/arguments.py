@@ -74,7 +74,7 @@ def follow_first_rank(arguments: Sequence[str]) -> list[str]:
 def _reads_run_folder(arguments: Sequence[str]) -> bool:
     """Return whether YAML files are read from the folder of a run, such as `--config-dir RUN/.hydra`."""
     places = re.findall(r"file://([^,\]'\"]+)", " ".join(arguments))
-    for word, after in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, after in pairwise([*arguments, ""]):
         flag, equals, value = word.partition("=")
         if flag in ("-cd", "-cp", "--config-dir", "--config-path"):
             places.append(value if equals else after)

@@ -47,3 +47,8 @@ def test_the_trainers_arguments_are_those_of_its_signature() -> None:
     from lightning.pytorch import Trainer
 
     assert trainer_arguments() == tuple(inspect.signature(Trainer.__init__).parameters)[1:]
+
+
+@pytest.mark.parametrize("verb", ["train", "benchmark"])
+def test_nothing_needs_to_be_typed(verb: str) -> None:
+    assert complete(verb, [], None, swept=False) == []
