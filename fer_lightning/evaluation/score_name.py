@@ -55,11 +55,12 @@ def describe_duplicates(metrics: Mapping[str, Any]) -> str | None:
     found = {role: metrics.get(f"duplicates_in_{role}") or 0 for role in ("train", "validation")}
     if not any(found.values()):
         return None
-    counts = " and ".join(f"{count:,} in {role}" for role, count in found.items() if count)
-    have = "has" if sum(found.values()) == 1 else "have"
+    (first, count), *others = ((role, count) for role, count in found.items() if count)
+    places = " and ".join([first, *(f"{more:,} in {role}" for role, more in others)])
+    have = f"{count:,} {'has' if count == 1 else 'have'} a pixel-identical duplicate in {places}"
     without = metrics.get("accuracy_without_duplicates")
     score = "none is left without them" if without is None else f"without them, the accuracy is {100 * without:.2f} %"
-    return f"Of the {metrics.get('count', 0):,} images, {counts} {have} a pixel-identical duplicate: {score}."
+    return f"Of the {metrics.get('count', 0):,} images, {have}: {score}."
 
 
 def _of_other_files(metrics: Mapping[str, Any]) -> str:

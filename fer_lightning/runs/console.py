@@ -52,7 +52,8 @@ def headline(metrics: dict[str, Any]) -> str:
         low, high = (f"{100 * bound:.1f}" for bound in metrics["accuracy_without_duplicates_interval"])
         without = f"{100 * metrics['accuracy_without_duplicates']:.2f} % (95 % interval {low}–{high})"
         count = metrics["duplicates_in_train"] + metrics["duplicates_in_validation"]
-        lines.append(f"without the {count:,} duplicates of training and validation images: accuracy {without}")
+        seen = "image" if count == 1 else f"{count:,} images"
+        lines.append(f"without the {seen} that the network has seen: accuracy {without}")
     return "\n".join(lines)
 
 

@@ -27,5 +27,5 @@ def why_ended(trainer: pl.Trainer, number: int = 0) -> str:
     if trainer.max_steps != -1 and step >= trainer.max_steps:
         return f"trainer.max_steps={trainer.max_steps} reached in epoch {epoch}"
     if trainer.max_epochs not in (None, -1) and epoch >= trainer.max_epochs:
-        return f"all {trainer.max_epochs} epochs of trainer.max_epochs done"
+        return f"trainer.max_epochs={trainer.max_epochs} reached"
     return f"stopped after epoch {epoch}, step {step}"

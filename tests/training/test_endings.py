@@ -104,7 +104,7 @@ def test_a_signal_ends_a_prediction(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("options", "ended"),
     [
-        (["trainer.max_epochs=1"], "all 1 epochs of trainer.max_epochs done"),
+        (["trainer.max_epochs=1"], "trainer.max_epochs=1 reached"),
         (["trainer.max_steps=2"], "trainer.max_steps=2 reached in epoch 1"),
         (["trainer.max_time=00:00:00:00"], "the time of trainer.max_time was over in epoch 1"),
         (

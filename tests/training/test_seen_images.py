@@ -282,7 +282,7 @@ def test_a_leaked_test_set_is_said_in_every_result(tmp_path: Path, learn: Verb, 
     assert (metrics["duplicates_in_train"], metrics["duplicates_in_validation"], metrics["count"]) == (3, 3, 18)
     assert metrics["accuracy_without_duplicates"] == pytest.approx((new["label"] == new["predicted"]).mean())
     page = (tmp_path / "run/report.html").read_text()
-    said = "3 in train and 3 in validation have a pixel-identical duplicate: without them, the accuracy is"
+    said = "3 have a pixel-identical duplicate in train and 3 in validation: without them, the accuracy is"
     assert said in page
     assert "accuracy without duplicates" in page
     assert "Test score with duplicates" in page
