@@ -37,9 +37,13 @@ def split_setting(words: Iterable[str], there: Iterable[str | None] | None) -> s
     ("'data.aliases={trainaug: train}'", "'data.aliases={eval: validation}'")
     >>> split_setting(["a", "b"], []), split_setting(["fer2013"], None)
     ("'data.aliases={a: train, b: test}'", "'data.aliases={fer2013: null}'")
+    >>> split_setting("0123", [])
+    "'data.aliases={0: train, 1: train, 2: validation, 3: test}'"
     """
     words, free = list(words), [split for split in SPLITS if there is not None and split not in there]
-    guesses = iter(["train", "test"] if len(words) == 2 and len(free) == 3 else free)
+    if len(free) == 3:  # of two words none is validation, and of numbered folds most are train
+        free = ["train"] * max(1, len(words) - 2) + ["validation"] * (len(words) != 2) + ["test"]
+    guesses = iter(free)
     pairs = []
     for word in words:
         key = fold(word) if (code := code_of(word)) is None else str(code)

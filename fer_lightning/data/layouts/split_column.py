@@ -18,7 +18,7 @@ from fer_lightning.data.table.split_names import split_columns
 LEFT_OUT = "left out"  # instead of a split: data.aliases={word: null} says so
 _FLAGS = {"isvalid": "validation", "isval": "validation", "isvalidation": "validation", "istest": "test"}
 _TRUE, _FALSE = frozenset(("true", "1", "1.0", "yes")), frozenset(("false", "0", "0.0", "no"))
-_SPLIT_WORDS = frozenset(("split", "splits", "usage", "subset", "partition", "phase", "set"))
+_SPLIT_WORDS = frozenset(("split", "splits", "usage", "subset", "partition", "phase", "set", "fold", "folds"))
 
 
 def columns_named_for_splits(header: Iterable[str]) -> list[str]:

@@ -236,9 +236,7 @@ def refusal(root: Path, **options: object) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "column", ["Usage", "split", "set", "subset", "partition", "phase", "data_split", "fold_split"]
-)
+@pytest.mark.parametrize("column", ["Usage", "split", "set", "subset", "partition", "phase", "data_split", "fold"])
 @pytest.mark.parametrize(
     "words", [("0", "1", "2"), ("A", "B", "C"), ("0.0", "1.0", "2.0"), ("train", "eval", "holdout")]
 )

@@ -214,7 +214,7 @@ def test_a_list_divides_the_only_split_folder(tmp_path: Path, plant: Plant) -> N
 def test_a_list_that_cannot_divide_class_folders(tmp_path: Path, plant: Plant) -> None:
     plant(tmp_path, {"happy": "1.jpg 2.jpg", "sad": "3.jpg 4.jpg"})
     rows = ["happy/1.jpg,3", "happy/2.jpg,3", "sad/3.jpg,4", "sad/4.jpg,4"]
-    write(tmp_path / "labels.csv", "path,label,fold", *(f"{row},{at}" for at, row in enumerate(rows)))
+    write(tmp_path / "labels.csv", "path,label,group", *(f"{row},{at}" for at, row in enumerate(rows)))
     assert len(read_layout(tmp_path)) == 4
     write(tmp_path / "labels.csv", "path,label,split", *(f"{row},{at}" for at, row in enumerate(rows)))
     with pytest.raises(DataError, match=r"row 0 and 3 more .*or type data\.layout=folders"):
