@@ -131,7 +131,7 @@ class ExpressionDataModule(pl.LightningDataModule):
         self._source: Source | None = None
         self.settings: dict[str, Any] = {"classes": classes, "merge": merge, "aliases": aliases}
         self.settings |= {"code_order": code_order, "holdout": holdout, "split": list(split), "image_size": image_size}
-        self.settings |= {"channels": channels, "synthetic": dict(self.counts), "seed": seed}
+        self.settings |= {"channels": channels, "synthetic": dict(self.counts), "seed": seed, "layout": layout}
 
     def divide_as(self, settings: Mapping[str, Any]) -> None:
         """Divide a download without splits as that of a checkpoint was: `settings` are those in its facts."""

@@ -41,6 +41,7 @@ BARRED: Mapping[str, tuple[str, ...]] = {"validation": ("train",), "test": ("tra
 FROM_CHECKPOINT = (
     *("classes", "merge", "aliases", "code_order", "holdout", "split", "image_size", "channels", "synthetic", "seed"),
 )
+LAYOUTS_OF_FILES = ("folders", "people", "csv")
 log = logging.getLogger(__name__)
 
 
@@ -86,6 +87,9 @@ class Evaluation:
             if cfg.data[key] not in (None, settings[key]):
                 raise ConfigError(f"data.{key}={cfg.data[key]}, but the network takes {settings[key]}: leave it out")
         data = {key: settings[key] for key in FROM_CHECKPOINT if key in settings and cfg.data.get(key, ...) is None}
+        # folders and a CSV may lie side by side: what the images were read from is asked for again
+        if cfg.data.layout == "auto" and cfg.data.root is not None and settings.get("layout") in LAYOUTS_OF_FILES:
+            data["layout"] = settings["layout"]
         if "${" in str(data):
             raise CheckpointError(f"{checkpoint.path}: its settings hold an interpolation, which no run writes")
         if cfg.split == "all":

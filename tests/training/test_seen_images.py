@@ -219,6 +219,18 @@ def test_train_and_validation_are_scored_when_they_are_asked_for(tmp_path: Path,
     assert set(judge(root, "split=validation").table["seen"]) <= {"validation", ""}
 
 
+def test_a_layout_that_was_typed_is_that_of_evaluate(tmp_path: Path, learn: Verb, judge: Verb) -> None:
+    """Where folders and a CSV lie side by side, the CSV's test images are those that were not trained on."""
+    root = write(tmp_path / "faces", ("train", "test"), count=6)
+    table = save_as_csv(write(tmp_path / "others", count=20))
+    table.rename(root / "fer2013.csv")
+    run = learn(root, "data.layout=csv")
+    done = judge(root, "split=test")
+    assert done.same_data
+    assert set(done.table["path"]) == set(np.asarray(run.data.source.table.paths)[run.data.require("test")])
+    assert set(judge(root, "split=test", "data.layout=folders").table["seen"]) == {""}
+
+
 def test_other_splits_of_the_same_images_are_refused_and_what_to_type_instead_works(
     tmp_path: Path, learn: Verb, judge: Verb
 ) -> None:

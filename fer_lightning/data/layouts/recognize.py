@@ -137,7 +137,7 @@ def _nothing(root: Path, found: FoundData, layout: Layout, search: FolderSearch)
     """Return the error for a root without a usable data set, with a hint."""
     listing = search.list(root)
     if layout == "csv":
-        return DataError(f"{root}: no CSV file in it or below; type data.root=PATH/fer2013.csv, or data.layout=auto")
+        return DataError(f"{root}: no CSV file in it or below; type data.root=PATH/fer2013.csv, or data.layout=folders")
     if layout in ("folders", "people") and found.csv_files:
         return DataError(f"{root} holds no class folders but {found.csv_files[0].name}; type data.layout=csv")
     if listing.images and canonical(root.name) is not None:

@@ -155,4 +155,4 @@ def test_forbidden_folder(plant: Plant) -> None:
 def test_wrong_settings(tmp_path: Path, plant: Plant) -> None:
     refuse(tmp_path, "data.layout=tree", "auto, folders, people, csv", error=ValueError, layout="tree")
     refuse(tmp_path, "data.code_order=abc", "fer2013, alphabetical", error=ValueError, code_order="abc")
-    refuse(plant(tmp_path, classes("train")), "no CSV file", "data.layout=auto", layout="csv")
+    refuse(plant(tmp_path, classes("train")), "no CSV file", "data.layout=folders", layout="csv")
