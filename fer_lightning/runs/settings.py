@@ -19,7 +19,7 @@ SEEDS = ("seed", "data.seed", "data.draw_seed")
 WATCHING = ("progress_bar", "lr_monitor", "history", "batch_preview", "validation_pictures", "stop_on_interrupt")
 # where files are and how a run is watched: no score depends on these
 IRRELEVANT = (
-    *("hydra", "security", "split", "ckpt_path", "data.cache_dir", "machine"),
+    *("hydra", "split", "ckpt_path", "data.cache_dir", "machine"),
     *("trainer.enable_progress_bar", "trainer.profiler"),
     *(f"callbacks.{name}" for name in WATCHING),
     *ELSEWHERE,

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from fer_lightning.cli.resume import continue_sweep
+from fer_lightning.core.errors import ConfigError
 from fer_lightning.runs.status import Status, read_status
 
 TINY = (
@@ -144,7 +145,11 @@ def test_failed_jobs_are_left_alone_and_the_exit_code_is_as_asked(
     folder, _, _ = mixed
     before = jobs_of(folder)
     code, said = run_sweep(folder, f"sweep.resume={folder}", strict)
+    assert code == 2
+    assert said == f"error: {folder} was started with --config-dir mine, which a file may not choose: type that again\n"
+    code, said = run_sweep(folder, "--config-dir", "mine", f"sweep.resume={folder}", strict)
     assert code == expected, said
+    assert "not taken" not in said
     after = jobs_of(folder)
     changed = {name for name in before if before[name] != after[name]} - {"4_experiment=group"}
     assert changed == set(), "all others are finished or failed, and nobody asked for another try"
@@ -241,12 +246,11 @@ def test_what_shall_be_continued_is_never_a_new_sweep_by_mistake(tmp_path: Path)
 
 
 def test_flags_are_typed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    typed = ["-m", "--config-dir", "old", "seed=1,2", "model=vgg16", "sweep.retry=true"]
+    typed = ["-m", "--config-dir", "old", "seed=1,2", "model=vgg16", "sweep.retry=true", "++security.allow=[]"]
     (tmp_path / "sweep.json").write_text(json.dumps({"verb": "train", "arguments": typed}))
     words = ["-m", "--config-dir", "new", f"sweep.resume={tmp_path}", "seed=3"]
     folder = f"hydra.sweep.dir='{tmp_path}'"
     assert continue_sweep(words, "train") == ["-m", "model=vgg16", folder, *words[1:]]
     assert "not taken" not in capsys.readouterr().err
-    words = ["-m", f"sweep.resume={tmp_path}"]
-    assert continue_sweep(words, "train") == ["-m", "seed=1,2", "model=vgg16", folder, words[1]]
-    assert "type again what you trust: --config-dir old" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"was started with --config-dir old, .* type that again"):
+        continue_sweep(["-m", f"sweep.resume={tmp_path}"], "train")
