@@ -147,7 +147,8 @@ def _value_problem(node: DictConfig, key: str, here: str, hint: Any) -> Iterator
         return  # reported by `_problems`
     if plain == "auto" and here in AUTO:
         return
-    if OmegaConf.is_interpolation(node, key) and isinstance(plain, dict) and "_target_" in plain:
+    is_object = isinstance(plain, dict) and "_target_" in plain
+    if is_object and hint is not Any and OmegaConf.is_interpolation(node, key):
         yield f"{here} is {_raw(node, key)}, which is an object and no value: type {here}=VALUE"
         return
     converted = convert(plain, hint)
