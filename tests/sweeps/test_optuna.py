@@ -325,7 +325,7 @@ def test_a_full_disk_ends_the_sweep_and_harms_no_study(tmp_path: Path, small_dis
 
     code, said = run_sweep(folder, f"sweep.resume={folder}")
     assert code == 2, "a file in a folder does not choose a data base"
-    assert f'type "{storage}" again' in said
+    assert f'was started with "{storage}", which a file may not choose: type that again' in said
     code, said = run_sweep(folder, f"sweep.resume={folder}", storage, "hydra.sweeper.n_trials=1")
     assert code == 0, said
     assert [trial.state.name for trial in trials(small_disk)] == ["COMPLETE"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +81,7 @@ def test_settings_and_final_scores_arrive(compose: Compose, tmp_path: Path, opti
         assert len(params) == len(described_settings(cfg))
         assert status == "FINISHED"
     if option == "wandb":
+        importlib.import_module("wandb").finish()  # at the latest then, all is written
         (file,) = folder.glob("wandb/offline-run-*/*.wandb")
         content = file.read_bytes()
         assert all(text.encode() in content for text in (*SCORES, "optimizer.lr", "val/acc"))
