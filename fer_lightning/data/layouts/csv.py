@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fer_lightning.core.errors import DataError
-from fer_lightning.data.layouts.csv_file import CsvFile, name_rows, shown
+from fer_lightning.data.layouts.csv_file import CsvFile, name_rows, shown_column
 from fer_lightning.data.layouts.folder_search import FolderSearch
 from fer_lightning.data.layouts.naming_advice import class_settings, describe_numbers
 from fer_lightning.data.layouts.split_column import LEFT_OUT, read_split_column
@@ -103,9 +103,11 @@ class _LabelReader:
         self.notes: list[str] = []
         self._columns = {file: self._choose_column(file) for file in frames}
         for file, name in self._columns.items():
-            unused = ", ".join(shown(other) for other in file.labels if other != name)
+            unused = ", ".join(shown_column(other) for other in file.labels if other != name)
             if unused:
-                self.notes.append(f"{file.path.name}: labels are those in the column {shown(name)}; not used: {unused}")
+                self.notes.append(
+                    f"{file.path.name}: labels are those in the column {shown_column(name)}; not used: {unused}"
+                )
         texts = dict.fromkeys(text for file in frames for text in self._texts(file).unique())
         self._meanings = {text: self._meaning(text, None) for text in texts}
         codes = {code for text in texts if self._meanings[text] is None and (code := code_of(_tidy(text))) is not None}
@@ -150,7 +152,7 @@ class _LabelReader:
         if codes <= set(CODE_ORDERS[_USUAL_ORDER]) and not counted_from_1:
             if fold(name) != "emotion":
                 order = ", ".join(f"{code} {word}" for code, word in CODE_ORDERS[_USUAL_ORDER].items())
-                what = f"numbers in the column {shown(name)} are read as FER-2013's ({order})"
+                what = f"numbers in the column {shown_column(name)} are read as FER-2013's ({order})"
                 self.notes.append(f"{what}; data.code_order says otherwise")
             return _USUAL_ORDER
         others = [at for at, text in enumerate(self._texts(file)) if (code_of(_tidy(text)) or 0) > 6]
@@ -158,7 +160,7 @@ class _LabelReader:
         raise DataError(describe_numbers(f"{file.path}{where}", numbers, None))
 
     def _refuse(self, file: CsvFile, unknown: np.ndarray) -> None:
-        texts, name = self._texts(file).iloc[unknown].map(_tidy), shown(self._columns[file])
+        texts, name = self._texts(file).iloc[unknown].map(_tidy), shown_column(self._columns[file])
         codes = [code for text in texts.unique() if (code := code_of(text)) is not None]
         # what is nothing without its punctuation, such as -1, cannot be a key of data.aliases
         senseless = np.flatnonzero([not fold(text).strip("0123456789") for text in texts])

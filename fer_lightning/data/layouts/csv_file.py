@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_lightning.core.errors import DataError
+from fer_lightning.core.file_names import shown
 from fer_lightning.data.table.emotions import LABEL_COLUMNS, fold
 from fer_lightning.data.table.split_names import SPLIT_COLUMNS
 
@@ -59,7 +60,7 @@ class CsvFile:
         if self.has_faces:
             return
         columns = [*self.labels, *self.pixels, *self.others]
-        found = f"columns found: {', '.join(map(shown, columns))[:200]}"
+        found = f"columns found: {', '.join(map(shown_column, columns))[:200]}"
         wanted = " and ".join(name for name, there in (("emotion", self.labels), ("pixels", self.pixels)) if not there)
         hint = "expected emotion, pixels and, where there is a split, Usage"
         if any(_NUMBERS.match(name) for name in columns):
@@ -104,9 +105,9 @@ def open_csv(path: Path) -> CsvFile:
     return CsvFile(path, tuple(labels), tuple(pixels), tuple(others), options)
 
 
-def shown(name: str) -> str:
-    """Return a column's name for a message: what a foreign file holds must not reach the terminal as an escape."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name.strip())
+def shown_column(name: str) -> str:
+    """Return the name of a column for a message, on one line."""
+    return shown(" ".join(name.split()))
 
 
 def name_rows(rows: Sequence[int] | np.ndarray) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_lightning.core.errors import DataError
-from fer_lightning.data.layouts.csv_file import name_rows, shown
+from fer_lightning.data.layouts.csv_file import name_rows, shown_column
 from fer_lightning.data.layouts.folder_search import FolderSearch
 from fer_lightning.data.layouts.naming_advice import split_setting
 from fer_lightning.data.table.emotions import code_of, fold
@@ -55,7 +55,7 @@ def read_split_column(path: Path, columns: Mapping[str, Sequence[str]], search: 
     first, *more = [name for name in named if name in known] or list(known)
     for other in more:
         if known[first] != known[other]:
-            what = f"{path}: the columns {shown(first)} and {shown(other)} name different splits"
+            what = f"{path}: the columns {shown_column(first)} and {shown_column(other)} name different splits"
             raise DataError(f"{what}; delete the one that is not meant")
     return known[first]
 
@@ -92,7 +92,7 @@ def _refuse(path: Path, column: str, values: Sequence[str], search: FolderSearch
     meanings = [meaning_of(text, column, search) for text in values]
     unknown = np.flatnonzero([split is None for split in meanings])
     words = list(dict.fromkeys(values[row].strip() for row in unknown.tolist()))
-    name = shown(column)
+    name = shown_column(column)
     what = f"{name} is {words[0]!r}, not Training, PublicTest, PrivateTest, train, validation or test"
     cure = f"rename the column {name} if it names no split"
     if "" in words:
