@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fer_lightning.models.network import Network
-from fer_lightning.models.small_cnn import conv_block
+from fer_lightning.models.small_cnn import conv_blocks
 
 
 class CnnGRU(Network):
@@ -37,24 +37,13 @@ class CnnGRU(Network):
         hidden: int = 128,
     ) -> None:
         super().__init__()
-        if len(widths) == 0 or min(widths) < 1:
-            raise ValueError(f"widths must be one or more positive numbers of channels, got {list(widths)}")
         if hidden < 1:
             raise ValueError(f"hidden must be 1 or more, got {hidden}")
-        smallest = 2 ** len(widths)
-        if image_size < smallest:
-            raise ValueError(
-                f"cnn_gru halves its images {len(widths)} times: image_size must be {smallest} or more, got "
-                f"{image_size}; type model.input_size={smallest}"
-            )
-        inputs = [in_channels, *widths[:-1]]
-        self.blocks = nn.Sequential(*(conv_block(before, width) for before, width in zip(inputs, widths, strict=True)))
-        self.gru = nn.GRU(widths[-1] * (image_size // smallest), hidden, batch_first=True, bidirectional=True)
+        self.blocks = conv_blocks("cnn_gru", in_channels, image_size, widths)
+        row = widths[-1] * (image_size // 2 ** len(widths))
+        self.gru = nn.GRU(row, hidden, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(drop_rate)
         self.num_features, self.head_hidden_size = widths[-1], 2 * hidden
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         self.reset_classifier(num_classes)
 
     def forward_features(self, x: Tensor) -> Any:

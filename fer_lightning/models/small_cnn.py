@@ -32,21 +32,9 @@ class SmallCNN(Network):
         widths: Sequence[int] = (32, 64, 128, 256),
     ) -> None:
         super().__init__()
-        if len(widths) == 0 or min(widths) < 1:
-            raise ValueError(f"widths must be one or more positive numbers of channels, got {list(widths)}")
-        smallest = 2 ** len(widths)
-        if image_size < smallest:
-            raise ValueError(
-                f"small_cnn halves its images {len(widths)} times: image_size must be {smallest} or more, got "
-                f"{image_size}; type model.input_size={smallest}"
-            )
-        inputs = [in_channels, *widths[:-1]]
-        self.blocks = nn.Sequential(*(conv_block(before, width) for before, width in zip(inputs, widths, strict=True)))
+        self.blocks = conv_blocks("small_cnn", in_channels, image_size, widths)
         self.num_features = self.head_hidden_size = widths[-1]
         self.dropout = nn.Dropout(drop_rate)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         self.reset_classifier(num_classes)
 
     def forward_features(self, x: Tensor) -> Any:
@@ -61,6 +49,28 @@ class SmallCNN(Network):
         super().reset_classifier(num_classes)
         nn.init.normal_(self.fc.weight, std=0.01)
         nn.init.zeros_(self.fc.bias)
+
+
+def conv_blocks(name: str, in_channels: int, image_size: int, widths: Sequence[int]) -> nn.Sequential:
+    """Return the blocks of the network `name`, each of which halves the map; their weights are He-initialised.
+
+    Raises:
+        ValueError: `widths` is empty or not positive, or `image_size` is too small for it.
+    """
+    if len(widths) == 0 or min(widths) < 1:
+        raise ValueError(f"widths must be one or more positive numbers of channels, got {list(widths)}")
+    smallest = 2 ** len(widths)
+    if image_size < smallest:
+        raise ValueError(
+            f"{name} halves its images {len(widths)} times: image_size must be {smallest} or more, got {image_size}; "
+            f"type model.input_size={smallest}"
+        )
+    inputs = [in_channels, *widths[:-1]]
+    blocks = nn.Sequential(*(conv_block(before, width) for before, width in zip(inputs, widths, strict=True)))
+    for module in blocks.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return blocks
 
 
 def conv_block(before: int, width: int) -> nn.Sequential:
