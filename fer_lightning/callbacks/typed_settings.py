@@ -74,27 +74,10 @@ class TypedSettings(pl.Callback):
         if self._checkpoint is None or not self._checkpoint.get("optimizer_states"):
             return
         checkpoint, self._checkpoint = self._checkpoint, None
-        state = checkpoint["optimizer_states"][0]
-        before = checkpoint.get("made_with") or _guess(state, checkpoint["lr_schedulers"], self._made)
-        kept, now = state["param_groups"], self._made["groups"]
-        layout = [len(group["params"]) for group in kept] == [len(group["params"]) for group in optimizer.param_groups]
-        same = before["optimizer"] == self._made["optimizer"] and layout
-        if not same:
-            said = (
-                f"{self._made['optimizer']} starts without a state: the checkpoint was written by {before['optimizer']}"
-            )
-            rank_zero_only(log.info)(
-                said if layout else "the optimizer starts without a state: it has other parameters"
-            )
-            state = checkpoint["optimizer_states"][0] = trainer.strategy.optimizer_state(optimizer)
-            kept = state.get("param_groups", [])
-        else:
-            for group, old, new in zip(kept, before["groups"], now, strict=True):
-                names = new.keys() - {*_PEAKS, "min_lr"}
-                changed = {name: new[name] for name in names if _plain(old.get(name)) != _plain(new[name])}
-                group.update(changed)
-                for name, value in changed.items():
-                    rank_zero_only(log.info)(f"optimizer.{name} is {value} from here on, was {old.get(name)}")
+        schedules = checkpoint["lr_schedulers"]
+        before = checkpoint.get("made_with") or _guess(checkpoint["optimizer_states"][0], schedules, self._made)
+        same = self._settle_options(trainer, checkpoint, before)
+        kept, now = checkpoint["optimizer_states"][0].get("param_groups", []), self._made["groups"]
         rates = [[_peak(group) for group in groups] for groups in (before["groups"], now)]
         if same and rates[0] == rates[1] and not _differ(before, self._made):
             return
@@ -102,26 +85,49 @@ class TypedSettings(pl.Callback):
             for group, new in zip(kept, now, strict=True):
                 group["lr"] = new["lr"]
         elif isinstance(schedule, ReduceLROnPlateau):
-            fresh, old = dict(schedule.state_dict()), (checkpoint["lr_schedulers"] or [{}])[0]
+            fresh, old = dict(schedule.state_dict()), (schedules or [{}])[0]
             counted = before["schedule"] == self._made["schedule"] and before["state"].get("mode") == fresh["mode"]
             cuts = [group["lr"] / rate for group, rate in zip(kept, rates[0], strict=True)] if counted and same else []
             for number, (group, rate) in enumerate(zip(kept, rates[1], strict=True)):
                 group["lr"] = rate * (cuts[number] if cuts else 1)
             checkpoint["lr_schedulers"] = [fresh | ({name: old[name] for name in _PROGRESS} if counted else {})]
         else:
-            done = checkpoint["global_step"]
-            if configs[0].interval == "epoch":
-                done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["total"]["processed"]
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch misses steps of the optimizer
-                for _ in range(min(done, getattr(schedule, "total_steps", done))):
-                    schedule.step()
+            _step_again(schedule, checkpoint, interval=configs[0].interval)
             for group, new in zip(kept, optimizer.param_groups, strict=True):
                 group.update(_options(new))
             checkpoint["lr_schedulers"] = [schedule.state_dict()]
         peak, name = rates[1][0], self._made["schedule"] or "no schedule"
         starts = kept[0]["lr"] if kept else peak
         rank_zero_only(log.info)(f"the learning rate is {starts:g} from here on (optimizer.lr={peak:g}, {name})")
+
+    def _settle_options(self, trainer: pl.Trainer, checkpoint: dict[str, Any], before: dict[str, Any]) -> bool:
+        """Change the options of the optimizer but its rates; return whether the optimizer is still the same."""
+        optimizer, kept = trainer.optimizers[0], checkpoint["optimizer_states"][0]["param_groups"]
+        layout = [len(group["params"]) for group in kept] == [len(group["params"]) for group in optimizer.param_groups]
+        if layout and before["optimizer"] == self._made["optimizer"]:
+            for group, old, new in zip(kept, before["groups"], self._made["groups"], strict=True):
+                names = new.keys() - {*_PEAKS, "min_lr"}
+                changed = {name: new[name] for name in names if _plain(old.get(name)) != _plain(new[name])}
+                group.update(changed)
+                for name, value in changed.items():
+                    rank_zero_only(log.info)(f"optimizer.{name} is {value} from here on, was {old.get(name)}")
+            return True
+        name = self._made["optimizer"] if layout else "the optimizer"
+        why = f"the checkpoint was written by {before['optimizer']}" if layout else "it has other parameters"
+        rank_zero_only(log.info)(f"{name} starts without a state: {why}")
+        checkpoint["optimizer_states"][0] = trainer.strategy.optimizer_state(optimizer)
+        return False
+
+
+def _step_again(schedule: Any, checkpoint: dict[str, Any], interval: str) -> None:
+    """Step a new schedule as often as the run had when the checkpoint was written."""
+    done = checkpoint["global_step"]
+    if interval == "epoch":
+        done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["total"]["processed"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch misses steps of the optimizer
+        for _ in range(min(done, getattr(schedule, "total_steps", done))):
+            schedule.step()
 
 
 def _options(group: dict[str, Any]) -> dict[str, Any]:
