@@ -26,10 +26,11 @@ data        <- core system
 callbacks   <- core models evaluation
 runs        <- core config system evaluation
 training    <- core config system models evaluation data callbacks runs
+inference   <- core config system models evaluation data runs training
 sweeps      <- core config system evaluation runs training
 comparison  <- core config system data evaluation runs training
 cli         <- core config system runs sweeps
-benchmarks  <- core config system models data callbacks runs training
+benchmarks  <- core config system models data callbacks runs training inference
 verbs       <- core cli
 """
 # The same inside data/; `datamodule` are the files that lie in data/ itself.

@@ -1,0 +1,1 @@
+"""Uses a trained model: finds faces, recognises their expressions, exports, explains, shows."""

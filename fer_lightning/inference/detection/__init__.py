@@ -1,0 +1,1 @@
+"""Finds faces in pictures; one detector a file, all behind `detector.FaceDetector`."""

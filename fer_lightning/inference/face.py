@@ -1,0 +1,56 @@
+"""What is found in a picture: its faces, each with a label, or with a status that says why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+Status = Literal["ok", "uncertain", "no_face", "unreadable"]
+UNCERTAIN = "uncertain"  # the label of a face whose confidence is below the threshold
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels of its picture: left and top edge, width and height; it may reach beyond the picture."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face, or the reason why there is none.
+
+    Attributes:
+        label: name of the most probable class; `uncertain` below the threshold; None without a face.
+        confidence: probability of the most probable class, in [0, 1]; 0 without a face.
+        probabilities: of each class by its name, in the order of the model; empty without a face.
+        box: where the detector found it; None for a picture that was taken as a whole, or without a face.
+        status: `ok`, `uncertain`, `no_face` (nothing was found) or `unreadable` (the file is no picture).
+    """
+
+    label: str | None = None
+    confidence: float = 0.0
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    box: Box | None = None
+    status: Status = "ok"
+
+
+class Faces(list[Face]):
+    """The faces of one picture, at least one entry; see `Face.status`.
+
+    Attributes:
+        picture: uint8 `(H, W)` grey or `(H, W, 3)` RGB, turned upright; None where it could not be read.
+        source: name of its file, or where else it is from.
+        note: what is to be said about the file, such as why it is unreadable; None for nothing.
+    """
+
+    def __init__(
+        self, faces: Iterable[Face], picture: np.ndarray | None = None, source: str = "", note: str | None = None
+    ) -> None:
+        super().__init__(faces)
+        self.picture, self.source, self.note = picture, source, note
