@@ -19,7 +19,7 @@ class Detection(NamedTuple):
 
 
 class FaceDetector(Protocol):
-    """Finds faces in a picture."""
+    """Finds faces in a picture. One detector may serve several threads."""
 
     name: str
 

@@ -1,0 +1,50 @@
+"""Faces by a Haar cascade (Viola and Jones, 2001), which OpenCV 4 ships and OpenCV 5 no longer knows."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fer_lightning.core.errors import ConfigError
+from fer_lightning.inference.detection.detector import Detection
+from fer_lightning.inference.detection.search import in_picture, search_copy
+
+LONGEST = 480  # pixels of the longer side of the copy that is searched
+CASCADE = "haarcascade_frontalface_default.xml"
+
+
+class HaarDetector:
+    """See `FaceDetector`; a cascade knows no probability, so every score is 1."""
+
+    name = "haar"
+
+    def __init__(self, file: str | Path | None = None, *, longest: int = LONGEST, neighbours: int = 5) -> None:
+        self.longest, self.neighbours, self._lock = longest, neighbours, threading.Lock()
+        if not hasattr(cv2, "CascadeClassifier"):
+            raise ConfigError(
+                f"faces=haar needs OpenCV 4, and this is OpenCV {cv2.__version__}, which has no Haar cascades: type "
+                'faces=auto, or pip install "opencv-python-headless<5"'
+            )
+        path = Path(cv2.data.haarcascades) / CASCADE if file is None else Path(file)
+        try:
+            self._cascade = cv2.CascadeClassifier(str(path))
+        except (cv2.error, SystemError) as error:  # of a file that is no XML, or another XML
+            raise ConfigError(_no_cascade(path)) from error
+        if self._cascade.empty():
+            raise ConfigError(_no_cascade(path))
+
+    def __call__(self, picture: np.ndarray) -> list[Detection]:
+        copy, scale = search_copy(picture, self.longest)
+        if not copy.size:
+            return []
+        grey = copy if copy.ndim == 2 else cv2.cvtColor(copy, cv2.COLOR_RGB2GRAY)
+        with self._lock:
+            found = self._cascade.detectMultiScale(grey, scaleFactor=1.1, minNeighbors=self.neighbours)
+        return in_picture(((box, 1.0) for box in found), scale)
+
+
+def _no_cascade(path: Path) -> str:
+    return f"detector_file={path} is no cascade of OpenCV: name a file such as {CASCADE}, or none for OpenCV's own"
