@@ -61,6 +61,7 @@ LIGHT = (
     "benchmark",
     "compare",
     "ensemble",
+    "export",
 )
 
 

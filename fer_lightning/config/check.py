@@ -39,6 +39,8 @@ SCALARS = {
     "top": int,
     "window": float,
     "windows": int,
+    "format": Literal["onnx"],
+    "output": str | None,
 }
 Strategy = Literal[
     "auto",

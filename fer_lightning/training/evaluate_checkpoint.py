@@ -104,7 +104,7 @@ class Evaluation:
         """The images that the checkpoint was trained on and chosen by; None where it does not say."""
         return SeenImages.from_checkpoint(self.checkpoint.content)
 
-    def open_data(self, machine: Machine) -> ExpressionDataModule:
+    def open_data(self, machine: Machine | None = None) -> ExpressionDataModule:
         """Return `cfg.data`, divided as the checkpoint's were; a UserError if they cannot be used."""
         return build.build_data(self.cfg, machine, self.checkpoint.data_facts["settings"])
 

@@ -1,0 +1,55 @@
+"""Whether an exported model gives the probabilities of its checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fer_lightning.core.errors import UserError, first_lines
+
+TOLERANCE = 1e-4  # largest difference of a probability
+BATCHES = (1, 2, 7)  # sizes that come first: some exporters fix the size of a batch without a word
+BATCH = 32  # and the size of the others
+Classify = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The largest difference of a probability, and for how many of the images both name one label."""
+
+    difference: float
+    agreed: int
+    count: int
+
+    def __str__(self) -> str:
+        share = 100 * self.agreed / self.count
+        return f"largest difference of a probability {self.difference:.1e}, the same label for {share:.4g} %"
+
+    @property
+    def equal(self) -> bool:
+        return self.difference <= TOLERANCE and self.agreed == self.count
+
+
+def compare(exported: Classify, original: Classify, images: np.ndarray) -> Comparison:
+    """Run both on images uint8 `(n, C, S, S)`, the exported model in batches of several sizes.
+
+    Raises:
+        UserError: the exported model fails, or gives another shape.
+    """
+    expected = np.concatenate([original(part) for part in _batches(images, ())])
+    try:
+        found = np.concatenate([exported(part) for part in _batches(images, BATCHES)])
+    except Exception as error:  # whatever a runtime raises
+        raise UserError(f"the exported model does not run ({first_lines(error)})") from error
+    if found.shape != expected.shape:
+        raise UserError(f"the exported model gives {found.shape}, its checkpoint {expected.shape}")
+    difference = float(np.abs(found - expected).max())  # NaN, too, is not within the tolerance
+    return Comparison(difference, int((found.argmax(1) == expected.argmax(1)).sum()), len(images))
+
+
+def _batches(images: np.ndarray, sizes: tuple[int, ...]) -> list[np.ndarray]:
+    bounds = np.cumsum(sizes)
+    first = np.split(images, bounds[bounds < len(images)])
+    return [*first[:-1], *np.split(first[-1], range(BATCH, len(first[-1]), BATCH))]

@@ -1,0 +1,65 @@
+"""What is exported: a network from stored bytes to probabilities, in operations that every format knows."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fer_lightning.models.classifier import ExpressionClassifier
+from fer_lightning.models.normalize import Normalize
+
+
+class Probabilities(nn.Module):
+    """Maps images uint8 `(N, C, S, S)` to probabilities float32 `(N, K)`, N ≥ 1.
+
+    Args:
+        model: it is copied, since another memory format suits the graph.
+        image_size: S, pixels a side, which is fixed in the graph.
+    """
+
+    def __init__(self, model: ExpressionClassifier, image_size: int) -> None:
+        super().__init__()
+        self.pixels = FixedNormalize(model.pixels, image_size)
+        # in channels_last, torch.export writes a pooling to 1×1 as a gather over computed indices
+        self.backbone = copy.deepcopy(model.backbone).to(memory_format=torch.contiguous_format)
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Any = self.backbone(self.pixels(images))
+        return logits.float().softmax(dim=1)
+
+
+class FixedNormalize(nn.Module):
+    """The same as `Normalize` for images of one size, whose resizing is two products with constant matrices.
+
+    Bilinear interpolation with antialias is linear and separable; formats and their runtimes know products better.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    resize: Tensor | None
+
+    def __init__(self, pixels: Normalize, image_size: int) -> None:
+        super().__init__()
+        self.register_buffer("scale", pixels.scale.clone())
+        self.register_buffer("shift", pixels.shift.clone())
+        to = image_size if pixels.size is None else pixels.size
+        self.register_buffer("resize", None if to == image_size else resize_matrix(image_size, to))
+
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = images.to(self.scale.dtype) * self.scale + self.shift
+        return pixels if self.resize is None else self.resize @ pixels @ self.resize.T
+
+
+def resize_matrix(before: int, after: int) -> Tensor:
+    """Return float32 `(after, before)`, which interpolates a column of pixels as `Normalize` does.
+
+    >>> resize_matrix(2, 1)
+    tensor([[0.5000, 0.5000]])
+    """
+    columns = torch.eye(before).view(1, 1, before, before)
+    return F.interpolate(columns, size=(after, before), mode="bilinear", antialias=True)[0, 0].contiguous()
