@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from fer_lightning.data.loading.dataset import Batch
 from fer_lightning.models.checkpoint import Checkpoint
+from fer_lightning.training.load_model import load_model
 
 
 @dataclass(frozen=True)
 class CheckpointRecognizer:
-    """See `Recognizer`; the network runs in fp32 on the CPU."""
+    """See `Recognizer`; the network runs in fp32 on the CPU, by the step that `evaluate` runs."""
 
     path: Path
     classes: list[str]
@@ -24,13 +27,13 @@ class CheckpointRecognizer:
     model: Any
 
     @classmethod
-    def load(cls, path: str | Path, *, threads: int | None = None) -> CheckpointRecognizer:
-        """Read a checkpoint; a CheckpointError if it is none of fer_lightning."""
+    def load(cls, path: str | Path, *, threads: int | None = None, allow: Sequence[str] = ()) -> CheckpointRecognizer:
+        """Read a checkpoint; a CheckpointError if it is none of fer_lightning. See `load_recognizer`."""
         checkpoint = Checkpoint.read(path)
         values, facts = checkpoint.hyper_parameters, checkpoint.hyper_parameters.get("data_facts") or {}
         if threads is not None:
             torch.set_num_threads(threads)
-        model = checkpoint.build()
+        model = load_model(checkpoint, allow)
         return cls(
             checkpoint.path,
             list(values["classes"]),
@@ -41,5 +44,7 @@ class CheckpointRecognizer:
         )
 
     def __call__(self, faces: np.ndarray) -> np.ndarray:
+        index = torch.arange(len(faces))
         with torch.inference_mode():
-            return np.asarray(self.model(torch.from_numpy(faces)).float().softmax(dim=1).numpy())
+            output = self.model.predict_step(Batch(torch.from_numpy(faces), torch.zeros_like(index), index), 0)
+        return np.asarray(output["probabilities"])

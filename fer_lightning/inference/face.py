@@ -31,17 +31,28 @@ class Face:
         probabilities: of each class by its name, in the order of the model; empty without a face.
         box: where the detector found it; None for a picture that was taken as a whole, or without a face.
         status: `ok`, `uncertain`, `no_face` (nothing was found) or `unreadable` (the file is no picture).
+
+    >>> Face("happy", 0.75, {"happy": 0.75, "sad": 0.25}, Box(8, 4, 48, 48))
+    Face('happy', 0.750, box=(8, 4, 48, 48))
+    >>> Face(status="no_face")
+    Face(status='no_face')
     """
 
     label: str | None = None
     confidence: float = 0.0
-    probabilities: Mapping[str, float] = field(default_factory=dict)
+    probabilities: Mapping[str, float] = field(default_factory=dict, hash=False)
     box: Box | None = None
     status: Status = "ok"
 
+    def __repr__(self) -> str:
+        label = [] if self.label is None else [repr(self.label), f"{self.confidence:.3f}"]
+        box = [] if self.box is None else [f"box={tuple(self.box)}"]
+        status = [] if self.status == "ok" else [f"status={self.status!r}"]
+        return f"Face({', '.join((*label, *box, *status))})"
+
 
 class Faces(list[Face]):
-    """The faces of one picture, at least one entry; see `Face.status`.
+    """The faces of one picture, the largest first; at least one entry, see `Face.status`.
 
     Attributes:
         picture: uint8 `(H, W)` grey or `(H, W, 3)` RGB, turned upright; None where it could not be read.
@@ -54,3 +65,7 @@ class Faces(list[Face]):
     ) -> None:
         super().__init__(faces)
         self.picture, self.source, self.note = picture, source, note
+
+
+class Predictions(list[Faces]):
+    """The faces of each of several pictures; a list that a notebook shows as thumbnails."""

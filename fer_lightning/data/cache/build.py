@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +18,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fer_lightning.data.cache.decode import DecodeError, decode_picture, fit_image
 from fer_lightning.data.cache.digests import digest_of, identity_of
 from fer_lightning.data.cache.file_snapshot import csv_files_of
+from fer_lightning.data.cache.image_file import UnopenedError, read_image_file
 from fer_lightning.data.layouts.csv_pixels import read_csv_pixels
 from fer_lightning.data.table.image_table import ImageTable
 from fer_lightning.system.resources import available_cores
-
-_MOST_BYTES_PER_PIXEL = 16  # 8 for 16-bit colour with alpha, as much again for what a file holds beside
 
 
 class DecodedImages(NamedTuple):
@@ -40,10 +38,6 @@ class DecodedImages(NamedTuple):
     identities: np.ndarray
     failures: dict[int, str]
     unopened: set[int]
-
-
-class _UnopenedError(DecodeError):
-    """A file could not be opened now, so that its bytes are not known to be bad."""
 
 
 def decode_table(
@@ -77,7 +71,7 @@ def decode_table(
                     digests[row], identities[row] = digest_of(image.data), identity_of(picture)
                 except DecodeError as error:
                     failures[row] = str(error)
-                    if isinstance(error, _UnopenedError):
+                    if isinstance(error, UnopenedError):
                         unopened.add(row)
                     digests[row] = identities[row] = digest_of(table.paths[row].encode("utf-8", "surrogateescape"))
             write(first, block)
@@ -129,17 +123,6 @@ def _reader(table: ImageTable, max_pixels: int) -> Callable[[int], np.ndarray]:
         return read_row
 
     def read(row: int) -> np.ndarray:
-        path = f"{root}/{paths[row]}"
-        try:
-            status = os.stat(path)
-            if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for its other end
-                raise _UnopenedError("not a file but a pipe, socket or device")
-            if status.st_size > _MOST_BYTES_PER_PIXEL * max_pixels + 2**20:
-                raise DecodeError(f"{status.st_size:,} bytes, too many for an image of data.max_pixels={max_pixels}")
-            with open(path, "rb", buffering=0) as file:
-                data = file.read()
-        except OSError as error:
-            raise _UnopenedError(f"cannot be opened: {error.strerror or error}") from error
-        return decode_picture(data, max_pixels)
+        return decode_picture(read_image_file(f"{root}/{paths[row]}", max_pixels), max_pixels)
 
     return read

@@ -36,6 +36,14 @@ class DecodeError(ValueError):
     """The data is not a complete image, or too large a one; the message is the reason."""
 
 
+class TooLargeError(DecodeError):
+    """The data has more than `max_pixels`; `what` says how many, without the setting that would accept them."""
+
+    def __init__(self, message: str, what: str) -> None:
+        super().__init__(message)
+        self.what = what
+
+
 def decode_image(data: bytes, image_size: int, channels: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode and resize the content of one file to (C, H, W), uint8; see `decode_picture` and `fit_image`."""
     return fit_image(decode_picture(data, max_pixels), image_size, channels)
@@ -60,6 +68,28 @@ def decode_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         _check_size(size, max_pixels)
     picture = _decode_by_opencv(data) if _is_plain_jpeg(data, frame) or _is_plain_png(data) else None
     return _as_grey(_decode_any(data, max_pixels) if picture is None else picture)
+
+
+def peek_size(data: bytes) -> tuple[int, int] | None:
+    """Return width and height that the beginning of a file states; None if it is no image, or it stands further on."""
+    frame = read_jpeg_frame(data)
+    if frame is not None:
+        return frame.width, frame.height
+    with contextlib.suppress(Exception), Image.open(io.BytesIO(data), formats=_pillow_formats()) as opened:
+        return opened.size
+    return None
+
+
+def is_animated(data: bytes) -> bool:
+    """Return whether a file that can be decoded holds more frames or pages than the first, which is what is used.
+
+    A JPEG with previews behind it does not count.
+    """
+    if data[:2] == b"\xff\xd8" or (data[:4] == b"\x89PNG" and b"acTL" not in data):
+        return False
+    with contextlib.suppress(Exception), Image.open(io.BytesIO(data), formats=_pillow_formats()) as opened:
+        return bool(getattr(opened, "is_animated", False))
+    return False
 
 
 def fit_image(picture: np.ndarray, image_size: int, channels: int) -> np.ndarray:
@@ -131,9 +161,7 @@ def _decode_any(data: bytes, max_pixels: int) -> np.ndarray:
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
     try:
         with Image.open(io.BytesIO(data), formats=_pillow_formats()) as opened:
-            _check_size(opened.size, max_pixels)
-            opened.load()
-            return _flatten(ImageOps.exif_transpose(opened))
+            return flatten_image(opened, max_pixels)
     except UnidentifiedImageError:
         # OpenCV knows TIFF with 16 bits per colour. It gets no other file whose size is not known.
         picture = _decode_by_opencv(data) if data.startswith(_TIFF) and read_size(data) is not None else None
@@ -143,17 +171,18 @@ def _decode_any(data: bytes, max_pixels: int) -> np.ndarray:
     except DecodeError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DecodeError(f"more pixels than data.max_pixels={max_pixels}: {error}") from error
+        raise TooLargeError(f"more pixels than data.max_pixels={max_pixels}: {error}", str(error)) from error
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error, zlib.error …
         raise DecodeError(f"damaged image: {error}") from error
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
-    """Raise DecodeError if a picture of this width and height has too many pixels."""
+    """Raise TooLargeError if a picture of this width and height has too many pixels."""
     pixels = size[0] * size[1]
     if pixels > max_pixels:
-        what = f"{size[0]:,} x {size[1]:,} pixels by its header, more than data.max_pixels={max_pixels}"
-        raise DecodeError(f"{what}; data.max_pixels={pixels} accepts it")
+        what = f"{size[0]:,} x {size[1]:,} pixels by its header"
+        cure = f"data.max_pixels={pixels} accepts it"
+        raise TooLargeError(f"{what}, more than data.max_pixels={max_pixels}; {cure}", what)
 
 
 @functools.cache
@@ -179,8 +208,16 @@ def _describe_unknown(data: bytes) -> str:
     return "not an image of a known format"
 
 
-def _flatten(image: Image.Image) -> np.ndarray:
-    """Return an image of any mode as 8-bit grey (H, W) or colour (H, W, 3) on white."""
+def flatten_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Return an image of any mode, turned upright, as 8-bit grey (H, W) or colour (H, W, 3) on white.
+
+    Raises:
+        DecodeError: it has more pixels than `max_pixels`, or pixels without a known range.
+        Exception: its file is damaged; Pillow's plugins raise OSError, SyntaxError, ValueError …
+    """
+    _check_size(image.size, max_pixels)
+    image.load()
+    image = ImageOps.exif_transpose(image)
     if image.mode == "F":
         raise DecodeError("its pixels are floating-point numbers without a known range; save it with 8 or 16 bits")
     if image.mode.startswith("I"):  # 16 bits, which some versions of Pillow store in 32
@@ -189,11 +226,11 @@ def _flatten(image: Image.Image) -> np.ndarray:
             raise DecodeError("its pixels have 32 bits; save it with 8 or 16 bits")
         return (wide >> 8).astype(np.uint8)
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        return _on_white(np.asarray(image.convert("RGBA")))
+        return paste_on_white(np.asarray(image.convert("RGBA")))
     return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
 
 
-def _on_white(rgba: np.ndarray) -> np.ndarray:
+def paste_on_white(rgba: np.ndarray) -> np.ndarray:
     """Return (H, W, 3) of (H, W, 4), both uint8; row by row where rows are long, because products take 16 bits."""
     colour = np.empty((*rgba.shape[:2], 3), dtype=np.uint8)
     step = max(1, 2**20 // rgba.shape[1])
