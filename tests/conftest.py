@@ -60,6 +60,34 @@ def picture(seed: int, side: int = 48) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
+def tiny_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an ONNX file as `fer_lightning.export` writes them: one random linear layer on grey faces of 16 px."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    side, weights = 16, np.random.default_rng(0).normal(0, 0.01, (16 * 16, len(CLASSES))).astype(np.float32)
+    nodes = [
+        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["floats"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", 1, side, side])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(CLASSES)])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    facts = {"fer_lightning": "0", "classes": json.dumps(CLASSES), "image_size": str(side), "channels": "1"}
+    helper.set_model_props(model, {**facts, "fingerprint": "tiny"})
+    path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
+    onnx.save(model, str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
 def plant() -> Plant:
     """Return a function that makes empty files below a root, blank-separated names by folder, and returns the root."""
 

@@ -43,6 +43,7 @@ class Window:
     rate: float  # counted things a second
     pauses: int  # how often the clock was stopped …
     paused: float  # … and for how many seconds
+    steps: tuple[float, float]  # seconds of a step: the median, and the 99th percentile
     memory: float
     device_memory: float | None
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import re
+import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,8 @@ class StepClock:
             return
         self._count += count
         elapsed = now - self._start - self._paused
+        self._steps_took.append(elapsed - self._last)
+        self._last = elapsed
         if self._leading_in:
             if elapsed < 0.1 * self._window:
                 return
@@ -57,7 +61,7 @@ class StepClock:
             _wait_for_device()
             seconds = time.perf_counter() - self._start - self._paused
             figures = {"count": self._count, "seconds": seconds, "pauses": self._pauses, "paused": self._paused}
-            self._start_window({**figures, **memory()})
+            self._start_window({**figures, "steps": percentiles(self._steps_took), **memory()})
 
     def pause(self) -> None:
         """Stop the clock for work that the other side does not do; the figures say how often and how long."""
@@ -81,6 +85,8 @@ class StepClock:
     def _start_clock(self) -> None:
         _wait_for_device()
         self._count, self._paused, self._pauses = 0.0, 0.0, 0
+        self._steps_took: list[float] = []  # seconds
+        self._last = 0.0
         self._start = time.perf_counter()
 
 
@@ -97,6 +103,15 @@ class TimedLoader:
             yield batch
             if number == len(self._loader):
                 self._clock.pause()  # asking for one more batch ends them
+
+
+def percentiles(values: Sequence[float]) -> tuple[float, float]:
+    """Return the median of one or more values, and the least value that 99 % of them do not exceed.
+
+    >>> percentiles(range(1, 201))
+    (100.5, 198)
+    """
+    return statistics.median(values), sorted(values)[math.ceil(0.99 * len(values)) - 1]
 
 
 def memory() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
@@ -113,6 +114,14 @@ def test_a_pause_is_told_apart() -> None:
     assert window["pauses"] >= 1
     assert window["paused"] >= 0.01 * window["pauses"]
     assert 0.05 <= window["seconds"] <= wall - window["paused"]
+
+
+def test_steps_are_told_by_their_median_and_99th_percentile() -> None:
+    parent, turns = Parent(windows=1, seconds=0.2), itertools.count()
+    parent.run(lambda clock: time.sleep(0.02 if next(turns) % 3 == 0 else 0.002))
+    median, tail = parent.told[1]["steps"]
+    assert 0.002 <= median < tail
+    assert tail >= 0.02
 
 
 def test_resuming_what_runs_changes_nothing() -> None:
