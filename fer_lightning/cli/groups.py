@@ -29,7 +29,7 @@ def spell_groups(verb: str, arguments: Sequence[str]) -> list[str]:
         ConfigError: the verb cannot do without what is left out.
     """
     spelt = []
-    for item in arguments:
+    for item in _spell_model(verb, arguments):
         key, value = override_key(item), item.partition("=")[2]
         if key in groups_of(verb) and value[:1] == "[":
             _check_list(item, key, value)
@@ -53,6 +53,21 @@ def spell_groups(verb: str, arguments: Sequence[str]) -> list[str]:
         else:
             spelt.append(item)
     return spelt
+
+
+def _spell_model(verb: str, arguments: Sequence[str]) -> list[str]:
+    """Return a command line with `model=FILE` as `ckpt_path=FILE` where a verb uses models and trains none.
+
+    Hydra would take FILE for an option of the group `model`.
+
+    Raises:
+        ConfigError: both are typed.
+    """
+    if "faces" not in own_settings(verb):
+        return list(arguments)
+    if {"model", "ckpt_path"} <= {*map(override_key, arguments)}:
+        raise ConfigError("model and ckpt_path both name the model: type one of them")
+    return [f"ckpt_path={item.partition('=')[2]}" if override_key(item) == "model" else item for item in arguments]
 
 
 def _check_list(item: str, group: str, value: str) -> None:

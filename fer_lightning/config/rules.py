@@ -27,6 +27,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "windows": (2, 1000),
     "rows": (1, 100_000),
     "top": (2, 1000),
+    "threshold": (0, 1),
     "data.seed": (0, 2**32 - 1),
     "data.draw_seed": (0, 2**32 - 1),
     "data.batch_size": (1, float("inf")),
