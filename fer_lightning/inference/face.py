@@ -58,13 +58,20 @@ class Faces(list[Face]):
         picture: uint8 `(H, W)` grey or `(H, W, 3)` RGB, turned upright; None where it could not be read.
         source: name of its file, or where else it is from.
         note: what is to be said about the file, such as why it is unreadable; None for nothing.
+        frame, time: number and seconds of a frame in its video, from 0; None for a photograph.
     """
 
     def __init__(
-        self, faces: Iterable[Face], picture: np.ndarray | None = None, source: str = "", note: str | None = None
+        self,
+        faces: Iterable[Face],
+        picture: np.ndarray | None = None,
+        source: str = "",
+        note: str | None = None,
+        frame: int | None = None,
+        time: float | None = None,
     ) -> None:
         super().__init__(faces)
-        self.picture, self.source, self.note = picture, source, note
+        self.picture, self.source, self.note, self.frame, self.time = picture, source, note, frame, time
 
 
 class Predictions(list[Faces]):

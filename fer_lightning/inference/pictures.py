@@ -41,13 +41,17 @@ class Picture(NamedTuple):
 
     Attributes:
         pixels: uint8 `(H, W)` grey or `(H, W, 3)` RGB, turned upright; None if it could not be read.
-        source: name of its file; empty for one from memory.
+        source: name of its file, or its address; empty for one from memory.
         note: what is to be said about it; None for nothing.
+        frame: its number in a video, from 0; None for a photograph.
+        time: seconds since the beginning of the video; None for a photograph.
     """
 
     pixels: np.ndarray | None
     source: str = ""
     note: str | None = None
+    frame: int | None = None
+    time: float | None = None
 
 
 def as_images(images: Any) -> Iterable[Any]:

@@ -14,7 +14,7 @@ from fer_lightning.core.atomic_write import make_folder
 from fer_lightning.core.errors import DataError
 from fer_lightning.inference.face import Faces
 from fer_lightning.inference.load import load_predictor
-from fer_lightning.inference.sources import Picture, Sources
+from fer_lightning.inference.sources import Sources
 from fer_lightning.inference.table import open_table
 
 TABLE = "predictions.csv"
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 class Output(Protocol):
     """A file that is written as pictures come."""
 
-    def add(self, picture: Picture, faces: Faces) -> None: ...
+    def add(self, faces: Faces) -> None: ...
 
 
 def predict(cfg: DictConfig) -> Path:
@@ -42,12 +42,10 @@ def predict(cfg: DictConfig) -> Path:
         outputs: list[Output] = [
             open_files.enter_context(open_table(make_folder(folder) / TABLE, predictor.recognizer.classes))
         ]
-        for source in sources:
-            for picture in source:
-                faces = predictor.recognize(picture.pixels, picture.file, picture.note)
-                statuses.update(face.status for face in faces)
-                for output in outputs:
-                    output.add(picture, faces)
+        for faces in predictor.stream(picture for source in sources for picture in source):
+            statuses.update(face.status for face in faces)
+            for output in outputs:
+                output.add(faces)
     log.info("%s: %s", folder / TABLE, ", ".join(f"{count} {status}" for status, count in statuses.items()))
     if cfg.strict and statuses["unreadable"]:
         raise DataError(f"{statuses['unreadable']} unreadable, see {folder / TABLE}")

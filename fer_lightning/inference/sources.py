@@ -9,35 +9,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
+from typing import Any, Protocol
 
 from fer_lightning.core.errors import ConfigError, DataError
 from fer_lightning.core.home import expand_user
 from fer_lightning.core.suggestions import did_you_mean
 from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, NOT_DATA
-from fer_lightning.inference.predictor import read_image
-
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts")
-
-
-class Picture(NamedTuple):
-    """One photograph, or one frame of a video.
-
-    Attributes:
-        file: its name, as it was found below what was typed, or its address.
-        pixels: uint8 `(H, W)` grey or `(H, W, 3)` RGB; None where it could not be read.
-        note: what is to be said about it, such as why it could not be read; None for nothing.
-        frame: its number in a video, from 0; None for a photograph.
-        time: its seconds since the beginning of the video; None for a photograph.
-    """
-
-    file: str
-    pixels: np.ndarray | None
-    note: str | None = None
-    frame: int | None = None
-    time: float | None = None
+from fer_lightning.inference.pictures import Picture, read_image
 
 
 class Source(Protocol):
@@ -59,8 +37,7 @@ class Photograph:
     file: str
 
     def __iter__(self) -> Iterator[Picture]:
-        pixels, _, note = read_image(Path(self.file))
-        yield Picture(self.file, pixels, note)
+        yield read_image(self.file)
 
 
 def open_source(file: str) -> Source:

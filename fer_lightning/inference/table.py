@@ -12,7 +12,6 @@ from fer_lightning.core.atomic_write import atomic_write
 from fer_lightning.core.csv_cells import guard
 from fer_lightning.core.file_names import ON_DISK
 from fer_lightning.inference.face import Faces
-from fer_lightning.inference.sources import Picture
 
 BEFORE = ("file", "frame", "time", "face", "x", "y", "w", "h", "label", "confidence")
 AFTER = ("status", "note")
@@ -25,13 +24,13 @@ class TableWriter:
         self._writer, self.classes = writer, classes
         writer.writerow([guard(name) for name in (*BEFORE, *class_columns(classes), *AFTER)])
 
-    def add(self, picture: Picture, faces: Faces) -> None:
+    def add(self, faces: Faces) -> None:
         """Write a row for each face of a picture, or one that says why there is none."""
-        time = None if picture.time is None else f"{picture.time:.3f}"
+        time = None if faces.time is None else f"{faces.time:.3f}"
         for number, face in enumerate(faces, 1):
             found = face.label is not None
             box = face.box or (None, None, None, None)
-            where = (picture.file, picture.frame, time, number if found else None, *box)
+            where = (faces.source, faces.frame, time, number if found else None, *box)
             what = (face.label, f"{face.confidence:.6f}" if found else None)
             shares = (f"{face.probabilities[name]:.6f}" if found else None for name in self.classes)
             self._writer.writerow([guard(cell) for cell in (*where, *what, *shares, face.status, faces.note)])
