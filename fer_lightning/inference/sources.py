@@ -1,4 +1,7 @@
-"""What `source=` names, opened by kind: photographs, those of folders and globs; each yields its pictures."""
+"""What `source=` names, one after the other: photographs, those of folders and globs, addresses.
+
+Everything is found while it is used, so that the names of one folder at most are held in memory.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,30 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from fer_lightning.core.errors import ConfigError, DataError
 from fer_lightning.core.home import expand_user
 from fer_lightning.core.suggestions import did_you_mean
 from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, NOT_DATA
+from fer_lightning.data.layouts.own_products import RECORD, is_product
+from fer_lightning.inference.address import Address
 from fer_lightning.inference.pictures import Picture, read_image
+
+MOST_SHOWN = 5  # of the names that are missing
+ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 
 
 class Source(Protocol):
-    """A photograph, a video, a camera, an address: what yields pictures, in order, and is opened when they are asked.
+    """Yields the pictures of a photograph, a video, a camera or an address, in order; opens it when they are asked for.
 
-    What cannot be opened yields one picture without pixels, whose note says why.
+    What cannot be opened yields a picture without pixels, whose note says why.
     """
 
     @property
-    def file(self) -> str: ...
+    def file(self) -> str:
+        """The name of the file as it was found below what was typed, or the address."""
+        ...
 
     def __iter__(self) -> Iterator[Picture]: ...
 
@@ -40,92 +50,131 @@ class Photograph:
         yield read_image(self.file)
 
 
+@dataclass(frozen=True)
+class Unopened:
+    """A folder that cannot be read."""
+
+    file: str
+    note: str
+
+    def __iter__(self) -> Iterator[Picture]:
+        yield Picture(None, self.file, self.note)
+
+
 def open_source(file: str) -> Source:
-    """Return what a file holds, by its suffix."""
-    return Photograph(file)
+    """Return what a file or an address holds, by its name."""
+    return Address(file) if ADDRESS.match(file) else Photograph(file)
 
 
 @dataclass
 class Sources:
-    """All that was typed after `source=`, found anew at each iteration: only the names of one folder are held.
+    """All that was typed after `source=`; each iteration searches the folders anew.
 
     Attributes:
         names: as they were typed.
-        output_dir: a folder that is left out, because it is written to meanwhile.
-        left_out: how many files of each suffix the last iteration passed over, in folders.
+        written: a folder that is left out, because it is written to meanwhile.
+        left_out: how many files in folders the last iteration passed over, by suffix.
     """
 
     names: Sequence[str]
-    output_dir: Path | None = None
+    written: Path | None = None
     left_out: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def named(cls, source: Any, output_dir: Path | None = None) -> Sources:
-        """Return the sources of a setting, one name or a list of names.
+    def named(cls, source: str | int | Sequence[str | int], written: Path | None = None) -> Sources:
+        """Return the sources of the setting, a name or a list of names.
 
         Raises:
             ConfigError: nothing is named.
-            DataError: a name stands for nothing that is there; the message lists all of these.
+            DataError: names stand for nothing that is there; the message lists them, each with near ones.
         """
-        names = [source] if isinstance(source, (str, int)) else list(source)
-        names = [str(name) for name in dict.fromkeys(names)]
-        if not names:
-            raise ConfigError("no source is named: type the photograph or folder, as in fer predict photo.jpg")
-        missing = [name for name in names if not is_address(name) and not _is_there(name)]
+        names = [source] if isinstance(source, (str, int)) else source
+        found = cls([str(name) for name in dict.fromkeys(names) if str(name).strip()], written)
+        if not found.names:
+            raise ConfigError("no source is named: type a photograph or a folder, as in fer predict photo.jpg")
+        missing = [name for name in found.names if not ADDRESS.match(name) and not _is_there(name)]
         if missing:
-            raise DataError("; ".join(f"there is no {name}{_near(name)}" for name in missing))
-        return cls(names, output_dir)
+            said = [f"there is no {name}{_near(name)}" for name in missing[:MOST_SHOWN]]
+            rest = len(missing) - len(said)
+            raise DataError("; ".join(said) + (f"; and {rest} others are missing" if rest else ""))
+        return found
 
     def __iter__(self) -> Iterator[Source]:
         self.left_out.clear()
+        visited = {os.path.realpath(self.written)} if self.written is not None else set[str]()
         for name in self.names:
-            path = str(expand_user(name))
-            if os.path.isdir(path):
-                yield from self._in_folder(path, set())
-            elif os.path.lexists(path):
-                yield open_source(path)
+            path = _path(name)
+            if ADDRESS.match(name) or (os.path.lexists(path) and not os.path.isdir(path)):
+                yield open_source(path if os.path.lexists(path) else name)
+            elif os.path.isdir(path):
+                yield from self._in_folder(path, visited)
             else:
-                for found in sorted(glob.glob(path, recursive=True), key=natural):
-                    if os.path.isdir(found):
-                        continue
-                    yield open_source(found)
+                yield from self._by_pattern(path)
 
     def _in_folder(self, folder: str, visited: set[str]) -> Iterator[Source]:
+        """Yield what a folder holds: its files, then those of the folders in it, by name; links may lead in circles."""
         real = os.path.realpath(folder)
-        if real in visited or (self.output_dir is not None and real == os.path.realpath(self.output_dir)):
+        if real in visited:
             return
         visited.add(real)
-        with os.scandir(folder) as scanned:
-            entries = sorted(
-                (entry for entry in scanned if entry.name[:1] != "." and entry.name.lower() not in NOT_DATA),
-                key=lambda entry: natural(entry.name),
-            )
-        for entry in entries:
-            if entry.is_dir():
-                yield from self._in_folder(entry.path, visited)
-            elif entry.name.lower().endswith(IMAGE_SUFFIXES):
-                yield open_source(entry.path)
+        folders = []
+        try:
+            with os.scandir(folder) as entries:
+                names = sorted((entry.name for entry in entries), key=natural)
+        except OSError as error:
+            yield Unopened(folder, f"cannot be opened: {error.strerror or error}")
+            return
+        for name in names:
+            path, lower = name if folder == "." else os.path.join(folder, name), name.lower()
+            if lower.startswith(".") or lower in NOT_DATA:
+                continue
+            if os.path.isdir(path):
+                folders.append(path)
+            elif lower.endswith(IMAGE_SUFFIXES):
+                yield open_source(path)
             else:
-                self.left_out[os.path.splitext(entry.name)[1].lower()] += 1
+                self.left_out[os.path.splitext(lower)[1] or lower] += 1
+        for path in folders:
+            if is_product(path, IMAGE_SUFFIXES):
+                self.left_out["results of fer_lightning"] += 1
+            else:
+                yield from self._in_folder(path, visited)
 
-
-def is_address(name: str) -> bool:
-    """Return whether a source is an address, such as https://…, and no file."""
-    return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", name) is not None
+    def _by_pattern(self, pattern: str) -> Iterator[Source]:
+        for path in sorted(glob.iglob(pattern, recursive=True), key=natural):
+            if os.path.isdir(path):
+                continue
+            if "**" in pattern and _is_result(path):
+                self.left_out["results of fer_lightning"] += 1
+            else:
+                yield open_source(path)
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """Return a key that sorts numbers in names by value: img2 before img10."""
+    """Return a key that sorts the numbers in names by their value.
+
+    >>> sorted(["img10.png", "img2.png"], key=natural)
+    ['img2.png', 'img10.png']
+    """
     return [(int(part), "") if part.isdecimal() else (-1, part.casefold()) for part in re.split(r"(\d+)", name)]
 
 
+def _path(name: str) -> str:
+    return str(expand_user(name)) if name.startswith("~") else name
+
+
 def _is_there(name: str) -> bool:
-    path = str(expand_user(name))
+    path = _path(name)
     return os.path.lexists(path) or next(glob.iglob(path, recursive=True), None) is not None
 
 
+def _is_result(path: str) -> bool:
+    """Return whether a file lies in the folder of a run."""
+    return any((folder / RECORD).is_dir() for folder in Path(path).parents)
+
+
 def _near(name: str) -> str:
-    folder, last = os.path.split(str(expand_user(name)))
+    folder, last = os.path.split(_path(name).rstrip("/"))
     try:
         others = os.listdir(folder or ".")
     except OSError:

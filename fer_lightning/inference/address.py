@@ -1,0 +1,68 @@
+"""Pictures at addresses: `https://…/photo.jpg`."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPException
+
+from fer_lightning import __version__
+from fer_lightning.inference.pictures import Picture, read_image
+
+SECONDS = 20.0  # until a server has to answer
+MOST_BYTES = 64 * 2**20
+SCHEMES = ("http", "https")
+# servers that do not know better call an image the last two
+TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
+
+
+@dataclass(frozen=True)
+class Address:
+    """An address of one image."""
+
+    file: str
+
+    def __iter__(self) -> Iterator[Picture]:
+        try:
+            picture = read_image(fetch(self.file))
+        except _FetchError as error:
+            picture = Picture(None, note=str(error))
+        yield picture._replace(source=self.file)
+
+
+class _FetchError(Exception):
+    """Why an address gives no image."""
+
+
+def fetch(address: str) -> bytes:
+    """Return the content of an address of an image; raise a `_FetchError` where there is none."""
+    if address.partition("://")[0].lower() not in SCHEMES:
+        raise _FetchError("no address of an image: it begins with http:// or https://")
+    # no other schemes: a server may redirect to them
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        *(urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler),
+        *(urllib.request.HTTPDefaultErrorHandler, urllib.request.HTTPRedirectHandler),
+        urllib.request.HTTPErrorProcessor,
+    ):
+        opener.add_handler(handler())
+    try:
+        request = urllib.request.Request(address, headers={"User-Agent": f"fer_lightning/{__version__}"})
+        with opener.open(request, timeout=SECONDS) as answer:
+            kind = answer.headers.get_content_type()
+            if not kind.startswith(TYPES):
+                raise _FetchError(f"no image there but {kind}")
+            data: bytes = answer.read(MOST_BYTES + 1)
+    except urllib.error.HTTPError as error:
+        raise _FetchError(f"the server answers {error.code} {error.reason}") from error
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, socket.gaierror):
+            raise _FetchError("no such server, or no connection to the internet") from error
+        raise _FetchError(f"cannot be fetched: {reason or type(error).__name__}") from error
+    if len(data) > MOST_BYTES:
+        raise _FetchError(f"more than {MOST_BYTES // 2**20} MiB, too many for an image")
+    return data

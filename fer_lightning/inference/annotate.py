@@ -1,0 +1,131 @@
+"""Draws boxes and labels on copies of pictures."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import itertools
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from fer_lightning.core.atomic_write import atomic_write, make_folder
+from fer_lightning.inference.face import Face, Faces
+
+# Okabe and Ito (2008), distinct under every common colour blindness; one a class, in the order of the model
+PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+GREY, INK, PAPER = "#BDBDBD", "#000000", "#FFFFFF"
+SMALLEST = 240  # pixels of the shorter side of a copy: there is no room for labels in less
+LETTERS = (12, 96)  # pixels, smallest and largest height of type
+JPEG_QUALITY = 95
+MAGIC = re.compile(r"[*?\[]")  # of globs
+
+
+def draw_faces(picture: np.ndarray, faces: Sequence[Face], classes: Sequence[str]) -> np.ndarray:
+    """Return a copy with the box and the label of each face, uint8 `(H, W, 3)` RGB.
+
+    Args:
+        picture: uint8 `(H, W)` grey or `(H, W, 3)` RGB. One with a side below 240 pixels is enlarged.
+        faces: with boxes in its pixels; one without a box gets a label only.
+        classes: of the model; the place of a label among them decides its colour.
+    """
+    scale = max(1, -(-SMALLEST // min(picture.shape[:2])))
+    picture = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+    picture = np.repeat(np.repeat(picture, scale, axis=0), scale, axis=1) if scale > 1 else picture
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    draw = ImageDraw.Draw(image)
+    shown = [face for face in faces if face.label is not None]
+    for face in reversed(shown):  # the largest last, above the others
+        if face.box is not None:
+            _draw_box(draw, image.size, [value * scale for value in face.box], _colour(face, classes))
+    for face in reversed(shown):
+        box = None if face.box is None else [value * scale for value in face.box]
+        _draw_label(draw, image.size, box, f"{face.label} {face.confidence:.0%}", _colour(face, classes))
+    return np.asarray(image)
+
+
+class AnnotatedCopies:
+    """Writes annotated copies of photographs to a folder, in the folders that they have below all their sources.
+
+    Args:
+        folder: where they are written.
+        names: the sources, as they were typed.
+        classes: of the model.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str], classes: Sequence[str]) -> None:
+        self.folder, self.classes, self.written = folder, classes, 0
+        places = [os.path.abspath(os.path.expanduser(MAGIC.split(name)[0])) for name in names if "://" not in name]
+        folders = [place if os.path.isdir(place) else os.path.dirname(place) for place in places]
+        self._root = os.path.commonpath(folders or ["/"])
+
+    def add(self, faces: Faces) -> None:
+        """Write the copy of a photograph in which a face was found."""
+        if faces.picture is None or faces.frame is not None or faces[0].label is None:
+            return
+        path = self.folder / self.name(faces.source)
+        make_folder(path.parent)
+        drawn = draw_faces(faces.picture, faces, self.classes)
+        suffix = ".jpg" if path.suffix.lower() in (".jpg", ".jpeg") else ".png"
+        _, data = cv2.imencode(suffix, cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        with atomic_write(path) as new:
+            new.write_bytes(data.tobytes())
+        self.written += 1
+
+    def name(self, source: str) -> str:
+        """Return the name of a copy below the folder; no two sources have the same."""
+        if "://" in source:
+            place = re.sub(r"[^\w.-]+", "_", source.partition("://")[2])
+            name = f"{hashlib.sha256(source.encode()).hexdigest()[:8]}_{place[-100:]}"
+        else:
+            name = os.path.relpath(os.path.abspath(source), self._root)
+        return name if name.lower().endswith((".jpg", ".jpeg", ".png")) else f"{name}.png"
+
+
+def _draw_box(draw: ImageDraw.ImageDraw, size: tuple[int, int], box: Sequence[int], colour: str) -> None:
+    """Draw a rectangle in a colour between two dark lines, so that it can be seen on every background."""
+    x, y, w, h = box
+    line = max(2, round(max(size) / 350))
+    edge = max(1, line // 2)
+    draw.rectangle((x - edge, y - edge, x + w + edge, y + h + edge), outline=INK, width=line + 2 * edge)
+    draw.rectangle((x, y, x + w, y + h), outline=colour, width=line)
+
+
+def _draw_label(
+    draw: ImageDraw.ImageDraw, size: tuple[int, int], box: Sequence[int] | None, text: str, colour: str
+) -> None:
+    """Write above a box, or below where there is no room; at the upper edge of a picture without a box."""
+    width, height = size
+    x, y, w, h = box or (0, 0, width, 0)
+    letters = min(max(round(w / 6 if box else width / 14), LETTERS[0]), LETTERS[1], max(height // 6, LETTERS[0]))
+    font = _font(letters)
+    if (needed := font.getlength(text) + letters) > width:
+        font = _font(letters := max(6, int(letters * width / needed)))
+    wide, high = round(font.getlength(text) + 0.6 * letters), round(1.45 * letters)
+    top = y - high if y >= high else min(y + h, height - high) if box else 0
+    left = min(max(x, 0), max(width - wide, 0))
+    draw.rectangle((left, top, left + wide, top + high), fill=colour, outline=INK)
+    ink = INK if sum(w * v for w, v in zip((0.3, 0.6, 0.1), _rgb(colour), strict=True)) > 110 else PAPER
+    draw.text((left + wide / 2, top + high / 2), text, fill=ink, font=font, anchor="mm")
+
+
+def _colour(face: Face, classes: Sequence[str]) -> str:
+    return dict(zip(classes, itertools.cycle(PALETTE), strict=False)).get(str(face.label), GREY)
+
+
+def _rgb(colour: str) -> tuple[int, ...]:
+    return tuple(bytes.fromhex(colour[1:]))
+
+
+@functools.lru_cache(maxsize=64)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Return DejaVu Sans, which has the letters of most languages and comes with matplotlib, which is not imported."""
+    found = importlib.util.find_spec("matplotlib")
+    (place,) = (found.submodule_search_locations if found else None) or [""]
+    return ImageFont.truetype(Path(place, "mpl-data", "fonts", "ttf", "DejaVuSans-Bold.ttf"), size)
