@@ -93,9 +93,8 @@ class Bench:
         """
         if row.skipped is not None:
             return row
-        log.info(f"{row.suite}: {row.what}, against {row.against}")
         try:
-            sides = compare(ours, baseline, window=self.cfg.window, windows=self.cfg.windows, logs=self.logs)
+            sides = self.compare(row, ours, baseline)
         except ContenderError as error:
             return replace(row, failed=str(error))
         mine, theirs = ([unit / w.rate if inverse else w.rate / unit for w in side] for side in sides)
@@ -109,6 +108,11 @@ class Bench:
         device_memory = (first.device_memory, second.device_memory) if on_gpu else None
         facts = {"memory": (first.memory, second.memory), "device_memory": device_memory, "notes": tuple(notes)}
         return row.filled(mine, theirs, **facts)
+
+    def compare(self, row: Row, ours: Contender, baseline: Contender) -> tuple[list[Window], list[Window]]:
+        """Return the windows of both sides of a row; raise a ContenderError if one of them fails."""
+        log.info(f"{row.suite}: {row.what}, against {row.against}")
+        return compare(ours, baseline, window=self.cfg.window, windows=self.cfg.windows, logs=self.logs)
 
 
 def contender(name: str, work: str, **arguments: Any) -> Contender:

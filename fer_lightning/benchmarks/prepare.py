@@ -48,6 +48,7 @@ def prepare(settings: str, folder: str) -> dict[str, Any]:
     return {
         "machine": machine.as_dict(),
         "device": torch.cuda.get_device_name() if machine.device.type == "cuda" else machine.accelerator,
+        "avx512": torch.backends.cpu.get_cpu_capability() == "AVX512",
         "fingerprint": data.source.fingerprint,
         "notes": list(data.notes),
         "source": data.table.source,

@@ -39,12 +39,17 @@ class Start:
 def startup(bench: Bench) -> Iterator[Row]:
     """Time commands, from `import fer_lightning` to the first training step."""
     for start in starts(bench):
-        row = attempt(start.row, partial(_time, bench, start))
-        if start.light and _imports_torch(start.ours):
-            row = replace(row, failed="it imports torch, which takes seconds")
-        elif start.light:
-            row = replace(row, notes=(*row.notes, "torch is not imported"))
-        yield row
+        yield time_start(bench, start)
+
+
+def time_start(bench: Bench, start: Start) -> Row:
+    """Fill in the row of a start, which fails if a light one imports torch."""
+    row = attempt(start.row, partial(_time, bench, start))
+    if start.light and _imports_torch(start.ours):
+        row = replace(row, failed="it imports torch, which takes seconds")
+    elif start.light:
+        row = replace(row, notes=(*row.notes, "torch is not imported"))
+    return row
 
 
 def starts(bench: Bench) -> list[Start]:
@@ -80,7 +85,7 @@ def _time(bench: Bench, start: Start) -> Row:
             raise ContenderError(f"a command ended with code {done.returncode} and said: {last_line(done)}")
         return seconds
 
-    log.info(f"startup: {start.row.what}, against {start.row.against}")
+    log.info(f"{start.row.suite}: {start.row.what}, against {start.row.against}")
     ours, baseline = in_turn(1 + bench.cfg.windows, run)
     return start.row.filled(ours[1:], baseline[1:])
 

@@ -16,13 +16,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from fer_lightning.benchmarks.bench import Bench
+from fer_lightning.benchmarks.inference import inference
 from fer_lightning.benchmarks.memory import memory
 from fer_lightning.benchmarks.pipeline import pipeline
 from fer_lightning.benchmarks.rows import Row
 from fer_lightning.benchmarks.startup import startup
 from fer_lightning.benchmarks.sweeping import sweep
 from fer_lightning.benchmarks.table import print_rows, write_rows
-from fer_lightning.benchmarks.training import inference, train
+from fer_lightning.benchmarks.training import train
 from fer_lightning.core.errors import UserError
 from fer_lightning.core.file_names import shown
 from fer_lightning.runs.environment import describe_environment

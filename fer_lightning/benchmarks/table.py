@@ -22,6 +22,8 @@ LEGEND = {
     "expert loop": "a bare loop with the same data in memory, network, precision, augmentation and optimizer; its "
     "memory contains our imports",
     "bare loop": "inference_mode with the same data in memory, network and precision; its memory contains our imports",
+    "bare onnxruntime": "a session of onnxruntime on faces that are cut out, in one array of the size that it takes",
+    "detector and onnxruntime alone": "finds the same faces, and recognises one that is cut out already",
     "Keras fit": "the same network in Keras on TensorFlow, ImageDataGenerator, fit",
     "a pass with Pillow": "opens, converts and resizes each file of an ImageFolder, in one process",
     "ImageFolder": "torchvision's; it lists the files and opens none",

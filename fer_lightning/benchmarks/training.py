@@ -1,4 +1,4 @@
-"""Suites `train` and `inference`: our runs against the loops of `baselines`, images a second."""
+"""Suite `train`: our runs against the loops of `baselines`, images a second."""
 
 from __future__ import annotations
 
@@ -69,19 +69,6 @@ def train(bench: Bench) -> Iterator[Row]:
         row, goal = Row("train", " ".join(fixed), "expert loop", skipped=no_gpu), Goal("ratio", "least", ratio)
         yield attempt(row, partial(expert, fixed, goal))
     yield attempt(Row("train", " ".join(VGG), "bf16 matmul", skipped=no_gpu), partial(utilisation, bench))
-
-
-def inference(bench: Bench) -> Iterator[Row]:
-    """Time the predictions that `evaluate` makes of the validation split."""
-    options, images = {"settings": bench.settings(), "split": "validation"}, bench.facts["validation"]
-    needs = unmet((bench.cfg.model.backbone == "small_cnn", "small_cnn"), (not bench.on_gpu, "a CPU"))
-    uploads = "ours brings the images to the GPU in each pass, as evaluate does; the bare loop finds them there"
-    what, notes = f"{bench.cfg.model.backbone}: evaluate {images:,} images", (uploads,) if bench.on_gpu else ()
-    yield bench.measure(
-        Row("inference", what, "bare loop", goal=Goal("ratio", "least", 0.95, needs), notes=notes),
-        contender("ours", "contenders.predict", **options),
-        contender("bare loop", "contenders.predict_bare", **options),
-    )
 
 
 def differences(cfg: DictConfig, resident: bool = True) -> list[str]:

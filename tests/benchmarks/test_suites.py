@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
-from fer_lightning.benchmarks import pipeline, suites, training
+from fer_lightning.benchmarks import inference, pipeline, suites, training
 from fer_lightning.benchmarks.bench import Bench
 from fer_lightning.benchmarks.paired_timing import Contender
 from fer_lightning.benchmarks.rows import Row
@@ -45,6 +45,11 @@ TINY = (
 )
 
 
+def evaluated(bench: Bench) -> Iterator[Row]:
+    """The row of suite `inference` that needs no extra; test_inference.py has the others."""
+    yield inference.evaluation(bench)
+
+
 @pytest.fixture
 def rows(compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rows:
     """Return a function that says what is asked of each row by baseline, without measuring anything."""
@@ -63,7 +68,7 @@ def rows(compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
 
 
 def test_goals_are_judged_at_the_settings_they_were_set_for(rows: Rows) -> None:
-    found = rows(training.train) | rows(pipeline.pipeline) | rows(training.inference)
+    found = rows(training.train) | rows(pipeline.pipeline) | rows(evaluated)
     goals = {against: row.goal.needs for against, row in found.items() if row.goal is not None}
     assert goals == {
         "textbook loop": "",
@@ -82,9 +87,7 @@ def test_goals_need_what_they_were_set_for(rows: Rows) -> None:
     few = {"machine": {"accelerator": "cpu", "threads": 8}, "pictures": 1400}
     typed = ("model=keras_cnn", "data.batch_size=32")
     found = (
-        rows(training.train, *typed, **few)
-        | rows(pipeline.pipeline, *typed, **few)
-        | rows(training.inference, *typed, **few)
+        rows(training.train, *typed, **few) | rows(pipeline.pipeline, *typed, **few) | rows(evaluated, *typed, **few)
     )
     assert found["textbook loop"].goal.needs == "small_cnn, a CPU with 2 cores used, batches of 64 to 128"
     assert found["expert loop"].goal.needs == "small_cnn, batches of 128 or more"
@@ -142,7 +145,7 @@ def test_the_reader_is_told_what_is_unequal(rows: Rows) -> None:
     assert "Pillow in one process" in found["a pass with Pillow"].notes[0]
     assert "as PNG files" in found["a pass with Pillow"].notes[1]
     assert "28,695" in found["ImageFolder"].notes[0]
-    assert "to the GPU in each pass" in rows(training.inference, **GPU)["bare loop"].notes[0]
+    assert "to the GPU in each pass" in rows(evaluated, **GPU)["bare loop"].notes[0]
 
 
 def test_settings_of_a_row_that_cannot_work_fail_that_row(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
