@@ -42,11 +42,12 @@ def test_the_verb_measures_and_writes(tmp_path: Path) -> None:
     done = program(tmp_path, "suite=[inference]")
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "out" / "benchmark.json").read_text())
-    (row,) = record["rows"]
-    assert (row["suite"], row["failed"], row["skipped"]) == ("inference", None, None)
-    assert row["ours"]["count"] == row["baseline"]["count"] == row["ratio"]["count"] == 2
-    assert row["ours"]["low"] > 0
-    assert min(row["memory"]) > 50
+    assert len(record["rows"]) >= 7
+    for row in record["rows"]:
+        assert (row["suite"], row["failed"], row["skipped"]) == ("inference", None, None)
+        assert row["ours"]["count"] == row["baseline"]["count"] == row["ratio"]["count"] == 2
+        assert row["ours"]["low"] > 0
+        assert row["memory"] is None or min(row["memory"]) > 50
     assert record["environment"]["machine"]["precision"] == "32-true"
     assert "| bare loop |" in (tmp_path / "out" / "benchmark.md").read_text()
     assert "bare loop: inference_mode" in done.stdout
@@ -55,14 +56,14 @@ def test_the_verb_measures_and_writes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_failed_row_costs_no_other_and_is_told_at_the_end(tmp_path: Path) -> None:
-    done = program(tmp_path, "suite=[train,inference]", "callbacks.history.folder=/dev/null/x")
+    done = program(tmp_path, "suite=[train,pipeline]", "callbacks.history.folder=/dev/null/x")
     assert done.returncode == 1
     rows = json.loads((tmp_path / "out" / "benchmark.json").read_text())["rows"]
     failed = [row for row in rows if row["failed"] is not None]
     assert {row["suite"] for row in failed} == {"train"}
     assert all("/dev/null/x" in row["failed"] for row in failed if row["against"] != "Keras fit")
-    (scored,) = (row for row in rows if row["suite"] == "inference")
-    assert scored["ours"]["count"] == 2
+    others = [row for row in rows if row["suite"] == "pipeline"]
+    assert [row["ours"]["count"] for row in others] == [2] * 4
     assert f"error: {len(failed)} of {len(rows)} rows failed" in done.stderr
     reasons = " ".join(row["skipped"] for row in rows if row["skipped"] is not None)
     assert "needs a GPU" in reasons

@@ -51,9 +51,9 @@ def test_the_wheel_holds_the_package_with_its_templates_and_yaml_files_and_nothi
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"fer_lightning"}
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "conf").rglob("*.yaml")}
     assert {f"fer_lightning/{name}" for name in files} <= names
-    templates = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("fer_lightning/evaluation/templates/*")}
-    assert {"page.html.j2", "style.css"} <= {Path(name).name for name in templates}
-    assert templates <= names
+    package = [path for path in (ROOT / "fer_lightning").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert {"page.html.j2", "style.css", "py.typed", "predict.py"} <= {path.name for path in package}
+    assert {path.relative_to(ROOT).as_posix() for path in package} <= names
     assert {name for name in names if name.endswith(".yaml")} == {f"fer_lightning/{name}" for name in files}
 
 

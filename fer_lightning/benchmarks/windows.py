@@ -37,6 +37,8 @@ class StepClock:
         self._window: float | None = None  # seconds; None while warming up
         self._leading_in = False
         self._paused_at: float | None = None
+        self._start, self._last = 0.0, 0.0  # of the window, and the end of the last step since then
+        self._steps_took: list[float] = []  # seconds
 
     def __call__(self, count: float) -> None:
         """Count a finished step of `count` images, or whatever the row counts; raises `Finished` after all windows."""
@@ -85,8 +87,7 @@ class StepClock:
     def _start_clock(self) -> None:
         _wait_for_device()
         self._count, self._paused, self._pauses = 0.0, 0.0, 0
-        self._steps_took: list[float] = []  # seconds
-        self._last = 0.0
+        self._steps_took, self._last = [], 0.0
         self._start = time.perf_counter()
 
 

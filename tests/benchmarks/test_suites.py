@@ -159,7 +159,7 @@ def test_settings_of_a_row_that_cannot_work_fail_that_row(rows: Rows, monkeypatc
 def interrupt(folder: Path, with_signal: signal.Signals) -> tuple[int, str]:
     """Start a run, stop it in the second row, and return exit code and what it said."""
     command = [sys.executable, "-m", "fer_lightning.benchmark", *TINY, f"hydra.run.dir={folder / 'out'}"]
-    command += ["suite=[inference,train]", "window=1", f"data.cache_dir={folder / 'cache'}"]
+    command += ["suite=[inference]", "window=1", f"data.cache_dir={folder / 'cache'}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder / "tmp")}
     (folder / "tmp").mkdir()
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -167,7 +167,7 @@ def interrupt(folder: Path, with_signal: signal.Signals) -> tuple[int, str]:
     said = ""
     for line in program.stdout:
         said += line
-        if "train: small_cnn" in line:
+        if "one face" in line:
             time.sleep(3)  # into its first imports and steps
             program.send_signal(with_signal)
             break

@@ -433,6 +433,27 @@ def test_help_config_and_mistakes_do_not_wait_for_torch(typed: list[str], code: 
     assert imported & {"torch", "lightning", "numpy", "pandas"} == set()
 
 
+def test_no_verb_imports_a_heavy_library_for_help_config_or_a_mistake() -> None:
+    code = """
+import contextlib, importlib, io, sys
+from fer_lightning.cli.usage import verbs
+heavy = {"torch", "lightning", "numpy", "pandas", "cv2", "onnxruntime", "gradio", "matplotlib"}
+for verb in verbs():
+    for typed, expected in ((["--help"], 0), (["--cfg", "job"], 0), (["output_dirr=x"], 2)):
+        begun, error = None, io.StringIO()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(error):
+            try:
+                importlib.import_module(f"fer_lightning.{verb}").main(typed)
+            except SystemExit as end:
+                begun = end.code
+        assert (begun or 0) == expected, (verb, typed, begun, error.getvalue())
+        assert not heavy & set(sys.modules), (verb, typed, heavy & set(sys.modules))
+"""
+    done = program("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert list(Path().iterdir()) == []
+
+
 @pytest.mark.parametrize("verb", verbs())
 def test_every_verb_runs_a_function_that_there_is(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module(f"fer_lightning.{verb}")
