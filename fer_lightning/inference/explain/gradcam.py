@@ -75,7 +75,8 @@ class LastMap(nn.Module):
         with torch.no_grad():
             pixels = model.pixels(faces.to(model.pixels.scale.device)).contiguous(memory_format=model.memory_format)
             features = model.backbone.forward_features(pixels)
-        name, shape = model.hparams["backbone"], getattr(features, "shape", ())
+        name: str = model.hparams["backbone"]
+        shape: tuple[int, ...] = tuple(getattr(features, "shape", ()))
         if len(shape) != 4:
             raise ConfigError(f"method=gradcam: {name} ends with tokens and has no last map; {OCCLUSION}")
         channels_last = model.backbone.num_features == shape[3] != shape[1]  # as in Swin transformers

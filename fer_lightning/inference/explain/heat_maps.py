@@ -48,4 +48,4 @@ def heat_maps(
         maps = np.stack(resized) if resized else np.zeros((0, side, side), np.float32)
     maps = np.maximum(maps, 0)
     highest = maps.max(axis=(1, 2), keepdims=True, initial=0)
-    return np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
+    return np.asarray(np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0))

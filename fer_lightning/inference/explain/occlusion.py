@@ -33,7 +33,8 @@ def _falls(recognizer: Recognizer, face: np.ndarray, k: int) -> np.ndarray:
     hidden = _squares(side)
     grey = face.mean(axis=(1, 2), keepdims=True).round().astype(np.uint8)
     whole, *without = recognizer(np.concatenate([face[None], np.where(hidden[:, None], grey, face)]))[:, k]
-    return (np.tensordot(whole - np.array(without), hidden, axes=1) / hidden.sum(axis=0)).astype(np.float32)
+    falls = np.tensordot(whole - np.array(without), hidden, axes=1) / hidden.sum(axis=0)
+    return np.asarray(falls, np.float32)
 
 
 def _squares(side: int) -> np.ndarray:

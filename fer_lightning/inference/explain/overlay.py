@@ -24,12 +24,10 @@ def overlay(face: np.ndarray, heat_map: np.ndarray, side: int = 240) -> np.ndarr
     Returns:
         RGB uint8 `(side, side, 3)`.
     """
-    grey = (
-        face[0] if len(face) == 1 else cv2.cvtColor(np.ascontiguousarray(face.transpose(1, 2, 0)), cv2.COLOR_RGB2GRAY)
-    )
-    large, heat = (
-        cv2.resize(image.astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC) for image in (grey, heat_map)
-    )
+    pixels = np.ascontiguousarray(face.transpose(1, 2, 0))
+    grey = pixels[..., 0] if len(face) == 1 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    both = (np.asarray(image, np.float32) for image in (grey, heat_map))
+    large, heat = (cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC) for image in both)
     heat = cv2.GaussianBlur(heat, (0, 0), BLUR * side).clip(0, 1)
     light = DARKEST + large.clip(0, 255)[..., None] * (1 - DARKEST / 255)
     opacity = STRONGEST * heat[..., None]
