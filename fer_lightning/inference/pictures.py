@@ -88,21 +88,12 @@ def read_image(image: Any) -> Picture:
     Raises:
         TypeError, ValueError: it is no image, or an array of another shape, dtype or range.
     """
+    if isinstance(image, np.ndarray):  # first, because it shall be quick
+        return Picture(_of_array(image))
     if isinstance(image, Picture):
         return image
-    source = ""
-    try:
-        if isinstance(image, (str, PathLike)):
-            source = fsdecode(image)
-            return _decoded(read_image_file(source), source)
-        if isinstance(image, Image.Image):
-            return Picture(_flattened(image), str(getattr(image, "filename", "")))
-        if isinstance(image, (bytes, bytearray, memoryview)):
-            return _decoded(bytes(image), source)
-    except TooLargeError as error:
-        return Picture(None, source, f"{error.what}, more than {MAX_PIXELS:,}: make it smaller")
-    except DecodeError as error:
-        return Picture(None, source, str(error))
+    if isinstance(image, (str, PathLike, bytes, bytearray, memoryview, Image.Image)):
+        return _read_file(image)
     if _is_tensor(image):
         return Picture(_of_array(_channels_last(image)))
     if hasattr(image, "__array__"):
@@ -113,9 +104,23 @@ def read_image(image: Any) -> Picture:
     )
 
 
-def _decoded(data: bytes, source: str) -> Picture:
-    note = "it holds several frames: the first is used" if is_animated(data) else None
-    return Picture(decode_picture(data), source, note)
+def _read_file(file: Any) -> Picture:
+    """Return the picture in a file, its content, or an image of Pillow, which reads its file when it is used."""
+    source = ""
+    try:
+        if isinstance(file, Image.Image):
+            source = str(getattr(file, "filename", ""))
+            return Picture(_flattened(file), source)
+        if isinstance(file, (str, PathLike)):
+            source = fsdecode(file)
+            file = read_image_file(source)
+        data = bytes(file)
+        picture = decode_picture(data)
+    except TooLargeError as error:
+        return Picture(None, source, f"{error.what}, more than {MAX_PIXELS:,} pixels: make it smaller")
+    except DecodeError as error:
+        return Picture(None, source, str(error))
+    return Picture(picture, source, "it holds several frames: the first is used" if is_animated(data) else None)
 
 
 def _flattened(image: Image.Image) -> np.ndarray:
@@ -123,7 +128,7 @@ def _flattened(image: Image.Image) -> np.ndarray:
         return flatten_image(image)
     except DecodeError:
         raise
-    except Exception as error:  # Pillow reads the file only now, and its plugins raise a dozen types
+    except Exception as error:  # a dozen types of Pillow's plugins
         raise DecodeError(f"damaged image: {error}") from error
 
 

@@ -86,7 +86,7 @@ class Predictor:
         try:
             detector = None if faces == "whole" else load_detector(faces, detector_file)
         except ConfigError as error:
-            if faces != "auto":
+            if faces != "auto" or detector_file is not None:
                 raise
             detector = _Missing(error)
         return cls(recognizer, detector, threshold, batch_size, auto=faces == "auto")

@@ -8,7 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from fer_lightning.core.errors import CheckpointError
+from fer_lightning.core.command_words import path_setting
+from fer_lightning.core.errors import CheckpointError, ConfigError
+from fer_lightning.core.whole_checkpoints import whole_checkpoints
 
 
 class Recognizer(Protocol):
@@ -44,23 +46,40 @@ def load_recognizer(path: str | Path, *, threads: int | None = None, allow: Sequ
     Only a checkpoint imports torch.
 
     Args:
-        path: of the file; one that ends with `.onnx` is read by onnxruntime.
+        path: of the file; its content says which of both it is.
         threads: of the CPU for one call; None for as many as there are cores.
         allow: modules of your own that may be imported for a checkpoint of a LightningModule in one of them.
 
     Raises:
         CheckpointError: there is no such file, or it holds no model of fer_lightning.
+        ConfigError: onnxruntime is not installed, or `threads` is not positive.
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise CheckpointError(
-            f"no model at {path}: type ckpt_path=<run folder>/checkpoints/best.ckpt, or model=FILE.onnx from "
-            "python -m fer_lightning.export"
-        )
-    if path.suffix == ".onnx":
+        raise CheckpointError(f"no model at {path}: {_hint(path)}")
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads={threads} must be 1 or more")
+    if _is_onnx(path):
         from fer_lightning.inference.onnx_recognizer import OnnxRecognizer
 
         return OnnxRecognizer.load(path, threads=threads)
     from fer_lightning.inference.checkpoint_recognizer import CheckpointRecognizer
 
     return CheckpointRecognizer.load(path, threads=threads, allow=allow)
+
+
+def _is_onnx(path: Path) -> bool:
+    """Return whether a file is for onnxruntime: by its first bytes, then by its name."""
+    with path.open("rb") as file:
+        begin = file.read(4)
+    if begin == b"PK\3\4":  # the archive that torch writes
+        return False
+    return path.suffix == ".onnx" or begin[:1] == b"\x08"  # the version of the format, the first field of ONNX
+
+
+def _hint(path: Path) -> str:
+    """Return what to type instead of a path where there is no file."""
+    inside = whole_checkpoints(path / "checkpoints") + whole_checkpoints(path)
+    for checkpoint in sorted(inside, key=lambda file: file.name != "best.ckpt"):
+        return f"it is a folder; type {path_setting('ckpt_path', checkpoint)}"
+    return "type ckpt_path=<run folder>/checkpoints/best.ckpt, or model=FILE.onnx from python -m fer_lightning.export"
