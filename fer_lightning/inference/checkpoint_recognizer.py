@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ class CheckpointRecognizer:
     image_size: int
     channels: int
     fingerprint: str | None
-    model: Any
+    model: Any = field(repr=False)
 
     @classmethod
     def load(cls, path: str | Path, *, threads: int | None = None, allow: Sequence[str] = ()) -> CheckpointRecognizer:

@@ -73,6 +73,14 @@ class Faces(list[Face]):
         super().__init__(faces)
         self.picture, self.source, self.note, self.frame, self.time = picture, source, note, frame, time
 
+    def _repr_html_(self) -> str:
+        return Predictions([self])._repr_html_()
+
 
 class Predictions(list[Faces]):
     """The faces of each of several pictures; a list that a notebook shows as thumbnails."""
+
+    def _repr_html_(self) -> str:
+        from fer_lightning.inference.notebook import show_pictures
+
+        return show_pictures(self)

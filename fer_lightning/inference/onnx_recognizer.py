@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class OnnxRecognizer:
     image_size: int
     channels: int
     fingerprint: str | None
-    session: Any
+    session: Any = field(repr=False)
 
     @classmethod
     def load(cls, path: str | Path, *, threads: int | None = None) -> OnnxRecognizer:

@@ -12,6 +12,7 @@ What could be understood in two ways is decided here, once:
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from os import PathLike, fsdecode
@@ -64,6 +65,8 @@ def as_images(images: Any) -> Iterable[Any]:
 def read_size(image: Any) -> tuple[int, int] | None:
     """Return width and height of an image without decoding it, or None where that cannot be told."""
     if isinstance(image, (str, PathLike)):
+        if not os.path.isfile(image):  # to open a pipe would wait for its other end
+            return None
         try:
             with open(image, "rb") as file:
                 return peek_size(file.read(HEADER))
@@ -113,6 +116,8 @@ def _read_file(file: Any) -> Picture:
             return Picture(_flattened(file), source)
         if isinstance(file, (str, PathLike)):
             source = fsdecode(file)
+            if os.path.isdir(source):
+                return Picture(None, source, "a folder: give its files, such as pathlib.Path(FOLDER).glob('*.jpg')")
             file = read_image_file(source)
         data = bytes(file)
         picture = decode_picture(data)

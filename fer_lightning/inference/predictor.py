@@ -25,7 +25,7 @@ MOST_HELD = 2**26  # bytes of pictures that wait until their faces fill a batch
 log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(repr=False)
 class Predictor:
     """Finds faces in pictures and recognises their expressions.
 
@@ -52,6 +52,26 @@ class Predictor:
             raise ConfigError(f"threshold={self.threshold} is a probability: type a number from 0 to 1")
         if self.batch_size < 1:
             raise ConfigError(f"batch_size={self.batch_size} must be 1 or more")
+
+    def __repr__(self) -> str:
+        return f"Predictor({'; '.join(f'{name}: {value}' for name, value in self._facts().items())})"
+
+    def _repr_html_(self) -> str:
+        from fer_lightning.inference.notebook import show_facts
+
+        return show_facts("Predictor", self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        size, kind = self.recognizer.image_size, "grey" if self.recognizer.channels == 1 else "RGB"
+        finder = "each picture as a whole" if self.detector is None else self.detector.name
+        uncertain = {"uncertain below": f"{self.threshold:g}"} if self.threshold > 0 else {}
+        return {
+            "model": str(self.recognizer.path),
+            "classes": ", ".join(self.recognizer.classes),
+            "takes": f"{size} × {size} pixels, {kind}",
+            "faces": f"{finder}, or small square pictures as a whole" if self.auto else finder,
+            **uncertain,
+        }
 
     @classmethod
     def load(

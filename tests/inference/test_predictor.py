@@ -112,7 +112,7 @@ def test_files_that_cannot_be_read_have_a_status_and_the_others_go_on(tmp_path: 
     assert [faces.note for faces in found] == [
         "not an image of a known format",
         None,
-        "cannot be opened: Is a directory",
+        "a folder: give its files, such as pathlib.Path(FOLDER).glob('*.jpg')",
         "cannot be opened: No such file or directory",
     ]
 
@@ -144,3 +144,11 @@ def test_small_square_pictures_are_faces_and_it_is_said(tmp_path: Path, caplog: 
     assert statuses(files) == ["no_face", "no_face"]
     assert statuses([files[0].read_bytes()]) == ["ok"]
     assert statuses(Image.open(files[1])) == ["no_face"]
+
+
+def test_it_says_what_it_is() -> None:
+    predictor = Predictor(Brightness(), Found([]), threshold=0.4, auto=True)
+    said = "model: brightness; classes: dark, bright; takes: 8 × 8 pixels, grey; faces: found, or small square pictures"
+    assert repr(predictor) == f"Predictor({said} as a whole; uncertain below: 0.4)"
+    assert "dark, bright" in predictor._repr_html_()
+    assert repr(whole()).endswith("faces: each picture as a whole)")
