@@ -22,7 +22,7 @@ from fer_lightning.inference.face import Face, Faces
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 GREY, INK, PAPER = "#BDBDBD", "#000000", "#FFFFFF"
 SMALLEST = 240  # pixels of the shorter side of a copy: there is no room for labels in less
-LETTERS = (12, 96)  # pixels, smallest and largest height of type
+SMALLEST_LETTERS = 12  # pixels
 JPEG_QUALITY = 95
 MAGIC = re.compile(r"[*?\[]")  # of globs
 
@@ -103,7 +103,7 @@ def _draw_label(
     """Write above a box, or below where there is no room; at the upper edge of a picture without a box."""
     width, height = size
     x, y, w, h = box or (0, 0, width, 0)
-    letters = min(max(round(w / 6 if box else width / 14), LETTERS[0]), LETTERS[1], max(height // 6, LETTERS[0]))
+    letters = round(max(min(w / 6, min(size) / 14), max(size) / 80, SMALLEST_LETTERS))
     font = _font(letters)
     if (needed := font.getlength(text) + letters) > width:
         font = _font(letters := max(6, int(letters * width / needed)))

@@ -76,8 +76,7 @@ def predict(cfg: DictConfig) -> Path:
             interruption = recognize(predictor, sources, count, outputs)
         except BaseException as ending:  # the files that are open now are completed first
             error = ending
-    written = [folder / TABLE, folder / JSON, *([copies.folder] if copies.written else [])]
-    summary.print(written)
+    summary.print(folder, [TABLE, JSON, *([f"{ANNOTATED}/"] if copies.written else [])])
     if sources.left_out:
         log.info("left out%s", _left_out(sources))
     if error is not None:
@@ -92,10 +91,8 @@ def predict(cfg: DictConfig) -> Path:
 
 def recognize(predictor: Predictor, sources: Sources, count: int, outputs: list[Output]) -> Interruption:
     """Give the faces of every picture to all outputs, until a signal asks to stop."""
-    with (
-        Interruption() as interruption,
-        tqdm(total=count, unit=" pictures", disable=None if count > 1 else True) as bar,
-    ):
+    hidden = True if count == 1 else None  # None: where there is no terminal
+    with Interruption() as interruption, tqdm(total=count, unit=" pictures", disable=hidden, leave=False) as bar:
         for faces in predictor.stream(_pictures(sources, interruption)):
             for output in outputs:
                 output.add(faces)
@@ -108,8 +105,6 @@ def _pictures(sources: Sources, interruption: Interruption) -> Iterator[Picture]
         for picture in source:
             if interruption.asked:
                 return
-            if picture.pixels is None:
-                log.warning("%s: %s", picture.source, picture.note)
             yield picture
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from fer_lightning.inference.face import Face, Faces
+from fer_lightning.inference.face import UNCERTAIN, Face, Faces
 from fer_lightning.runs.console import escape
 
 MOST_ROWS = 20  # of pictures; more are summed up
 MOST_PORTRAITS = 3  # faces of one picture that are shown with every expression
+MOST_UNREAD = 5  # of the files that could not be read
 BAR = 30  # letters of a probability of 1
 
 
@@ -23,8 +24,9 @@ class Summary:
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = classes
-        self.statuses, self.labels, self.confidence = Counter[str](), Counter[str](), Counter[str]()
-        self.pictures = 0
+        self.pictures, self.statuses, self.labels = 0, Counter[str](), Counter[str]()
+        self._confidence = dict.fromkeys((*classes, UNCERTAIN), 0.0)  # summed up
+        self._unread: list[str] = []
         self._first: list[tuple[str, str | None, list[Face]]] = []
 
     def add(self, faces: Faces) -> None:
@@ -34,7 +36,9 @@ class Summary:
             self.statuses[face.status] += 1
             if face.label is not None:
                 self.labels[face.label] += 1
-                self.confidence[face.label] += face.confidence  # type: ignore[assignment]  # a float
+                self._confidence[face.label] += face.confidence
+        if faces.picture is None and len(self._unread) < MOST_UNREAD:
+            self._unread.append(f"{faces.source}: {faces.note}")
         if len(self._first) <= MOST_ROWS:
             self._first.append((faces.source, faces.note, list(faces)))
 
@@ -51,8 +55,8 @@ class Summary:
         parts += [f"{self.statuses['unreadable']:,} unreadable"] if self.statuses["unreadable"] else []
         return f"{_count(self.pictures, 'picture')}: {', '.join(parts)}"
 
-    def print(self, written: Sequence[Path], console: Console | None = None) -> None:
-        """Print the faces, the counts and the paths."""
+    def print(self, folder: Path, names: Sequence[str], console: Console | None = None) -> None:
+        """Print the faces, the counts, and the names of what was written to a folder."""
         console = Console(highlight=False) if console is None else console
         rows = sum(len(faces) for _, _, faces in self._first)
         if self.pictures == 1 and 0 < self.faces <= MOST_PORTRAITS:
@@ -62,8 +66,9 @@ class Summary:
         else:
             self._print_classes(console)
         console.print(f"\n{self.sentence()}")
-        for path in written:
-            console.print(f"  {escape(str(path))}", soft_wrap=True)
+        console.print(f"\nwritten to {escape(str(folder))}", soft_wrap=True)
+        for name in names:
+            console.print(f"  {name}")
 
     def _print_bars(self, console: Console) -> None:
         source, note, faces = self._first[0]
@@ -79,21 +84,23 @@ class Summary:
 
     def _print_rows(self, console: Console) -> None:
         table = _table("picture", "face", "label", "confidence", "note")
-        base = os.path.commonpath([os.path.dirname(source) for source, _, _ in self._first]) if False else ""
         for source, note, faces in self._first:
             for number, face in enumerate(faces, 1):
                 found = face.label is not None
                 cells = (str(number), escape(str(face.label)), f"{face.confidence:.1%}") if found else ("", "", "")
                 said = note or ("" if found else face.status.replace("_", " "))
-                table.add_row(escape(source.removeprefix(base)) if number == 1 else "", *cells, escape(said))
+                table.add_row(escape(source) if number == 1 else "", *cells, escape(said))
         _print_table(console, table)
 
     def _print_classes(self, console: Console) -> None:
         table = _table("label", "faces", "", "mean confidence")
         for label, count in self.labels.most_common():
-            mean = f"{self.confidence[label] / count:.1%}"
+            mean = f"{self._confidence[label] / count:.1%}"
             table.add_row(escape(label), f"{count:,}", f"{count / self.faces:.1%}", mean)
         _print_table(console, table)
+        rest = self.statuses["unreadable"] - len(self._unread)
+        for line in (*self._unread, *([f"… and {rest:,} others"] if rest else [])):
+            console.print(f"unreadable: {escape(line)}", soft_wrap=True)
 
 
 def _table(*headings: str) -> Table:
