@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -35,6 +36,7 @@ def complete_flags(verb: str, words: Sequence[str]) -> list[str]:
             continue
         value = value if equals else after if after and after[0] != "-" and "=" not in after else "VALUE"
         hint = f"type {meant[0]}" if meant else _setting(verb, name.strip("-"), value, known)
+        hint = f"type ./{word} for the file" if os.path.exists(word) else hint
         raise ConfigError(f"there is no flag {name}: {hint}")
     return completed
 

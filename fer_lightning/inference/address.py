@@ -62,7 +62,8 @@ def fetch(address: str) -> bytes:
         reason = getattr(error, "reason", error)
         if isinstance(reason, socket.gaierror):
             raise _FetchError("no such server, or no connection to the internet") from error
-        raise _FetchError(f"cannot be fetched: {reason or type(error).__name__}") from error
+        why = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
+        raise _FetchError(f"cannot be fetched: {why}") from error
     if len(data) > MOST_BYTES:
         raise _FetchError(f"more than {MOST_BYTES // 2**20} MiB, too many for an image")
     return data

@@ -85,7 +85,10 @@ class AnnotatedCopies:
             name = f"{hashlib.sha256(source.encode()).hexdigest()[:8]}_{place[-100:]}"
         else:
             name = os.path.relpath(os.path.abspath(source), self._root)
-        return name if name.lower().endswith((".jpg", ".jpeg", ".png")) else f"{name}.png"
+        suffix = "" if name.lower().endswith((".jpg", ".jpeg", ".png")) else ".png"
+        while suffix and os.path.lexists(source + suffix):  # whose copy has that name
+            suffix = f"_{suffix}"
+        return name + suffix
 
 
 def _draw_box(draw: ImageDraw.ImageDraw, size: tuple[int, int], box: Sequence[int], colour: str) -> None:

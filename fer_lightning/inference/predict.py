@@ -84,8 +84,7 @@ def predict(cfg: DictConfig) -> Path:
     interruption.raise_if_asked()
     unreadable = summary.statuses["unreadable"]
     if unreadable and (cfg.strict or unreadable == summary.pictures):
-        which = "none of the pictures" if unreadable == summary.pictures else f"{unreadable:,} of the pictures"
-        raise DataError(f"{which} could be read: the column note of {folder / TABLE} says why")
+        raise DataError(summary.describe_unreadable(folder / TABLE))
     return folder
 
 

@@ -5,6 +5,7 @@ Everything is found while it is used, so that the names of one folder at most ar
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 import re
@@ -18,7 +19,7 @@ from fer_lightning.core.errors import ConfigError, DataError
 from fer_lightning.core.home import expand_user
 from fer_lightning.core.suggestions import did_you_mean
 from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, NOT_DATA
-from fer_lightning.data.layouts.own_products import RECORD, is_product
+from fer_lightning.data.layouts.own_products import is_product
 from fer_lightning.inference.address import Address
 from fer_lightning.inference.pictures import Picture, read_image
 
@@ -92,7 +93,7 @@ class Sources:
         found = cls([str(name) for name in dict.fromkeys(names) if str(name).strip()], written)
         if not found.names:
             raise ConfigError("no source is named: type a photograph or a folder, as in fer predict photo.jpg")
-        missing = [name for name in found.names if not ADDRESS.match(name) and not _is_there(name)]
+        missing = [name for name in found.names if not found._is_there(name)]
         if missing:
             said = [f"there is no {name}{_near(name)}" for name in missing[:MOST_SHOWN]]
             rest = len(missing) - len(said)
@@ -101,20 +102,24 @@ class Sources:
 
     def __iter__(self) -> Iterator[Source]:
         self.left_out.clear()
-        visited = {os.path.realpath(self.written)} if self.written is not None else set[str]()
+        visited: set[str] = set()
         for name in self.names:
             path = _path(name)
-            if ADDRESS.match(name) or (os.path.lexists(path) and not os.path.isdir(path)):
-                yield open_source(path if os.path.lexists(path) else name)
-            elif os.path.isdir(path):
+            if os.path.isdir(path):
                 yield from self._in_folder(path, visited)
+            elif os.path.lexists(path) or ADDRESS.match(name):
+                yield open_source(path)
             else:
                 yield from self._by_pattern(path)
+
+    def _is_there(self, name: str) -> bool:
+        found = bool(ADDRESS.match(name)) or os.path.lexists(_path(name))
+        return found or next(self._by_pattern(_path(name)), None) is not None
 
     def _in_folder(self, folder: str, visited: set[str]) -> Iterator[Source]:
         """Yield what a folder holds: its files, then those of the folders in it, by name; links may lead in circles."""
         real = os.path.realpath(folder)
-        if real in visited:
+        if real in visited or (self.written is not None and real == os.path.realpath(self.written)):
             return
         visited.add(real)
         folders = []
@@ -133,7 +138,7 @@ class Sources:
             elif lower.endswith(IMAGE_SUFFIXES):
                 yield open_source(path)
             else:
-                self.left_out[os.path.splitext(lower)[1] or lower] += 1
+                self.left_out[os.path.splitext(lower)[1] or "without a suffix"] += 1
         for path in folders:
             if is_product(path, IMAGE_SUFFIXES):
                 self.left_out["results of fer_lightning"] += 1
@@ -141,13 +146,19 @@ class Sources:
                 yield from self._in_folder(path, visited)
 
     def _by_pattern(self, pattern: str) -> Iterator[Source]:
-        for path in sorted(glob.iglob(pattern, recursive=True), key=natural):
-            if os.path.isdir(path):
-                continue
-            if "**" in pattern and _is_result(path):
-                self.left_out["results of fer_lightning"] += 1
-            else:
-                yield open_source(path)
+        """Yield what a glob names; with `**`, the pictures in and below a folder."""
+        parts = pattern.split("/")
+        if "**" not in parts:
+            for path in sorted(glob.iglob(pattern), key=natural):
+                yield from self._in_folder(path, set()) if os.path.isdir(path) else (open_source(path),)
+            return
+        fixed = next(at for at, part in enumerate(parts) if glob.has_magic(part))
+        folder = "/".join(parts[:fixed]) or ("/" if pattern.startswith("/") else ".")
+        kept = self.left_out.copy()
+        for source in self._in_folder(folder, set()):
+            if _matches(os.path.relpath(source.file, folder).split("/"), parts[fixed:]):
+                yield source
+        self.left_out = kept  # nobody asked for the others
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -163,14 +174,13 @@ def _path(name: str) -> str:
     return str(expand_user(name)) if name.startswith("~") else name
 
 
-def _is_there(name: str) -> bool:
-    path = _path(name)
-    return os.path.lexists(path) or next(glob.iglob(path, recursive=True), None) is not None
-
-
-def _is_result(path: str) -> bool:
-    """Return whether a file lies in the folder of a run."""
-    return any((folder / RECORD).is_dir() for folder in Path(path).parents)
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Return whether the parts of a path fit those of a glob, of which `**` stands for any number of folders."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**" and _matches(parts, pattern[1:]):
+        return True
+    return bool(parts) and fnmatch.fnmatch(parts[0], pattern[0]) and _matches(parts[1:], pattern[pattern[0] != "**" :])
 
 
 def _near(name: str) -> str:

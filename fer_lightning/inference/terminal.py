@@ -55,6 +55,14 @@ class Summary:
         parts += [f"{self.statuses['unreadable']:,} unreadable"] if self.statuses["unreadable"] else []
         return f"{_count(self.pictures, 'picture')}: {', '.join(parts)}"
 
+    def describe_unreadable(self, table: Path) -> str:
+        """Return what could not be read, and where it says why."""
+        if self.pictures == 1:
+            return self._unread[0]
+        count = self.statuses["unreadable"]
+        which = f"{count:,} of {self.pictures:,} pictures cannot be read"
+        return f"{which}: the column note of {table} says why"
+
     def print(self, folder: Path, names: Sequence[str], console: Console | None = None) -> None:
         """Print the faces, the counts, and the names of what was written to a folder."""
         console = Console(highlight=False) if console is None else console
@@ -99,7 +107,8 @@ class Summary:
             table.add_row(escape(label), f"{count:,}", f"{count / self.faces:.1%}", mean)
         _print_table(console, table)
         rest = self.statuses["unreadable"] - len(self._unread)
-        for line in (*self._unread, *([f"… and {rest:,} others"] if rest else [])):
+        console.print("")
+        for line in (*self._unread, *([f"and {rest:,} more"] if rest else [])):
             console.print(f"unreadable: {escape(line)}", soft_wrap=True)
 
 
