@@ -63,6 +63,7 @@ LIGHT = (
     "ensemble",
     "export",
     "predict",
+    "app",
 )
 
 

@@ -47,6 +47,11 @@ SCALARS = {
     "threshold": float,
     "annotate": bool,
     "strict": bool,
+    "host": str,
+    "port": int | Literal["auto"],
+    "browser": bool,
+    "queue": int,
+    "max_upload": float,
 }
 Strategy = Literal[
     "auto",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import types
 import warnings
@@ -19,10 +20,23 @@ WARNINGS = (
     "`srun` command is available",  # on a login node, from where sweeps are submitted
     "LeafSpec",  # Lightning with a newer torch
 )
+TELEMETRY = {  # variables by which libraries are asked to report nothing to their makers
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime from 1.29 on, of every model that it opens
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+}
+
+
+def stop_telemetry() -> None:
+    """Ask libraries to report nothing of their use, unless the user has said otherwise; call it before their import."""
+    for name, value in TELEMETRY.items():
+        os.environ.setdefault(name, value)
 
 
 def silence_libraries() -> None:
-    """Silence messages that do not concern this run; call it before the libraries are imported."""
+    """Silence messages that do not concern this run, and reports; call it before the libraries are imported."""
+    stop_telemetry()
     # TensorBoard's own switch: where TensorFlow is installed, it would import it, which takes seconds and prints
     sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
     for name in LOGGERS:

@@ -21,20 +21,8 @@ class JsonWriter:
 
     def add(self, faces: Faces) -> None:
         """Write one picture on a line of its own."""
-        height, width = (None, None) if faces.picture is None else faces.picture.shape[:2]
-        found = [face for face in faces if face.label is not None]
         self.statuses.update(face.status for face in faces)
-        facts = {
-            "file": faces.source,
-            "frame": faces.frame,
-            "time": None if faces.time is None else round(faces.time, 3),
-            "width": width,
-            "height": height,
-            "status": "ok" if any(face.status == "ok" for face in faces) else faces[0].status,
-            "note": faces.note,
-            "faces": [_describe(number, face) for number, face in enumerate(found, 1)],
-        }
-        self._file.write(f"{self._between}\n  {_encode(facts)}")
+        self._file.write(f"{self._between}\n  {_encode(describe_picture(faces))}")
         self._between = ","
 
 
@@ -47,6 +35,22 @@ def open_json(path: Path, facts: Mapping[str, Any]) -> Iterator[JsonWriter]:
         writer = JsonWriter(file)
         yield writer
         file.write(f'\n ],\n "statuses": {_encode(dict(writer.statuses))}\n}}\n')
+
+
+def describe_picture(faces: Faces) -> dict[str, Any]:
+    """Return one picture and its faces as values that JSON knows."""
+    height, width = (None, None) if faces.picture is None else faces.picture.shape[:2]
+    found = [face for face in faces if face.label is not None]
+    return {
+        "file": faces.source,
+        "frame": faces.frame,
+        "time": None if faces.time is None else round(faces.time, 3),
+        "width": width,
+        "height": height,
+        "status": "ok" if any(face.status == "ok" for face in faces) else faces[0].status,
+        "note": faces.note,
+        "faces": [_describe(number, face) for number, face in enumerate(found, 1)],
+    }
 
 
 def _describe(number: int, face: Face) -> dict[str, Any]:

@@ -19,6 +19,14 @@ print("tensorflow" in sys.modules)
 """
 
 
+def test_onnxruntime_reports_nothing_and_leaves_no_file(tiny_onnx: Path, tmp_path: Path) -> None:
+    program = "import sys; from fer_lightning.inference.predictor import Predictor; Predictor.load(sys.argv[1])"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-c", program, str(tiny_onnx)]
+    subprocess.run(command, env={**environment, "TMPDIR": str(tmp_path)}, check=True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_tensorboard_leaves_an_installed_tensorflow_alone(tmp_path: Path) -> None:
     (tmp_path / "tensorflow").mkdir()
     (tmp_path / "tensorflow" / "__init__.py").write_text("print('All log messages are written to STDERR')\n")

@@ -1,0 +1,185 @@
+"""The page: Gradio's components and what happens when they are used.
+
+Nothing that a client sends is a path to us: an uploaded file is read and deleted at once, a frame of the camera comes
+as an address that holds it. What is shown is inside the HTML, so Gradio serves no file but its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import io
+import logging
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from fer_lightning.core.errors import UserError
+from fer_lightning.inference.app.facts import model_facts
+from fer_lightning.inference.app.result import render, render_faces
+from fer_lightning.inference.app.samples import SAMPLES, sample
+from fer_lightning.inference.app.service import Choice, Service
+from fer_lightning.inference.face import Faces
+from fer_lightning.inference.table import TableWriter
+
+TITLE = "Facial expressions"
+KEPT_SECONDS = 600  # that a session's picture is kept in memory, for another threshold or heat maps
+STREAMS = 8  # cameras at once
+FRAME_SECONDS = 0.2  # between two frames of a camera
+FRAME = {"width": {"ideal": 640}, "height": {"ideal": 480}}
+LABELS = {"auto": "Find faces", "whole": "The picture is one face"}
+log = logging.getLogger(__name__)
+
+
+class Shown(NamedTuple):
+    """The picture that a session looks at."""
+
+    data: bytes
+    source: str
+
+
+def build_page(service: Service, threshold: float, address: str) -> gr.Blocks:
+    """Return the page; `address` is that of the HTTP interface, for its help."""
+    handlers = _Handlers(service)
+    page: gr.Blocks = gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(60, 300))
+    page.queue(max_size=service.queue)
+    with page:
+        _html(render("header.html", title=TITLE))
+        shown = gr.State(None, time_to_live=KEPT_SECONDS)
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                with gr.Tab("Photograph"):
+                    file = gr.File(label="Photograph", file_count="single", height=160, elem_id="fer-file")
+                with gr.Tab("Camera"):
+                    camera = gr.Image(
+                        label="Camera",
+                        sources=["webcam"],
+                        streaming=True,
+                        webcam_options=gr.WebcamOptions(constraints={"video": FRAME}),
+                        height=280,
+                        buttons=[],
+                        elem_id="fer-camera",
+                    )
+                    _html(render("camera.html"))
+                with gr.Tab("Drawn faces"):
+                    drawn = gr.Radio(list(SAMPLES), label="A face drawn by the program", elem_id="fer-samples")
+                limit = gr.Slider(
+                    0, 1, threshold, step=0.05, label="Threshold", info="A face with less confidence is uncertain."
+                )
+                faces = gr.Radio(_ways(service), value=service.faces, label="Faces", elem_id="fer-faces")
+            with gr.Column(scale=3, min_width=300):
+                result = _html(render("empty.html"), elem_id="fer-result")
+                look = gr.Button("Show where the network looked", elem_id="fer-look")
+        with gr.Accordion("The model", open=False):
+            _html(render("model.html", facts=model_facts(service.recognizer)))
+        with gr.Accordion("What it can and cannot do", open=False):
+            _html(render("limits.html"))
+        with gr.Accordion("Use it from a program", open=False):
+            _html(render("interface.html", address=address))
+        choice: list[Any] = [limit, faces]
+        hidden: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None, "show_progress": "minimal"}
+        file.upload(handlers.upload, [file, *choice], [file, shown, result], **hidden)
+        drawn.input(handlers.take_sample, [drawn, *choice], [shown, result], **hidden)
+        limit.release(handlers.again, [shown, *choice], result, **hidden)
+        faces.input(handlers.again, [shown, *choice], result, **hidden)
+        look.click(handlers.explain, [shown, *choice], result, **hidden)
+        camera.stream(
+            handlers.frame,
+            [camera, *choice],
+            [shown, result],
+            stream_every=FRAME_SECONDS,
+            time_limit=None,
+            preprocess=False,  # Gradio would decode it with Pillow and without our limits
+            trigger_mode="once",
+            **hidden | {"concurrency_limit": STREAMS, "show_progress": "hidden"},
+        )
+    page.has_launched = True  # or Gradio, mounted into an app, would not check the paths in payloads
+    return page
+
+
+class _Handlers:
+    """What happens on the page; each returns HTML, and a mistake is a line of it."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    async def upload(self, path: str | None, threshold: Any, mode: str) -> tuple[None, Shown | None, str]:
+        """Show an uploaded file, which is deleted; the empty component takes the next one."""
+        if path is None:
+            return None, None, render("empty.html")
+        file = Path(path)
+        try:
+            shown = Shown(file.read_bytes(), file.name)
+        except OSError:
+            return None, None, _problem(f"{file.name} did not arrive: drop it again")
+        finally:
+            file.unlink(missing_ok=True)
+        return None, shown, await self._show(shown, threshold, mode)
+
+    async def take_sample(self, name: str, threshold: Any, mode: str) -> tuple[Shown, str]:
+        """Show a drawn face."""
+        shown = Shown(sample(name), f"{name}, drawn")
+        return shown, await self._show(shown, threshold, mode)
+
+    async def again(self, shown: Shown | None, threshold: Any, mode: str) -> str:
+        """Show the same picture with other settings."""
+        return render("empty.html") if shown is None else await self._show(shown, threshold, mode)
+
+    async def explain(self, shown: Shown | None, threshold: Any, mode: str) -> str:
+        """Show it with heat maps."""
+        return _problem("Take a picture first.") if shown is None else await self._show(shown, threshold, mode, True)
+
+    async def frame(self, payload: Any, threshold: Any, mode: str) -> tuple[Shown | None, str]:
+        """Show a frame of the camera, which comes as `{"url": "data:image/…;base64,…"}`."""
+        url = payload.get("url") if isinstance(payload, dict) else None
+        kind, _, content = (url if isinstance(url, str) else "").partition(",")
+        try:
+            data = base64.b64decode(content, validate=True) if kind.startswith("data:image/") else b""
+        except (binascii.Error, ValueError):
+            data = b""
+        shown = Shown(data, "")
+        return shown, await self._show(shown, threshold, mode)
+
+    async def _show(self, shown: Shown, threshold: Any, mode: str, heat: bool = False) -> str:
+        try:
+            choice = Choice.parse(mode, threshold, self.service.predictors)
+            return await self.service.run(self._render, shown, choice, heat)
+        except UserError as error:
+            return _problem(str(error))
+        except Exception:
+            log.exception("the page could not show a picture")
+            return _problem("The program made a mistake with this picture; its log says more.")
+
+    def _render(self, shown: Shown, choice: Choice, heat: bool) -> str:
+        started = time.perf_counter()
+        faces = self.service.recognize(*shown, choice)
+        seconds = time.perf_counter() - started
+        crops = self.service.crops(faces)
+        maps = self.service.heat_maps(crops) if heat and len(crops) else None
+        table = self._table(faces) if shown.source else ""
+        return render_faces(faces, crops=crops, maps=maps, table=table, seconds=seconds)
+
+    def _table(self, faces: Faces) -> str:
+        """Return the table that `fer_lightning.predict` writes."""
+        file = io.StringIO(newline="")
+        TableWriter(csv.writer(file, lineterminator="\n"), self.service.recognizer.classes).add(faces)
+        return file.getvalue()
+
+
+def _html(content: str, **arguments: Any) -> gr.HTML:
+    return gr.HTML(content, apply_default_css=False, js_on_load=None, **arguments)
+
+
+def _ways(service: Service) -> list[tuple[str, str]]:
+    """Return what can be chosen to find faces: a name and a mode; what `auto` takes anyway is left out."""
+    auto = service.predictors.get("auto")
+    same = None if auto is None or auto.detector is None else auto.detector.name
+    modes = [mode for mode in service.predictors if mode == service.faces or mode != same]
+    return [(LABELS.get(mode, f"Find faces with {mode}"), mode) for mode in modes]
+
+
+def _problem(text: str) -> str:
+    return render("problem.html", text=text)
