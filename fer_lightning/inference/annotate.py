@@ -131,4 +131,5 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     """Return DejaVu Sans, which has the letters of most languages and comes with matplotlib, which is not imported."""
     found = importlib.util.find_spec("matplotlib")
     (place,) = (found.submodule_search_locations if found else None) or [""]
-    return ImageFont.truetype(Path(place, "mpl-data", "fonts", "ttf", "DejaVuSans-Bold.ttf"), size)
+    file = Path(place, "mpl-data", "fonts", "ttf", "DejaVuSans-Bold.ttf")
+    return ImageFont.truetype(str(file), size)  # Pillow 10.0 takes no Path
