@@ -97,6 +97,6 @@ def _name_words(arguments: Sequence[str], setting: str) -> list[str]:
 
 
 def _is_bare(item: str) -> bool:
-    """Return whether a word is neither a flag nor a setting; the name of a file or a folder may hold a `=`."""
-    path = item.startswith(("/", "./", "../", "~/"))
-    return path or (item[:1] not in "-+~" and ("=" not in item or os.path.exists(item)))
+    """Return whether a word is neither a flag nor a setting; names of files and addresses may hold a `=`."""
+    place = item.startswith(("/", "./", "../", "~/")) or "://" in item.partition("=")[0]
+    return place or (item[:1] not in "-+~" and ("=" not in item or os.path.exists(item)))

@@ -1,25 +1,60 @@
-"""The verb from the command line, with a network that was really trained."""
+"""The verb from the command line, on real photographs."""
 
 from __future__ import annotations
 
 import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from fer_lightning import predict
+from fer_lightning.core.csv_cells import unguard
+from fer_lightning.inference.face import Faces
+from fer_lightning.inference.terminal import Summary
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
-    with (folder / "predictions.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    with (folder / "predictions.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return [{key: unguard(cell) for key, cell in row.items()} for row in csv.DictReader(file)]
 
 
 def run(*arguments: object, folder: Path) -> list[dict[str, str]]:
     """Run the verb in a folder and return the rows of its table."""
     assert predict.main([*map(str, arguments), f"hydra.run.dir={folder}"]) == folder
     return rows_of(folder)
+
+
+def refused(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Return the exit code and the message."""
+    with pytest.raises(SystemExit) as end:
+        predict.main([*map(str, arguments)])
+    assert isinstance(end.value.code, int)
+    return end.value.code, capsys.readouterr().err
+
+
+@pytest.fixture
+def album(portrait: np.ndarray, tmp_path: Path) -> Path:
+    """Two photographs with the same name, one without a face, and three files that are no pictures."""
+    folder = tmp_path / "album"
+    (folder / "more").mkdir(parents=True)
+    for name in ("10.jpg", "more/10.jpg"):
+        Image.fromarray(portrait[:256, 64:384]).save(folder / name)
+    Image.new("L", (300, 300), 128).save(folder / "2.png")
+    (folder / "cut.jpg").write_bytes((folder / "10.jpg").read_bytes()[:5000])
+    (folder / "empty.png").touch()
+    (folder / "text.jpg").write_text("not a photograph")
+    (folder / "notes.txt").touch()
+    return folder
 
 
 def test_a_face_has_a_row_with_its_box_and_probabilities(checkpoint: Path, portrait_file: Path, tmp_path: Path) -> None:
@@ -36,19 +71,145 @@ def test_a_face_has_a_row_with_its_box_and_probabilities(checkpoint: Path, portr
     assert float(row["confidence"]) == max(probabilities.values()) == probabilities[row["label"]]
 
 
-def test_pictures_without_faces_and_files_that_are_none_have_rows(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_batch_goes_on_past_broken_files(
+    tiny_onnx: Path, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = run(album, f"model={tiny_onnx}", folder=tmp_path / "out")
+    found = [(os.path.relpath(row["file"], album), row["status"]) for row in rows]
+    broken = [(name, "unreadable") for name in ("cut.jpg", "empty.png", "text.jpg")]
+    assert found == [("2.png", "no_face"), ("10.jpg", "ok"), *broken, ("more/10.jpg", "ok")]
+    assert [row["note"].partition(" (4")[0] for row in rows if row["status"] == "unreadable"] == [
+        "damaged image: image file is truncated",
+        "empty file (0 bytes)",
+        "not an image of a known format",
+    ]
+    without = [row for row in rows if row["status"] != "ok"]
+    assert all(row[key] == "" for row in without for key in ("face", "x", "label", "confidence", "happy"))
+    assert "6 pictures: 2 faces, 1 without a face, 3 unreadable" in capsys.readouterr().out
+    pictures = json.loads((tmp_path / "out" / "predictions.json").read_text())["pictures"]
+    assert [(one["file"], one["status"], one["note"] or "") for one in pictures] == [
+        (row["file"], row["status"], row["note"]) for row in rows
+    ]
+    assert [face["probabilities"]["sad"] for one in pictures for face in one["faces"]] == [
+        float(row["sad"]) for row in rows if row["sad"]
+    ]
+    copies = sorted(str(path.relative_to(tmp_path / "out")) for path in tmp_path.glob("out/annotated/**/*.*"))
+    assert copies == ["annotated/10.jpg", "annotated/more/10.jpg"]
+
+
+def test_strict_and_nothing_readable_exit_with_3(
+    tiny_onnx: Path, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = (f"model={tiny_onnx}", "annotate=false", f"hydra.run.dir={tmp_path / 'out'}")
+    code, said = refused(album, "strict=true", *settings, capsys=capsys)
+    assert (code, len(rows_of(tmp_path / "out"))) == (3, 6)
+    assert "3 of 6 pictures cannot be read: the column note of" in said
+    assert not (tmp_path / "out" / "annotated").exists()
+    code, said = refused(album / "empty.png", *settings, capsys=capsys)
+    assert (code, rows_of(tmp_path / "out")[0]["status"]) == (3, "unreadable")
+    assert said == f"error: {album / 'empty.png'}: empty file (0 bytes)\n"
+
+
+def test_small_square_pictures_are_whole_faces_and_that_is_said(
+    tiny_onnx: Path, portrait: np.ndarray, tmp_path: Path
+) -> None:
+    (tmp_path / "faces").mkdir()
+    for number in range(3):
+        Image.fromarray(portrait[62:172, 169:279]).resize((48, 48)).save(tmp_path / f"faces/{number}.png")
+    rows = run(tmp_path / "faces", f"model={tiny_onnx}", folder=tmp_path / "out")
+    assert [(row["x"], row["h"], row["status"]) for row in rows] == [("", "", "ok")] * 3
+    said = "each picture is taken as a face that is cut out (faces=whole)"
+    assert said in (tmp_path / "out" / "predict.log").read_text()
+    assert Image.open(tmp_path / "out" / "annotated" / "0.png").size == (240, 240)  # room for a label
+    Image.fromarray(portrait).save(tmp_path / "faces" / "9.jpg")
+    rows = run(tmp_path / "faces", f"model={tiny_onnx}", folder=tmp_path / "again")
+    assert not (tmp_path / "again" / "predict.log").exists()
+    assert rows[3]["x"] != ""
+
+
+def test_a_threshold_makes_labels_uncertain(tiny_onnx: Path, portrait_file: Path, tmp_path: Path) -> None:
+    (row,) = run(portrait_file, f"model={tiny_onnx}", "threshold=1", folder=tmp_path / "out")
+    assert (row["label"], row["status"]) == ("uncertain", "uncertain")
+    assert float(row["confidence"]) == max(float(row[name]) for name in ("angry", "happy", "sad", "neutral", "fear"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_batch_and_loses_nothing(
+    number: signal.Signals, code: int, tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "in").mkdir()
-    Image.new("L", (300, 300), 128).save(tmp_path / "in" / "10.png")
-    (tmp_path / "in" / "2.jpg").write_text("not a photograph")
-    rows = run(tmp_path / "in", f"model={checkpoint}", folder=tmp_path / "out")
-    assert [(Path(row["file"]).name, row["status"]) for row in rows] == [("2.jpg", "unreadable"), ("10.png", "no_face")]
-    assert rows[0]["note"] == "not an image of a known format"
-    assert all(row[key] == "" for row in rows for key in ("face", "x", "label", "confidence", "happy"))
+    for at in range(300):
+        Image.new("L", (48, 48), at % 256).save(tmp_path / "in" / f"{at}.png")
+    add, before = Summary.add, signal.getsignal(number)
+
+    def interrupted_add(summary: Summary, faces: Faces) -> None:
+        add(summary, faces)
+        if faces.source.endswith("/7.png"):
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(Summary, "add", interrupted_add)
+    with pytest.raises(SystemExit) as end:
+        predict.main([str(tmp_path / "in"), f"model={tiny_onnx}", "annotate=false", f"output_dir={tmp_path / 'out'}"])
+    assert end.value.code == code
+    assert signal.getsignal(number) is before
+    rows = rows_of(tmp_path / "out")
+    content = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [row["file"] for row in rows] == [one["file"] for one in content["pictures"]]
+    assert 8 <= len(rows) < 300
+    assert content["statuses"] == {"ok": len(rows)}
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.name[0] == "."] == []
 
 
-def test_whole_pictures_have_no_box(checkpoint: Path, portrait_file: Path, tmp_path: Path) -> None:
-    (row,) = run(portrait_file, f"ckpt_path={checkpoint}", "faces=whole", folder=tmp_path / "out")
-    assert (row["face"], row["x"], row["h"], row["status"]) == ("1", "", "", "ok")
+def test_an_error_in_the_middle_loses_nothing_either(
+    tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for at in range(3):
+        Image.new("L", (48, 48), at).save(tmp_path / "in" / f"{at}.png")
+    (tmp_path / "out" / "annotated" / "1.png").mkdir(parents=True)  # in the way of the second copy
+    code, said = refused(tmp_path / "in", f"model={tiny_onnx}", f"output_dir={tmp_path / 'out'}", capsys=capsys)
+    assert (code, len(rows_of(tmp_path / "out"))) == (1, 2)
+    assert "annotated/1.png" in said
+
+
+@pytest.fixture
+def server(portrait_file: Path) -> Iterator[str]:
+    """A server of one photograph, a page, a photograph without a type, and a way to a local file."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            place = self.path.partition("?")[0]
+            if place == "/away":
+                self.send_response(302)
+                self.send_header("Location", f"file://{portrait_file}")
+                self.end_headers()
+                return
+            kinds = {"/face.jpg": "image/jpeg", "/page": "text/html", "/untyped": "application/octet-stream"}
+            self.send_response(200 if place in kinds else 404)
+            self.send_header("Content-Type", kinds.get(place, "text/plain"))
+            self.end_headers()
+            self.wfile.write(portrait_file.read_bytes() if place != "/page" else b"<html>")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{serving.server_port}"
+        serving.shutdown()
+
+
+def test_addresses_of_images_are_fetched(tiny_onnx: Path, server: str, tmp_path: Path) -> None:
+    places = ("face.jpg", "face.jpg?size=2", "untyped", "page", "nothing.jpg", "away")
+    names = [*(f"{server}/{place}" for place in places), "ftp://127.0.0.1/x.jpg"]
+    rows = run(*names, f"model={tiny_onnx}", folder=tmp_path / "out")
+    assert [row["file"] for row in rows] == names
+    assert [row["status"] for row in rows] == ["ok"] * 3 + ["unreadable"] * 4
+    notes = [row["note"] for row in rows[3:]]
+    assert notes[:2] == ["no image there but text/html", "the server answers 404 Not Found"]
+    assert "file://" in notes[2]  # a server does not choose what is read here
+    assert notes[3] == "no address of an image: it begins with http:// or https://"
+    assert len(list((tmp_path / "out" / "annotated").iterdir())) == 3
 
 
 @pytest.mark.parametrize(
@@ -58,8 +219,13 @@ def test_whole_pictures_have_no_box(checkpoint: Path, portrait_file: Path, tmp_p
         (["x.jpg", "threshold=1.5"], 2, "threshold=1.5 must be at most 1: type threshold=1"),
         (["x.jpg", "faces=yunnet"], 2, "did you mean faces=yunet?"),
         (["x.jpg", "strict=perhaps"], 2, "strict=perhaps is not true or false"),
-        (["ckpt_path=a"], 2, "no source is named"),
-        (["nowhere.jpg", "ckpt_path=a"], 3, "there is no nowhere.jpg"),
+        (["ckpt_path=a"], 2, "no source is named: type a photograph or a folder, as in fer predict photo.jpg"),
+        (["photos", "ckpt_path=a"], 3, "no picture in photos, of other files 1 .txt"),
+        (["photo", "notes.tx", "ckpt_path=a"], 3, "there is no photo; did you mean photos?; there is no notes.tx"),
+        (["photos", "x/*.jpg", "ckpt_path=a"], 3, "there is no x/*.jpg"),
+        (["x.jpg"], 2, "no model is named: type ckpt_path=<run folder>/checkpoints/best.ckpt"),
+        (["x.jpg", "model=nowhere.onnx"], 2, "no model at nowhere.onnx"),
+        (["-x.jpg"], 2, "there is no flag -x.jpg: type ./-x.jpg for the file"),
     ],
 )
 def test_mistakes_are_refused(
@@ -71,8 +237,19 @@ def test_mistakes_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as end:
-        predict.main(typed)
-    assert end.value.code == code
-    assert said in capsys.readouterr().err
-    assert list(tmp_path.rglob("*.csv")) == []
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "notes.txt").touch()
+    (tmp_path / "x.jpg").touch()
+    (tmp_path / "-x.jpg").touch()
+    got, message = refused(*typed, capsys=capsys)
+    assert (got, said in message) == (code, True), message
+    assert not (tmp_path / "outputs" / "predict").exists()
+
+
+def test_a_network_in_an_onnx_file_needs_no_heavy_library(tiny_onnx: Path, portrait_file: Path, tmp_path: Path) -> None:
+    heavy = {"torch", "lightning", "pandas", "matplotlib", "scipy", "sklearn", "timm", "albumentations", "torchvision"}
+    program = f"import sys; from fer_lightning import predict; predict.main(); print(*{heavy} & {{*sys.modules}})"
+    command = [sys.executable, "-c", program, str(portrait_file), f"model={tiny_onnx}", f"hydra.run.dir={tmp_path}/o"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == ""
+    assert "1 picture: 1 face" in done.stdout
