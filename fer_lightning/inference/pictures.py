@@ -36,6 +36,8 @@ from fer_lightning.data.cache.image_header import MAX_PIXELS
 HEADER = 2**18  # bytes in which the size of a picture stands
 SLACK = 1e-3  # by which floats may leave 0…1, as after an interpolation
 
+_FILES = (str, PathLike, bytes, bytearray, memoryview, Image.Image)  # their names, their content, and who reads them
+
 
 class Picture(NamedTuple):
     """A picture that was read, or why it could not be.
@@ -57,9 +59,11 @@ class Picture(NamedTuple):
 
 def as_images(images: Any) -> Iterable[Any]:
     """Return one image, several in an array or tensor, or any iterable of images, as an iterable; none is read."""
+    if _is_image(images):
+        return [images]
     if _is_tensor(images) or hasattr(images, "__array__"):
         return list(images) if images.ndim == 4 or _holds_paths(images) else [images]
-    return images if isinstance(images, Iterable) and not _is_image(images) else [images]
+    return images if isinstance(images, Iterable) else [images]
 
 
 def read_size(image: Any) -> tuple[int, int] | None:
@@ -95,7 +99,7 @@ def read_image(image: Any) -> Picture:
         return Picture(_of_array(image))
     if isinstance(image, Picture):
         return image
-    if isinstance(image, (str, PathLike, bytes, bytearray, memoryview, Image.Image)):
+    if isinstance(image, _FILES):
         return _read_file(image)
     if _is_tensor(image):
         return Picture(_of_array(_channels_last(image)))
@@ -138,8 +142,8 @@ def _flattened(image: Image.Image) -> np.ndarray:
 
 
 def _is_image(value: Any) -> bool:
-    """Return whether what can be iterated over is one image all the same, or an open file, which is none."""
-    return isinstance(value, (str, PathLike, bytes, bytearray, memoryview, Picture)) or hasattr(value, "read")
+    """Return whether this is one image, though some can be iterated over, or an open file, which is none."""
+    return isinstance(value, (*_FILES, Picture)) or hasattr(value, "read")
 
 
 def _is_tensor(value: Any) -> bool:

