@@ -8,7 +8,7 @@ import cv2
 
 from fer_lightning.benchmarks.contenders import Parts
 from fer_lightning.benchmarks.drawn_pictures import FRAME, PHOTOGRAPH, draw_picture, write_video
-from fer_lightning.inference.export.export import export_onnx
+from fer_lightning.inference.export.export import export_checkpoint
 from fer_lightning.training import build
 
 
@@ -21,6 +21,6 @@ def prepare_inference(settings: str, folder: str) -> None:
     trainer = build.build_trainer(parts.cfg, parts.machine, [], [])
     trainer.strategy.connect(parts.model())
     trainer.save_checkpoint(place / "model.ckpt")
-    export_onnx(place / "model.ckpt", place / "model.onnx")
+    export_checkpoint(place / "model.ckpt", place / "model.onnx")
     cv2.imwrite(str(place / "photograph.jpg"), draw_picture(*PHOTOGRAPH)[..., ::-1])  # OpenCV: blue first
     write_video(place / "video.avi", *FRAME)

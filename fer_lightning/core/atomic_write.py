@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -40,6 +41,29 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield the name of a folder beside `path`, to be made; at the end of the block its files get their place there.
+
+    Other files in `path` stay as they are.
+
+    Raises:
+        StorageError, which is an OSError: `path` cannot be written.
+    """
+    new = path.with_name(f".{path.name[:60]}.{uuid4().hex[:8]}.new")
+    try:
+        yield new
+        for file in new.iterdir():
+            _flush(file)
+        path.mkdir(exist_ok=True)
+        for file in new.iterdir():
+            os.replace(file, path / file.name)
+    except OSError as error:
+        raise StorageError.writing(path, error) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -120,7 +120,7 @@ class Evaluation:
         machine.apply()
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
         data = self.open_data(machine)
-        self._check_classes(data)
+        self.check_classes(data)
         split = data.report_split if cfg.split == "auto" else cfg.split
         rows = data.require(split)
         before, now, seen = self.checkpoint.data_facts, data.facts(), self.seen
@@ -155,7 +155,7 @@ class Evaluation:
             )
         return np.asarray(rows[~barred])
 
-    def _check_classes(self, data: ExpressionDataModule) -> None:
+    def check_classes(self, data: ExpressionDataModule) -> None:
         """Refuse classes that the model cannot name."""
         file, classes = self.cfg.ckpt_path, self.checkpoint.hyper_parameters["classes"]
         if set(data.classes) - set(classes):

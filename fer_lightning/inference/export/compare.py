@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from fer_lightning.core.errors import UserError, first_lines
+from fer_lightning.inference.export.trained import Classify
 
 TOLERANCE = 1e-4  # largest difference of a probability
 BATCHES = (1, 2, 7)  # sizes that come first: some exporters fix the size of a batch without a word
 BATCH = 32  # and the size of the others
-Classify = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,8 @@ class Comparison:
     count: int
 
     def __str__(self) -> str:
-        share = 100 * self.agreed / self.count
-        return f"largest difference of a probability {self.difference:.1e}, the same label for {share:.4g} %"
+        share = f"{self.agreed / self.count:.2%}".replace(".00", "").replace("%", " %")
+        return f"largest difference of a probability {self.difference:.1e}, the same label for {share}"
 
     @property
     def equal(self) -> bool:
@@ -50,6 +49,6 @@ def compare(exported: Classify, original: Classify, images: np.ndarray) -> Compa
 
 
 def _batches(images: np.ndarray, sizes: tuple[int, ...]) -> list[np.ndarray]:
-    bounds = np.cumsum(sizes)
-    first = np.split(images, bounds[bounds < len(images)])
+    bounds = np.cumsum((0, *sizes))
+    first = np.split(images, bounds[(bounds > 0) & (bounds < len(images))])
     return [*first[:-1], *np.split(first[-1], range(BATCH, len(first[-1]), BATCH))]

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import logging
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
-from fer_lightning.core.atomic_write import atomic_write, make_folder
-from fer_lightning.core.command_words import path_setting
-from fer_lightning.core.errors import ConfigError, UserError
+from fer_lightning.config.allowed import allowed_modules
+from fer_lightning.core.atomic_write import atomic_folder, atomic_write, make_folder
+from fer_lightning.core.errors import ConfigError, StorageError, UserError
+from fer_lightning.core.file_names import shown
 from fer_lightning.core.home import expand_user
 from fer_lightning.core.quiet_libraries import silence_libraries
-from fer_lightning.inference.checkpoint_recognizer import CheckpointRecognizer
 from fer_lightning.inference.export.compare import Comparison, compare
-from fer_lightning.inference.export.facts import as_metadata, describe
-from fer_lightning.inference.export.images import Images, find_images, stand_ins
-from fer_lightning.inference.export.onnx_graph import to_onnx
-from fer_lightning.inference.export.probabilities import Probabilities
-from fer_lightning.inference.onnx_recognizer import OnnxRecognizer
-from fer_lightning.models.checkpoint import Checkpoint
-
-SUFFIX = ".onnx"
-log = logging.getLogger(__name__)
+from fer_lightning.inference.export.formats import FORMATS
+from fer_lightning.inference.export.images import Images, Splits, stand_ins
+from fer_lightning.inference.export.quantize import CALIBRATED, Cost, quantize
+from fer_lightning.inference.export.trained import Trained
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A file, and how it compares with its checkpoint."""
+    """A file or folder, how it compares with its checkpoint, and what its quantization costs."""
 
     path: Path
     comparison: Comparison
+    cost: Cost | None = None
 
 
 def export(cfg: DictConfig) -> Path:
@@ -44,47 +40,88 @@ def export(cfg: DictConfig) -> Path:
     silence_libraries()
     if OmegaConf.is_missing(cfg, "ckpt_path") or cfg.ckpt_path is None:
         raise ConfigError("ckpt_path has no value: type ckpt_path=<run folder>/checkpoints/best.ckpt")
-    checkpoint = Checkpoint.read(expand_user(cfg.ckpt_path))
-    output = _output(cfg, checkpoint)
-    images = find_images(cfg, checkpoint)
-    done = export_onnx(checkpoint, output, images)
-    print(f"compared on {images.what}:\n  {done.comparison}")
-    size = done.path.stat().st_size / 1e6
-    print(f"written to {done.path} ({size:.1f} MB)")
-    print(f"\npython -m fer_lightning.predict {path_setting('model', done.path)} source=photo.jpg")
-    return done.path
+    if cfg.quantize is not None and cfg.format != "onnx":
+        raise ConfigError(f"quantize={cfg.quantize} is for format=onnx: leave it out, or leave out format={cfg.format}")
+    trained = Trained.read(expand_user(cfg.ckpt_path), allowed_modules(cfg))
+    output = _output(cfg, trained)
+    FORMATS[cfg.format].check(trained, output)
+    splits = Splits.find(cfg, trained)
+    if cfg.quantize is not None and splits is None:
+        raise ConfigError("quantize=int8 needs images to calibrate on and to measure its cost on: type data.root=PATH")
+    size, channels = trained.original.image_size, trained.original.channels
+    images = stand_ins(size, channels) if splits is None else splits.to_compare(cfg.split)
+    try:
+        done = write(trained, output, cfg.format, images, splits if cfg.quantize else None, cfg.split)
+    except StorageError as error:
+        if cfg.output is None:
+            raise
+        raise StorageError(str(error).replace("hydra.run.dir=FOLDER", "output=PATH")) from error
+    lines = [f"compared on {images.what}:", f"  {done.comparison}"]
+    lines += [] if done.cost is None else [str(done.cost)]
+    lines += [f"written to {output} ({_size(output) / 1e6:.1f} MB)", "", FORMATS[cfg.format].usage(output)]
+    print(shown("\n".join(lines)))
+    return output
 
 
-def export_onnx(checkpoint: Checkpoint | str | Path, output: str | Path, images: Images | None = None) -> Exported:
-    """Write a checkpoint as one ONNX file, compared on `images` or, without them, on drawn faces and noise.
+def export_checkpoint(path: str | Path, output: str | Path, format: str = "onnx") -> Exported:
+    """Write a checkpoint in a format, a key of `FORMATS`, compared with it on drawn faces and noise.
 
     Raises:
         CheckpointError: the file is no checkpoint of fer_lightning.
         UserError: the network cannot be exported, or does not give the same; `output` is as it was.
     """
-    checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.read(checkpoint)
-    original, output = CheckpointRecognizer.load(checkpoint.path), Path(output)
-    size, channels = original.image_size, original.channels
-    images = stand_ins(size, channels) if images is None else images
-    example = torch.zeros((2, channels, size, size), dtype=torch.uint8)
-    model = to_onnx(Probabilities(original.model, size), example, as_metadata(describe(checkpoint)))
+    trained = Trained.read(path)
+    FORMATS[format].check(trained, Path(output))
+    return write(trained, Path(output), format, stand_ins(trained.original.image_size, trained.original.channels))
+
+
+def write(
+    trained: Trained,
+    output: Path,
+    format: str,
+    images: Images,
+    quantized_on: Splits | None = None,
+    split: str = "validation",
+) -> Exported:
+    """Write a model that was checked; what was at `output` is replaced if the new one gives the same probabilities.
+
+    An ONNX file is then quantized on `quantized_on`, and scored on `split` of it.
+    """
+    chosen, cost = FORMATS[format], None
     make_folder(output.parent)
-    with atomic_write(output) as new:
-        new.write_bytes(model.SerializeToString())
-        comparison = compare(OnnxRecognizer.load(new), original, images.images)
+    with (atomic_write if chosen.suffix else atomic_folder)(output) as new:
+        chosen.write(trained, new)
+        comparison = compare(chosen.load(new), trained.original, images.faces)
         if not comparison.equal:
             raise UserError(f"nothing was written: the exported model is not the same ({comparison})")
-    return Exported(output, comparison)
+        if quantized_on is not None:
+            with TemporaryDirectory() as folder:
+                fp32 = Path(folder, "fp32.onnx")
+                shutil.move(new, fp32)
+                calibration = quantized_on.to_calibrate(split, CALIBRATED)
+                cost = quantize(fp32, new, calibration, quantized_on.of(split))
+    return Exported(output, comparison, cost)
 
 
-def _output(cfg: DictConfig, checkpoint: Checkpoint) -> Path:
-    """Return the file to write; a ConfigError if its name says another format."""
-    name = re.sub(r"[^\w.-]+", "_", checkpoint.hyper_parameters["backbone"]) + SUFFIX
+def _size(path: Path) -> int:
+    """Return the bytes of a file, or of the files in a folder."""
+    return sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]))
+
+
+def _output(cfg: DictConfig, trained: Trained) -> Path:
+    """Return the file or folder to write; a ConfigError if its name says another format."""
+    suffix = FORMATS[cfg.format].suffix
+    kind = f"_{cfg.quantize}" if cfg.quantize else "" if suffix else "_timm"
+    name = re.sub(r"[^\w.-]+", "_", trained.backbone) + kind + suffix
     if cfg.output is None:
         return Path(cfg.output_dir) / name
     output = expand_user(cfg.output)
-    if output.is_dir():
+    if suffix and output.is_dir():
         return output / name
-    if output.suffix != SUFFIX:
-        raise ConfigError(f"output={cfg.output} is no name of an ONNX file: type output={output.name}{SUFFIX}")
-    return output
+    others = {other.suffix for other in FORMATS.values()} - {""}
+    if output.suffix == suffix or (not suffix and output.suffix not in others):
+        return output
+    fitting = next((name for name, other in FORMATS.items() if other.suffix == output.suffix), None)
+    named = output.with_suffix(suffix).name if fitting or not suffix else output.name + suffix
+    other = f", or format={fitting}" if fitting else ""
+    raise ConfigError(f"output={cfg.output} is no name for format={cfg.format}: type output={named}{other}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from fer_lightning import __version__
@@ -15,7 +14,7 @@ SCORES = ("split", "accuracy", "accuracy_interval", "f1_macro", "balanced_accura
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return facts of a checkpoint that are plain, and tell nothing of the machine it was trained on."""
+    """Return facts of a checkpoint, ready for JSON, that tell nothing of the machine it was trained on."""
     values = checkpoint.hyper_parameters
     classes, size, channels = list(values["classes"]), int(values["image_size"]), int(values["channels"])
     kind = "grey" if channels == 1 else "RGB"
@@ -39,18 +38,12 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value is not None}
 
 
-def as_metadata(facts: dict[str, Any]) -> dict[str, str]:
-    """Return facts as the texts that ONNX keeps: what is no text is JSON."""
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
-
-
 def _scores(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """Return the scores in the run folder that a checkpoint lies in, if they are its own."""
     try:
         metrics = read_metrics(checkpoint.path.absolute().parents[1] / METRICS)
     except (OSError, ValueError, IndexError):
         return None
-    own = (
-        metrics.get("checkpoint") == f"checkpoints/{checkpoint.path.name}" and metrics.get("epoch") == checkpoint.epoch
-    )
+    told = (metrics.get("checkpoint"), metrics.get("epoch"))
+    own = told == (f"checkpoints/{checkpoint.path.name}", checkpoint.epoch)
     return {key: metrics[key] for key in SCORES if key in metrics} if own else None

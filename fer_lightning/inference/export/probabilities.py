@@ -9,34 +9,40 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fer_lightning.data.loading.dataset import Batch
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.normalize import Normalize
 
 
-class Probabilities(nn.Module):
-    """Maps images uint8 `(N, C, S, S)` to probabilities float32 `(N, K)`, N ≥ 1.
+def to_export(model: Any, image_size: int) -> nn.Module:
+    """Return a module, in evaluation mode, that maps images uint8 `(N, C, S, S)` to probabilities float32 `(N, K)`.
 
     Args:
-        model: it is copied, since another memory format suits the graph.
-        image_size: S, pixels a side, which is fixed in the graph.
+        model: an ExpressionClassifier, or a LightningModule of the user's own.
+        image_size: S, pixels a side, which is fixed in what is exported; N is 1 or more.
     """
+    network = Probabilities(model, image_size) if isinstance(model, ExpressionClassifier) else OwnProbabilities(model)
+    return network.eval().requires_grad_(False)
+
+
+class Probabilities(nn.Module):
+    """Normalisation, backbone and softmax of an ExpressionClassifier."""
 
     def __init__(self, model: ExpressionClassifier, image_size: int) -> None:
         super().__init__()
         self.pixels = FixedNormalize(model.pixels, image_size)
         # in channels_last, torch.export writes a pooling to 1×1 as a gather over computed indices
         self.backbone = copy.deepcopy(model.backbone).to(memory_format=torch.contiguous_format)
-        self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Any = self.backbone(self.pixels(images))
+        logits: Tensor = self.backbone(self.pixels(images))
         return logits.float().softmax(dim=1)
 
 
 class FixedNormalize(nn.Module):
-    """The same as `Normalize` for images of one size, whose resizing is two products with constant matrices.
+    """The same as `Normalize` for images of one size, whose resizing is two products with a constant matrix.
 
-    Bilinear interpolation with antialias is linear and separable; formats and their runtimes know products better.
+    Bilinear interpolation with antialias is linear and separable, and formats and runtimes know products better.
     """
 
     scale: Tensor
@@ -63,3 +69,19 @@ def resize_matrix(before: int, after: int) -> Tensor:
     """
     columns = torch.eye(before).view(1, 1, before, before)
     return F.interpolate(columns, size=(after, before), mode="bilinear", antialias=True)[0, 0].contiguous()
+
+
+class OwnProbabilities(nn.Module):
+    """The `predict_step` of a LightningModule of the user's own; see `models.own_module`."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        index = torch.arange(images.shape[0])
+        # of the class: that of the object looks at the values, which are not known while a graph is recorded
+        step: Any = type(self.model).predict_step
+        output = step(self.model, Batch(images, torch.zeros_like(index), index), 0)
+        probabilities: Tensor = output if isinstance(output, Tensor) else output["probabilities"]
+        return probabilities.float()

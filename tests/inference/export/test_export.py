@@ -1,8 +1,10 @@
-"""The verb `export`: one file that gives the probabilities of its checkpoint, or none."""
+"""The verb `export`: what is written gives the probabilities of its checkpoint, or nothing is written."""
 
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,73 +16,156 @@ import torch
 from fer_lightning import export as verb
 from fer_lightning.core.errors import UserError
 from fer_lightning.inference.checkpoint_recognizer import CheckpointRecognizer
-from fer_lightning.inference.export.export import export_onnx
+from fer_lightning.inference.export.export import export_checkpoint
 from fer_lightning.inference.onnx_recognizer import OnnxRecognizer
-from fer_lightning.models.classifier import ExpressionClassifier
+from fer_lightning.models.own_module import adapt
 
+LEGACY = Path(__file__).parents[2] / "legacy" / "data" / "train"
 SaveModel = Callable[..., Path]
+Refused = Callable[..., str]
+
+OWN = """
+import lightning.pytorch as pl, torch
+
+class Brightness(pl.LightningModule):
+    def __init__(self, classes=2):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, classes)
+
+    def predict_step(self, batch, batch_idx):
+        return self.layer(batch.images.float().mean(dim=(2, 3)) / 255).softmax(dim=1)
+"""
 
 
 @pytest.fixture
-def save_model(tmp_path: Path) -> SaveModel:
-    """Return a function that writes the checkpoint of a network with random weights and statistics."""
+def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Return a function that runs the verb, expects an exit code and returns the message."""
 
-    def save(backbone: str = "small_cnn", **arguments: object) -> Path:
-        torch.manual_seed(0)
-        defaults: dict[str, object] = {"image_size": 32, "mean": [0.4], "std": [0.2]}
-        model = ExpressionClassifier(backbone, ["happy", "sad", "surprise"], **(defaults | arguments))  # type: ignore[arg-type]
-        for name, buffer in model.backbone.named_buffers():
-            if name.endswith("running_mean"):
-                buffer.normal_(std=0.1)
-        for parameter in model.backbone.get_classifier().parameters():
-            parameter.data.normal_(std=0.5)  # else nearly equal probabilities, and a wrong graph would not show
-        trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, barebones=False)
-        trainer.strategy.connect(model)
-        path = tmp_path / "checkpoints" / "best.ckpt"
-        trainer.save_checkpoint(path)
-        return path
+    def run(*arguments: str, code: int = 2) -> str:
+        with pytest.raises(SystemExit) as stopped:
+            verb.main(list(arguments))
+        assert stopped.value.code == code
+        return capsys.readouterr().err
 
-    return save
+    return run
 
 
 def test_the_verb_writes_one_file_that_predicts_as_the_checkpoint(
-    save_model: SaveModel, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    checkpoint, folder = save_model(), tmp_path / "exported"
     verb.main([f"ckpt_path={checkpoint}", "output=exported/faces.onnx"])
     out, err = capfd.readouterr()
-    assert [path.name for path in folder.iterdir()] == ["faces.onnx"]
+    assert [path.name for path in Path("exported").iterdir()] == ["faces.onnx"]
+    assert sorted(path.name for path in Path().iterdir()) == ["exported", "outputs"]
     assert "the same label for 100 %" in out
-    assert "python -m fer_lightning.predict model=exported/faces.onnx source=photo.jpg" in out
+    assert "drawn faces" in out
+    assert out.endswith("\npython -m fer_lightning.predict model=exported/faces.onnx source=photo.jpg\n")
     assert err == ""
-    exported, original = OnnxRecognizer.load(folder / "faces.onnx"), CheckpointRecognizer.load(checkpoint)
-    assert (exported.classes, exported.image_size, exported.channels) == (["happy", "sad", "surprise"], 32, 1)
+    exported, original = OnnxRecognizer.load("exported/faces.onnx"), CheckpointRecognizer.load(checkpoint)
+    assert (exported.classes, exported.image_size, exported.channels) == (original.classes, 24, 1)
+    assert exported.fingerprint == original.fingerprint == "f00d"
     for count in (1, 3):
-        faces = np.random.default_rng(count).integers(0, 256, (count, 1, 32, 32), dtype=np.uint8)
+        faces = np.random.default_rng(count).integers(0, 256, (count, 1, 24, 24), dtype=np.uint8)
         np.testing.assert_allclose(exported(faces), original(faces), atol=1e-5)
 
 
-def test_the_metadata_say_what_it_is_and_nothing_of_the_machine(save_model: SaveModel, tmp_path: Path) -> None:
-    done = export_onnx(save_model(), tmp_path / "faces.onnx")
-    facts = OnnxRecognizer.load(done.path).session.get_modelmeta().custom_metadata_map
-    assert json.loads(facts["classes"]) == ["happy", "sad", "surprise"]
-    assert facts["backbone"] == "small_cnn"
-    assert "(N, 1, 32, 32)" in facts["description"]
-    content = done.path.read_bytes()
-    assert b".py" not in content  # lines of source files, which torch notes at each node
+def test_a_checkpoint_of_version_01_goes_to_the_output_folder_under_the_name_of_its_network(
+    legacy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verb.main([f"ckpt_path={legacy}/checkpoints/best.ckpt", f"hydra.run.dir={tmp_path}/out"])
+    assert "compared on 7 validation images (drawn faces (synthetic)" in capsys.readouterr().out
+    file = tmp_path / "out" / "resnet10t.onnx"
+    facts = OnnxRecognizer.load(file).session.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["classes"])[3] == "happy"
+    assert "images: uint8 (N, 1, 16, 16), grey" in facts["description"]
+    assert (facts["backbone"], facts["epoch"], facts["selected_on"]) == ("resnet10t", "1", "validation")
+    assert json.loads(facts["scores"])["accuracy"] == json.loads((legacy / "metrics.json").read_text())["accuracy"]
+    assert facts["fingerprint"].startswith("drawn-14-7-7")
+    content = file.read_bytes()
+    assert b".py" not in content, "lines of source files, which torch notes at each node"
     assert str(tmp_path).encode() not in content
 
 
-def test_a_graph_that_differs_leaves_the_old_file(
+def test_what_differs_from_its_checkpoint_is_not_written(
     save_model: SaveModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "faces.onnx"
     output.write_text("before")
-    checkpoint = save_model(input_size=48)
     wrong = torch.ones(48, 32) / 32
     monkeypatch.setattr("fer_lightning.inference.export.probabilities.resize_matrix", lambda before, after: wrong)
-    with pytest.raises(UserError, match="nothing was written"):
-        export_onnx(checkpoint, output)
+    with pytest.raises(UserError, match="nothing was written: the exported model is not the same"):
+        export_checkpoint(save_model(input_size=48), output)
     assert output.read_text() == "before"
     assert {path.name for path in tmp_path.iterdir()} == {"faces.onnx", "checkpoints"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ckpt_path=nowhere.ckpt"], "no checkpoint at nowhere.ckpt"),
+        (["ckpt_path={file}", "format=onx"], "did you mean format=onnx?"),
+        (["ckpt_path={file}", "format=timm"], "small_cnn is none: type format=onnx or format=torch_export"),
+        (["ckpt_path={file}", "output=m.pt2"], "type output=m.onnx, or format=torch_export"),
+        (["ckpt_path={file}", "output=m.bin"], "type output=m.bin.onnx"),
+        (["ckpt_path={file}", "format=timm", "quantize=int8"], "leave out format=timm"),
+        (["ckpt_path={file}", "quantize=int8"], "type data.root=PATH"),
+        (["ckpt_path={legacy}", "data.root=nowhere"], "nowhere"),
+        ([], "ckpt_path has no value"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_written(
+    arguments: list[str],
+    message: str,
+    checkpoint: Path,
+    tmp_path: Path,
+    refused: Refused,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = 3 if "data.root" in str(arguments) else 2
+    places = {"file": checkpoint, "legacy": LEGACY / "checkpoints" / "best.ckpt"}
+    assert message in refused(*(item.format(**places) for item in arguments), code=code)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_damaged_and_foreign_checkpoints_are_named(checkpoint: Path, tmp_path: Path, refused: Refused) -> None:
+    damaged, foreign = tmp_path / "damaged.ckpt", tmp_path / "foreign.ckpt"
+    damaged.write_bytes(checkpoint.read_bytes()[:-1000])
+    torch.save({"state_dict": {}}, foreign)
+    assert "cannot be read as a checkpoint" in refused(f"ckpt_path={damaged}", f"hydra.run.dir={tmp_path}/a")
+    assert "holds no fer_lightning model" in refused(f"ckpt_path={foreign}", f"hydra.run.dir={tmp_path}/b")
+
+
+def test_a_place_that_is_no_folder_is_named(checkpoint: Path, tmp_path: Path, refused: Refused) -> None:
+    (tmp_path / "file").touch()
+    folder = f"hydra.run.dir={tmp_path}/out"
+    told = refused(f"ckpt_path={checkpoint}", f"output={tmp_path}/file/m.onnx", folder, code=1)
+    assert "cannot write to" in told
+    assert "choose another with output=PATH" in told
+
+
+def test_a_missing_extra_is_named(checkpoint: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert 'needs onnxscript: pip install "fer_lightning[onnx]"' in refused(f"ckpt_path={checkpoint}")
+
+
+@pytest.mark.parametrize("format", [pytest.param("onnx", marks=pytest.mark.slow), "torch_export"])
+def test_a_module_of_ones_own_is_exported_if_allowed(
+    format: str, tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own_package.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = __import__("own_package").Brightness()
+    monkeypatch.delitem(sys.modules, "own_package")
+    adapt(module, {"classes": 2}, {"classes": ["dark", "light"], "channels": 1, "image_size": 16})
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.strategy.connect(module)
+    file = tmp_path / "own.ckpt"
+    trainer.save_checkpoint(file)
+    arguments = [f"ckpt_path={file}", f"format={format}", f"hydra.run.dir={tmp_path}/out"]
+    advice = re.search(r"type (security\.allow=\S+)", refused(*arguments))
+    assert advice is not None
+    assert "own_package" not in sys.modules
+    verb.main([*arguments, advice[1]])
+    assert "the same label for 100 %" in capsys.readouterr().out

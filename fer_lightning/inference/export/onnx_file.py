@@ -1,0 +1,88 @@
+"""`format=onnx`: one file for onnxruntime and other runtimes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fer_lightning.core.command_words import path_setting
+from fer_lightning.core.errors import ConfigError, UserError, first_lines
+from fer_lightning.inference.export.quiet_exporters import quiet
+from fer_lightning.inference.export.trained import Classify, Trained
+from fer_lightning.inference.onnx_recognizer import INPUT, OUTPUT, OnnxRecognizer
+
+SUFFIX = ".onnx"
+OPSET = 18  # what torch's exporter is written in from 2.6 on; every onnxruntime that we take runs it
+LARGEST = 2**31 - 2**24  # bytes of weights: a protobuf holds 2 GiB
+
+
+def check(trained: Trained, output: Path) -> None:
+    """Raise a ConfigError where a library is missing, or the network is too large for one file."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f'format=onnx needs {error.name}: pip install "fer_lightning[onnx]"') from error
+    size = 4 * sum(value.numel() for value in trained.original.model.state_dict().values())
+    if size > LARGEST:
+        raise ConfigError(
+            f"{trained.backbone} has {size / 1e9:.1f} GB of weights, and an ONNX file holds 2: type format=torch_export"
+        )
+
+
+def write(trained: Trained, path: Path) -> None:
+    """Write the graph with its weights and what it says of itself; a UserError if ONNX lacks one of its operations."""
+    try:
+        with quiet():
+            program = torch.onnx.export(
+                trained.network,
+                (trained.example,),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                opset_version=OPSET,
+                dynamo=True,
+                external_data=False,
+                dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
+                verbose=False,
+            )
+        assert program is not None  # for mypy: it is None for the exporter of TorchScript
+        model: Any = program.model_proto
+    except Exception as error:  # torch's own types, one a reason
+        raise UserError(
+            f"{trained.backbone} cannot be written as ONNX ({first_lines(error)}): type format=torch_export"
+        ) from error
+    _tidy(model)
+    describe(model, trained.facts)
+    path.write_bytes(model.SerializeToString())
+
+
+def load(path: Path) -> Classify:
+    """Return what classifies by the file."""
+    return OnnxRecognizer.load(path)
+
+
+def usage(path: Path) -> str:
+    """Return a command that uses the file."""
+    return f"python -m fer_lightning.predict {path_setting('model', path)} source=photo.jpg"
+
+
+def describe(model: Any, facts: dict[str, Any]) -> None:
+    """Write facts into the metadata of a graph, as the texts that ONNX keeps: what is no text is JSON."""
+    for key, value in facts.items():
+        model.metadata_props.add(key=key, value=value if isinstance(value, str) else json.dumps(value))
+
+
+def _tidy(model: Any) -> None:
+    """Remove what the exporter notes at each node, such as lines of source files of this machine, and its name."""
+    from fer_lightning import __version__
+
+    del model.graph.value_info[:]
+    for part in (*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output, model.graph):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    del model.metadata_props[:]
+    model.producer_name, model.producer_version, model.graph.name = "fer_lightning", __version__, "fer_lightning"

@@ -1,0 +1,57 @@
+"""A trained model as the formats of an export want it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from fer_lightning.inference.checkpoint_recognizer import CheckpointRecognizer
+from fer_lightning.inference.export.facts import describe
+from fer_lightning.inference.export.probabilities import to_export
+from fer_lightning.models.checkpoint import Checkpoint
+
+Classify = Callable[[np.ndarray], np.ndarray]  # faces uint8 (B, C, S, S) to probabilities float32 (B, K)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A checkpoint, read once.
+
+    Attributes:
+        checkpoint: what the file holds.
+        original: what an export is compared with.
+        facts: what it says of itself.
+    """
+
+    checkpoint: Checkpoint
+    original: CheckpointRecognizer
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: str | Path, allow: Sequence[str] = ()) -> Trained:
+        """Read a checkpoint; a CheckpointError if it is none of fer_lightning. `allow`: see `load_recognizer`."""
+        original = CheckpointRecognizer.load(path, allow=allow)
+        checkpoint = Checkpoint.read(path)
+        return cls(checkpoint, original, describe(checkpoint))
+
+    @property
+    def backbone(self) -> str:
+        return str(self.checkpoint.hyper_parameters["backbone"])
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """See `to_export`."""
+        return to_export(self.original.model, self.original.image_size)
+
+    @property
+    def example(self) -> torch.Tensor:
+        """Return images uint8 `(2, C, S, S)`: exporters fix a batch of one in what they write."""
+        size = self.original.image_size
+        return torch.zeros((2, self.original.channels, size, size), dtype=torch.uint8)

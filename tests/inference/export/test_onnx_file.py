@@ -1,0 +1,61 @@
+"""The ONNX file: its graph, and what it says of itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+
+from fer_lightning.config.compose import conf_dir
+from fer_lightning.inference.checkpoint_recognizer import CheckpointRecognizer
+from fer_lightning.inference.export.export import export_checkpoint
+from fer_lightning.inference.onnx_recognizer import OnnxRecognizer
+
+SaveModel = Callable[..., Path]
+SHIPPED = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
+# timm's own tiny versions of families with unusual operations
+FAMILIES = (
+    *("test_efficientnet", "test_convnext", "test_vit", "test_byobnet", "test_nfnet", "test_mambaout"),
+    "mobilenetv3_small_050",
+)
+
+
+def agree(checkpoint: Path, exported: Path) -> None:
+    """Assert that both give the same for batches of several sizes."""
+    original, graph = CheckpointRecognizer.load(checkpoint), OnnxRecognizer.load(exported)
+    for count in (1, 2, 7):
+        shape = (count, original.channels, original.image_size, original.image_size)
+        faces = np.random.default_rng(count).integers(0, 256, shape, dtype=np.uint8)
+        np.testing.assert_allclose(graph(faces), original(faces), atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_network_is_exported(name: str, save_model: SaveModel, tmp_path: Path) -> None:
+    settings = yaml.safe_load((conf_dir() / "model" / f"{name}.yaml").read_text())
+    arguments: dict[str, Any] = {key: settings[key] for key in ("stem", "drop_rate") if key in settings}
+    checkpoint = save_model(settings["backbone"], **arguments)
+    done = export_checkpoint(checkpoint, tmp_path / "model.onnx")
+    agree(checkpoint, done.path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_families_of_timm_are_exported(name: str, save_model: SaveModel, tmp_path: Path) -> None:
+    checkpoint = save_model(name, image_size=40, input_size=56, channels=3, mean=[0.4] * 3, std=[0.2] * 3)
+    agree(checkpoint, export_checkpoint(checkpoint, tmp_path / "model.onnx").path)
+
+
+def test_the_graph_of_the_small_network_has_no_node_too_many(checkpoint: Path, tmp_path: Path) -> None:
+    graph = onnx.load(export_checkpoint(checkpoint, tmp_path / "model.onnx").path).graph
+    layers = {"Conv": 8, "Relu": 8, "MaxPool": 4, "ReduceMean": 1, "Gemm": 1, "Softmax": 1}  # BN is in the convolutions
+    assert Counter(node.op_type for node in graph.node) == {"Cast": 1, "Mul": 1, "Add": 1, **layers}
+    (images,), (probabilities,) = graph.input, graph.output
+    assert (images.name, probabilities.name) == ("images", "probabilities")
+    assert [axis.dim_param or axis.dim_value for axis in images.type.tensor_type.shape.dim] == ["N", 1, 24, 24]
