@@ -31,6 +31,7 @@ class Face:
         probabilities: of each class by its name, in the order of the model; empty without a face.
         box: where the detector found it; None for a picture that was taken as a whole, or without a face.
         status: `ok`, `uncertain`, `no_face` (nothing was found) or `unreadable` (the file is no picture).
+        track: number of the face in its video, from 1, the same in each frame; None for a photograph.
 
     >>> Face("happy", 0.75, {"happy": 0.75, "sad": 0.25}, Box(8, 4, 48, 48))
     Face('happy', 0.750, box=(8, 4, 48, 48))
@@ -43,6 +44,7 @@ class Face:
     probabilities: Mapping[str, float] = field(default_factory=dict, hash=False)
     box: Box | None = None
     status: Status = "ok"
+    track: int | None = None
 
     def __repr__(self) -> str:
         label = [] if self.label is None else [repr(self.label), f"{self.confidence:.3f}"]
