@@ -1,4 +1,4 @@
-"""Pictures at addresses: `https://…/photo.jpg`."""
+"""Pictures at addresses: `https://…/photo.jpg`; what turns out to be a video is read as one."""
 
 from __future__ import annotations
 
@@ -6,28 +6,34 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 
 from fer_lightning import __version__
 from fer_lightning.inference.pictures import Picture, read_image
+from fer_lightning.inference.video.frames import Reading, Video
 
 SECONDS = 20.0  # until a server has to answer
 MOST_BYTES = 64 * 2**20
 SCHEMES = ("http", "https")
 # servers that do not know better call an image the last two
 TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
+VIDEOS = ("video/", "multipart/x-mixed-replace")  # the second is a camera of the network that sends JPEG after JPEG
 
 
 @dataclass(frozen=True)
 class Address:
-    """An address of one image."""
+    """An address of one image, or of a video that is read as `reading` says."""
 
     file: str
+    reading: Reading = field(default_factory=Reading)
 
     def __iter__(self) -> Iterator[Picture]:
         try:
             picture = read_image(fetch(self.file))
+        except _VideoThere:
+            yield from Video(self.file, self.reading)
+            return
         except _FetchError as error:
             picture = Picture(None, note=str(error))
         yield picture._replace(source=self.file)
@@ -35,6 +41,10 @@ class Address:
 
 class _FetchError(Exception):
     """Why an address gives no image."""
+
+
+class _VideoThere(_FetchError):
+    """An address gives a video instead."""
 
 
 def fetch(address: str) -> bytes:
@@ -53,6 +63,8 @@ def fetch(address: str) -> bytes:
         request = urllib.request.Request(address, headers={"User-Agent": f"fer_lightning/{__version__}"})
         with opener.open(request, timeout=SECONDS) as answer:
             kind = answer.headers.get_content_type()
+            if kind.startswith(VIDEOS):
+                raise _VideoThere(kind)
             if not kind.startswith(TYPES):
                 raise _FetchError(f"no image there but {kind}")
             data: bytes = answer.read(MOST_BYTES + 1)

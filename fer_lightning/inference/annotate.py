@@ -79,16 +79,19 @@ class AnnotatedCopies:
         self.written += 1
 
     def name(self, source: str) -> str:
-        """Return the name of a copy below the folder; no two sources have the same."""
-        if "://" in source:
-            place = re.sub(r"[^\w.-]+", "_", source.partition("://")[2])
-            name = f"{hashlib.sha256(source.encode()).hexdigest()[:8]}_{place[-100:]}"
-        else:
-            name = os.path.relpath(os.path.abspath(source), self._root)
+        """Return the name of a photograph's copy below the folder; no two sources have the same."""
+        name = self.place(source)
         suffix = "" if name.lower().endswith((".jpg", ".jpeg", ".png")) else ".png"
         while suffix and os.path.lexists(source + suffix):  # whose copy has that name
             suffix = f"_{suffix}"
         return name + suffix
+
+    def place(self, source: str) -> str:
+        """Return where copies of a source are below the folder, without the suffix that tells their format."""
+        if "://" in source:
+            place = re.sub(r"[^\w.-]+", "_", source.partition("://")[2])
+            return f"{hashlib.sha256(source.encode()).hexdigest()[:8]}_{place[-100:]}"
+        return os.path.relpath(os.path.abspath(source), self._root)
 
 
 def _draw_box(draw: ImageDraw.ImageDraw, size: tuple[int, int], box: Sequence[int], colour: str) -> None:

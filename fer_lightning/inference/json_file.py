@@ -49,7 +49,7 @@ def describe_picture(faces: Faces) -> dict[str, Any]:
         "height": height,
         "status": "ok" if any(face.status == "ok" for face in faces) else faces[0].status,
         "note": faces.note,
-        "faces": [_describe(number, face) for number, face in enumerate(found, 1)],
+        "faces": [_describe(face.track or number, face) for number, face in enumerate(found, 1)],
     }
 
 

@@ -16,7 +16,7 @@ from fer_lightning import __version__
 from fer_lightning.core.atomic_write import make_folder
 from fer_lightning.core.errors import DataError
 from fer_lightning.core.file_names import shown
-from fer_lightning.inference.annotate import AnnotatedCopies
+from fer_lightning.inference.annotate import AnnotatedCopies, draw_faces
 from fer_lightning.inference.cut_out import LONGEST_SIDE, are_cut_out
 from fer_lightning.inference.face import Faces
 from fer_lightning.inference.interruption import Interruption
@@ -27,6 +27,9 @@ from fer_lightning.inference.predictor import Predictor
 from fer_lightning.inference.sources import Photograph, Sources
 from fer_lightning.inference.table import open_table
 from fer_lightning.inference.terminal import Summary
+from fer_lightning.inference.video.frames import Reading
+from fer_lightning.inference.video.outputs import open_video_outputs
+from fer_lightning.inference.video.smoothing import smoothed
 
 TABLE, JSON, ANNOTATED = "predictions.csv", "predictions.json", "annotated"
 log = logging.getLogger(__name__)
@@ -48,7 +51,9 @@ def predict(cfg: DictConfig) -> Path:
         DataError: no picture could be read; or, with `strict`, one could not.
     """
     folder = Path(cfg.output_dir)
+    reading = Reading(cfg.every, cfg.seconds)
     sources, count, predictor = open_sources(cfg)
+    sources.reading = reading
     classes = predictor.recognizer.classes
     summary = Summary(classes)
     copies = AnnotatedCopies(make_folder(folder) / ANNOTATED, sources.names, classes)
@@ -60,16 +65,27 @@ def predict(cfg: DictConfig) -> Path:
             summary,
         ]
         outputs += [copies] if cfg.annotate else []
+        videos = open_files.enter_context(
+            open_video_outputs(
+                lambda source: copies.folder / copies.place(source),
+                classes,
+                every=cfg.every,
+                draw=(lambda picture, faces: draw_faces(picture, faces, classes)) if cfg.annotate else None,
+                timeline=cfg.timeline,
+            )
+        )
+        outputs.append(videos)
         try:
-            interruption = recognize(predictor, sources, count, outputs)
+            interruption = recognize(predictor, sources, count, outputs, cfg)
         except BaseException as ending:  # the files that are open now are completed first
             error = ending
-    summary.print(folder, [TABLE, JSON, *([f"{ANNOTATED}/"] if copies.written else [])])
+    summary.print(folder, [TABLE, JSON, *([f"{ANNOTATED}/"] if copies.written or videos.written else [])])
     if sources.left_out:
         log.info("left out%s", _left_out(sources))
     if error is not None:
         raise error
-    interruption.raise_if_asked()
+    if not reading.live:  # a camera has no other end
+        interruption.raise_if_asked()
     unreadable = summary.statuses["unreadable"]
     if unreadable and (cfg.strict or unreadable == summary.pictures):
         raise DataError(summary.describe_unreadable(folder / TABLE))
@@ -97,14 +113,19 @@ def open_sources(cfg: DictConfig) -> tuple[Sources, int, Predictor]:
     return sources, count, dataclasses.replace(predictor, detector=detector, auto=False)
 
 
-def recognize(predictor: Predictor, sources: Sources, count: int, outputs: list[Output]) -> Interruption:
+def recognize(
+    predictor: Predictor, sources: Sources, count: int, outputs: list[Output], cfg: DictConfig
+) -> Interruption:
     """Give the faces of every picture to all outputs, until a signal asks to stop."""
     hidden = True if count == 1 else None  # None: where there is no terminal
     with Interruption() as interruption, tqdm(total=count, unit=" pictures", disable=hidden, leave=False) as bar:
-        for faces in predictor.stream(_pictures(sources, interruption)):
+        sources.reading.stop = lambda: interruption.asked
+        results = predictor.stream(_pictures(sources, interruption))
+        for faces in smoothed(results, cfg.smooth, cfg.hold, predictor.threshold):
             for output in outputs:
                 output.add(faces)
-            bar.update()
+            if not faces.frame:  # a photograph, or the first of a video
+                bar.update()
     return interruption
 
 
@@ -139,6 +160,7 @@ def facts(cfg: DictConfig, predictor: Predictor) -> dict[str, Any]:
         },
         "faces": "whole" if predictor.detector is None else predictor.detector.name,
         "threshold": predictor.threshold,
+        "videos": {key: cfg[key] for key in ("every", "seconds", "smooth", "hold")},
     }
 
 

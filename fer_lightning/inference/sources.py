@@ -22,6 +22,7 @@ from fer_lightning.data.layouts.folder_search import IMAGE_SUFFIXES, NOT_DATA
 from fer_lightning.data.layouts.own_products import is_product
 from fer_lightning.inference.address import Address
 from fer_lightning.inference.pictures import Picture, read_image
+from fer_lightning.inference.video.frames import VIDEO_SUFFIXES, Reading, Video, is_camera, is_video
 
 MOST_SHOWN = 5  # of the names that are missing
 ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
@@ -62,9 +63,11 @@ class Unopened:
         yield Picture(None, self.file, self.note)
 
 
-def open_source(file: str) -> Source:
-    """Return what a file or an address holds, by its name."""
-    return Address(file) if ADDRESS.match(file) else Photograph(file)
+def open_source(file: str, reading: Reading) -> Source:
+    """Return what a file, an address or the camera of a number holds, by its name; `reading` is of videos."""
+    if is_video(file):
+        return Video(file, reading)
+    return Address(file, reading) if ADDRESS.match(file) else Photograph(file)
 
 
 @dataclass
@@ -75,11 +78,13 @@ class Sources:
         names: as they were typed.
         written: a folder that is left out, because it is written to meanwhile.
         left_out: how many files in folders the last iteration passed over, by suffix.
+        reading: how videos are read.
     """
 
     names: Sequence[str]
     written: Path | None = None
     left_out: Counter[str] = field(default_factory=Counter)
+    reading: Reading = field(default_factory=Reading)
 
     @classmethod
     def named(cls, source: str | int | Sequence[str | int], written: Path | None = None) -> Sources:
@@ -107,13 +112,13 @@ class Sources:
             path = _path(name)
             if os.path.isdir(path):
                 yield from self._in_folder(path, visited)
-            elif os.path.lexists(path) or ADDRESS.match(name):
-                yield open_source(path)
+            elif os.path.lexists(path) or ADDRESS.match(name) or is_camera(name):
+                yield open_source(path, self.reading)
             else:
                 yield from self._by_pattern(path)
 
     def _is_there(self, name: str) -> bool:
-        found = bool(ADDRESS.match(name)) or os.path.lexists(_path(name))
+        found = bool(ADDRESS.match(name)) or is_camera(name) or os.path.lexists(_path(name))
         return found or next(self._by_pattern(_path(name)), None) is not None
 
     def _in_folder(self, folder: str, visited: set[str]) -> Iterator[Source]:
@@ -135,8 +140,8 @@ class Sources:
                 continue
             if os.path.isdir(path):
                 folders.append(path)
-            elif lower.endswith(IMAGE_SUFFIXES):
-                yield open_source(path)
+            elif lower.endswith((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)):
+                yield open_source(path, self.reading)
             else:
                 self.left_out[os.path.splitext(lower)[1] or "without a suffix"] += 1
         for path in folders:
@@ -150,7 +155,7 @@ class Sources:
         parts = pattern.split("/")
         if "**" not in parts:
             for path in sorted(glob.iglob(pattern), key=natural):
-                yield from self._in_folder(path, set()) if os.path.isdir(path) else (open_source(path),)
+                yield from self._in_folder(path, set()) if os.path.isdir(path) else (open_source(path, self.reading),)
             return
         fixed = next(at for at, part in enumerate(parts) if glob.has_magic(part))
         folder = "/".join(parts[:fixed]) or ("/" if pattern.startswith("/") else ".")

@@ -30,7 +30,7 @@ class TableWriter:
         for number, face in enumerate(faces, 1):
             found = face.label is not None
             box = face.box or (None, None, None, None)
-            where = (faces.source, faces.frame, time, number if found else None, *box)
+            where = (faces.source, faces.frame, time, (face.track or number) if found else None, *box)
             what = (face.label, f"{face.confidence:.6f}" if found else None)
             shares = (f"{face.probabilities[name]:.6f}" if found else None for name in self.classes)
             self._writer.writerow([guard(cell) for cell in (*where, *what, *shares, face.status, faces.note)])

@@ -26,12 +26,14 @@ class Summary:
         self.classes = classes
         self.pictures, self.statuses, self.labels = 0, Counter[str](), Counter[str]()
         self._confidence = dict.fromkeys((*classes, UNCERTAIN), 0.0)  # summed up
+        self.frames = 0  # pictures that are of videos
         self._unread: list[str] = []
         self._first: list[tuple[str, str | None, list[Face]]] = []
 
     def add(self, faces: Faces) -> None:
         """Count the faces of a picture."""
         self.pictures += 1
+        self.frames += faces.frame is not None
         for face in faces:
             self.statuses[face.status] += 1
             if face.label is not None:
@@ -53,7 +55,7 @@ class Summary:
         parts[0] += f" ({self.statuses['uncertain']:,} uncertain)" if self.statuses["uncertain"] else ""
         parts += [f"{self.statuses['no_face']:,} without a face"] if self.statuses["no_face"] else []
         parts += [f"{self.statuses['unreadable']:,} unreadable"] if self.statuses["unreadable"] else []
-        return f"{_count(self.pictures, 'picture')}: {', '.join(parts)}"
+        return f"{_count(self.pictures, 'frame' if self.frames == self.pictures else 'picture')}: {', '.join(parts)}"
 
     def describe_unreadable(self, table: Path) -> str:
         """Return what could not be read, and where it says why."""
@@ -69,7 +71,7 @@ class Summary:
         rows = sum(len(faces) for _, _, faces in self._first)
         if self.pictures == 1 and 0 < self.faces <= MOST_PORTRAITS:
             self._print_bars(console)
-        elif self.pictures <= MOST_ROWS and rows <= 2 * MOST_ROWS:
+        elif not self.frames and self.pictures <= MOST_ROWS and rows <= 2 * MOST_ROWS:
             self._print_rows(console)
         else:
             self._print_classes(console)

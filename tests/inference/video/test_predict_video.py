@@ -1,0 +1,136 @@
+"""The verb on clips of a photograph that moves, with a network that was really trained."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fer_lightning import predict
+
+RATE = 10
+COUNT = 16
+HIDDEN = range(10, 13)  # frames without a face
+
+
+def moving(portrait: np.ndarray) -> list[np.ndarray]:
+    """Return frames, uint8 `(360, 640, 3)`, in which a portrait moves to the right by 8 pixels each."""
+    frames = []
+    for k in range(COUNT):
+        frame = np.full((360, 640, 3), 90, np.uint8)
+        if k not in HIDDEN:
+            frame[20:340, 8 * k : 8 * k + 320] = portrait
+        frames.append(frame)
+    return frames
+
+
+@pytest.fixture
+def clip(tmp_path: Path, portrait_file: Path, clips: Any) -> Path:
+    from PIL import Image
+
+    portrait = np.asarray(Image.open(portrait_file).convert("RGB").resize((320, 320)))
+    path: Path = clips.encode(tmp_path / "clip.mp4", moving(portrait), RATE)
+    return path
+
+
+def run(*arguments: object, folder: Path) -> list[dict[str, str]]:
+    assert predict.main([*map(str, arguments), f"hydra.run.dir={folder}"]) == folder
+    with (folder / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_each_frame_has_its_rows_and_the_copy_its_boxes(
+    clip: Path, checkpoint: Path, clips: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = clip.parent / "out"
+    rows = run(clip, f"ckpt_path={checkpoint}", folder=folder)
+    assert [int(row["frame"]) for row in rows] == list(range(COUNT))
+    assert [float(row["time"]) for row in rows] == pytest.approx([k / RATE for k in range(COUNT)], abs=1e-3)
+    assert [int(row["frame"]) for row in rows if row["status"] == "no_face"] == list(HIDDEN)
+    found = [row for row in rows if row["status"] == "ok"]
+    assert {row["face"] for row in found} == {"1"}
+    centres = np.array([int(row["x"]) + int(row["w"]) / 2 - 8 * int(row["frame"]) for row in found])
+    assert np.ptp(centres) < 16  # it moves as the portrait does
+    original, copy = clips.decode(clip), clips.decode(folder / "annotated" / "clip.mp4")
+    assert [frame.shape for frame in copy] == [(360, 640, 3)] * COUNT
+    for row, before, after in zip(rows, original, copy, strict=True):
+        changed = (np.abs(before.astype(int) - after).max(axis=2) > 60).sum()
+        assert changed > 300 if row["status"] == "ok" else changed < 30
+    assert (folder / "annotated" / "clip.mp4.timeline.png").stat().st_size > 5000
+    pictures = json.loads((folder / "predictions.json").read_text())["pictures"]
+    assert [picture["frame"] for picture in pictures] == list(range(COUNT))
+    assert "16 frames: 13 faces, 3 without a face" in capsys.readouterr().out
+
+
+def test_smoothing_is_a_setting_and_the_rest_stays(clip: Path, checkpoint: Path) -> None:
+    command = (clip, f"ckpt_path={checkpoint}", "annotate=false", "timeline=false")
+    raw = run(*command, "smooth=0", "hold=0", folder=clip.parent / "raw")
+    slow = run(*command, "smooth=2", "hold=60", folder=clip.parent / "slow")
+    for row in raw:
+        if row["status"] == "ok":
+            assert float(row["confidence"]) == max(float(row[name]) for name in list(row)[10:-2])
+    assert [row["x"] for row in raw] == [row["x"] for row in slow]
+    first = {row["label"] for row in raw[:1]}
+    assert {row["label"] for row in slow if row["status"] == "ok"} == first
+    steps = [np.ptp([float(row["happy"]) for row in rows if row["status"] == "ok"]) for rows in (raw, slow)]
+    assert 0 < steps[1] < steps[0]
+    assert {path.name for path in (clip.parent / "raw").glob("[!.]*")} - {"predict.log"} == {
+        *("predictions.csv", "predictions.json")
+    }
+
+
+def test_some_frames_of_a_folder_of_videos_and_photographs(
+    clip: Path, checkpoint: Path, portrait_file: Path, clips: Any
+) -> None:
+    source = clip.parent / "in"
+    (source / "more").mkdir(parents=True)
+    (source / "more" / "clip.mp4").write_bytes(clip.read_bytes())
+    (source / "clip.mp4").write_bytes(clip.read_bytes())
+    (source / "photo.png").write_bytes(portrait_file.read_bytes())
+    (source / "text.mkv").write_text("no video")
+    folder = clip.parent / "out"
+    rows = run(source, f"ckpt_path={checkpoint}", "every=5", "seconds=1.2", folder=folder)
+    frames = Counter((str(Path(row["file"]).relative_to(source)), row["frame"]) for row in rows)
+    assert set(frames) == {
+        *((name, frame) for name in ("clip.mp4", "more/clip.mp4") for frame in ("0", "5", "10")),
+        *(("photo.png", ""), ("text.mkv", "")),
+    }
+    assert {row["status"] for row in rows if row["file"].endswith(".mkv")} == {"unreadable"}
+    for name in ("clip.mp4", "more/clip.mp4"):
+        assert len(clips.decode(folder / "annotated" / name)) == 3
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "said"),
+    [
+        (["text.mp4"], 3, "text.mp4: no video that can be read"),
+        (["every=0", "clip.mp4"], 2, "every=0 must be at least 1"),
+        (["smooth=-1", "clip.mp4"], 2, "smooth=-1.0 must be at least 0"),
+        (["hold=long", "clip.mp4"], 2, "hold=long is not a number"),
+        (["seconds=0", "clip.mp4"], 2, "seconds=0.0 must be above 0"),
+        (["rtsp://127.0.0.1:9/camera"], 3, "rtsp://127.0.0.1:9/camera does not answer"),
+        (["source=77"], 3, "camera 77 cannot be opened"),
+    ],
+)
+def test_mistakes_are_one_message(
+    typed: list[str],
+    code: int,
+    said: str,
+    clip: Path,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(clip.parent)
+    Path("text.mp4").write_text("no video")
+    with pytest.raises(SystemExit) as end:
+        predict.main([*typed, f"ckpt_path={checkpoint}"])
+    assert end.value.code == code
+    error = capfd.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
