@@ -52,8 +52,6 @@ class OnnxRecognizer:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what is wrong with a file is said below
         options.intra_op_num_threads = available_cores() if threads is None else threads
-        # a thread that waits for work must not keep the detector and the decoder from it
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own types, one a reason

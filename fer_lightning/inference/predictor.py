@@ -176,7 +176,7 @@ class Predictor:
     def _label(self, pictures: list[tuple[Picture, list[Box | None]]], crops: list[np.ndarray]) -> Iterator[Faces]:
         """Yield the faces of each picture, given where they are and all their crops in order."""
         batches = (crops[at : at + self.batch_size] for at in range(0, len(crops), self.batch_size))
-        rows = (row for batch in batches for row in self.recognizer(np.stack(batch)).tolist())
+        rows = (row for batch in batches for row in self.recognizer(np.array(batch)).tolist())
         for picture, boxes in pictures:
             faces = [self._face(next(rows), box) for box in boxes]
             if not faces:
