@@ -102,7 +102,7 @@ def test_bad_settings_are_told(compose: Callable[..., DictConfig], typed: str, s
 
 def test_every_suite_that_can_be_typed_is_there(compose: Callable[..., DictConfig]) -> None:
     assert tuple(SUITES) == get_args(Suite)
-    asked_for = {"memory", "sweep"}  # which fill the disk, or take many minutes
+    asked_for = {"memory", "sweep", "faces"}  # which fill the disk, or take many minutes
     assert {*compose("benchmark", "output_dir=out").suite} == {*SUITES} - asked_for
 
 

@@ -25,7 +25,7 @@ from fer_lightning.config.overrides import override_key
 from fer_lightning.core.errors import UserError
 
 PACKAGE = "fer_lightning.benchmarks"
-OWN_KEYS = ("suite", "window", "windows")
+OWN_KEYS = ("suite", "window", "windows", "ckpt_path")
 log = logging.getLogger(__name__)
 
 
@@ -68,13 +68,13 @@ class Bench:
         with composing:
             cfg = compose("benchmark", [*kept, *fixed, "output_dir=out"])
         with open_dict(cfg):
-            cfg.ckpt_path = None
             cfg.trainer.max_epochs, cfg.trainer.max_steps, cfg.trainer.max_time = 10**6, -1, None
             # only ends of epochs pause the clock
             cfg.trainer.val_check_interval, cfg.trainer.fast_dev_run = None, False
             cfg.callbacks.pop("early_stopping", None)
             for key in OWN_KEYS:
                 del cfg[key]
+            cfg.ckpt_path = None  # of a contender, a run to continue
         check_config(cfg)
         path = self.folder / f"{len(list(self.folder.glob('*.yaml')))}.yaml"
         cfg.output_dir = str(path.with_suffix(""))  # before callbacks and loggers resolve it

@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from fer_lightning.benchmarks.bench import Bench
+from fer_lightning.benchmarks.faces import faces
 from fer_lightning.benchmarks.inference import inference
 from fer_lightning.benchmarks.memory import memory
 from fer_lightning.benchmarks.pipeline import pipeline
@@ -28,7 +29,7 @@ from fer_lightning.core.errors import UserError
 from fer_lightning.core.file_names import shown
 from fer_lightning.runs.environment import describe_environment
 
-SUITES = {suite.__name__: suite for suite in (startup, pipeline, train, inference, memory, sweep)}
+SUITES = {suite.__name__: suite for suite in (startup, pipeline, train, inference, memory, sweep, faces)}
 log = logging.getLogger(__name__)
 
 

@@ -24,6 +24,7 @@ LEGEND = {
     "bare loop": "inference_mode with the same data in memory, network and precision; its memory contains our imports",
     "bare onnxruntime": "a session of onnxruntime on faces that are cut out, in one array of the size that it takes",
     "detector and onnxruntime alone": "finds the same faces, and recognises one that is cut out already",
+    "Haar cascade": "OpenCV 4's for frontal faces, in a copy of as many pixels as a square of 320",
     "Keras fit": "the same network in Keras on TensorFlow, ImageDataGenerator, fit",
     "a pass with Pillow": "opens, converts and resizes each file of an ImageFolder, in one process",
     "ImageFolder": "torchvision's; it lists the files and opens none",

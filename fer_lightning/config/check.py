@@ -25,7 +25,7 @@ from fer_lightning.core.suggestions import did_you_mean
 
 # settings whose `auto` is replaced by a choice before a constructor sees it
 AUTO = ("trainer.precision", "trainer.accelerator", "model.channels_last")
-Suite = Literal["startup", "pipeline", "train", "inference", "memory", "sweep"]
+Suite = Literal["startup", "pipeline", "train", "inference", "memory", "sweep", "faces"]
 # types of the settings that belong to no constructor
 SCALARS = {
     "seed": int,
