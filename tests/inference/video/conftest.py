@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
+import fer_lightning.inference.video.frames  # noqa: F401  # which silences FFmpeg, as long as nothing has used it before
+
 
 class Clips:
     def encode(self, path: Path, frames: Iterable[np.ndarray], rate: float = 25, codec: str = "mp4v") -> Path:
