@@ -62,6 +62,7 @@ LIGHT = (
     "compare",
     "ensemble",
     "export",
+    "explain",
     "predict",
     "app",
 )

@@ -58,6 +58,9 @@ SCALARS = {
     "browser": bool,
     "queue": int,
     "max_upload": float,
+    "method": Literal["occlusion", "gradcam"],
+    "class": str | None,
+    "per_class": int,
 }
 Strategy = Literal[
     "auto",

@@ -34,6 +34,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "port": (0, 65535),
     "queue": (1, 10_000),
     "max_upload": (0.001, 1000),
+    "per_class": (1, 100_000),
     "data.seed": (0, 2**32 - 1),
     "data.draw_seed": (0, 2**32 - 1),
     "data.batch_size": (1, float("inf")),

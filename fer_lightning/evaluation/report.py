@@ -31,8 +31,11 @@ FIGURES = (  # part of the file name, title, what to look for; in this order on 
     ("prediction", "Predictions and true classes", MARKED),
     ("mistake", "Most confident mistakes", "Wrong, and sure of it: odd faces, doubtful labels or a blind spot."),
     ("gallery", "Predictions and true classes", MARKED),
+    ("heat_maps", "Where the network looks", "Orange where it looks, on the mean of the faces."),
     ("batch", "What the network sees", "A training batch after augmentation, with its labels."),
 )
+OCCLUSION = "Occlusion: how much the probability of the class falls when a place is hidden (Zeiler & Fergus, 2014)."
+GRADCAM = "Grad-CAM: how much each cell of the network's last map adds to the class (Selvaraju et al., 2017)."
 HEADINGS = {"f1": "F1", "roc_auc": "ROC-AUC", "support": "images"}
 # shown in places of their own; all other metrics are listed under "About this score"
 SHOWN = {f"{key}_interval" for key in ("accuracy", "f1_macro", "accuracy_without_duplicates")}
@@ -55,6 +58,7 @@ class ScoredRun:
     config: str | None  # the settings as YAML
     figures: Sequence[tuple[str, bytes]]  # stem of the file, PNG
     notes: Sequence[str]  # which parts are missing or damaged
+    heat_maps: Mapping[str, Any] | None = None  # `heat_maps.json`
 
 
 def render_report(run: ScoredRun) -> str:
@@ -77,6 +81,7 @@ def render_report(run: ScoredRun) -> str:
         data=metrics.get("data"),
         tiles=[] if accuracy is None else [*_tiles(metrics)],
         per_class=_per_class(run),
+        looks=_looks(run.heat_maps),
         figures=_figures(run.figures),
         about={key: value for key, value in metrics.items() if key not in SHOWN},
         environment=flatten(run.environment),
@@ -141,6 +146,28 @@ def _cell(column: str, value: object) -> tuple[str, float | None]:
         return text_of(None), None
     text = f"{value:,.0f}" if column in ("support", "predicted") else f"{value:.3f}"
     return text, value if column == "f1" else None
+
+
+def _looks(heat_maps: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return how much of the mean heat map of each class lies on each part of a face, as a table, and what it is of."""
+    record = heat_maps or {}
+    parts, classes = record.get("areas") or {}, record.get("classes") or {}
+    rows = [
+        (name, f"{row.get('images') or 0:,}", *(_share(row.get(part)) for part in parts))
+        for name, row in classes.items()
+    ]
+    split, epoch = record.get("split") or "", record.get("epoch")
+    return {
+        "method": {"occlusion": OCCLUSION, "gradcam": GRADCAM}.get(str(record.get("method")), ""),
+        "headings": ["", "images", *parts],
+        "rows": [("area of the part", "", *map(_share, parts.values())), *rows] if rows else [],
+        "images": f"{split} images that the network predicted right",
+        "epoch": "" if epoch is None else f" with the weights of epoch {epoch:.0f}",
+    }
+
+
+def _share(value: object) -> str:
+    return percent(value, 0) if is_number(value) else text_of(None)
 
 
 def _figures(figures: Iterable[tuple[str, bytes]]) -> list[tuple[bytes, str, str]]:

@@ -16,6 +16,7 @@ METRICS = "metrics.json"
 PREDICTIONS = "predictions.csv"
 CLASS_REPORT = "classification_report.csv"
 REPORT = "report.html"
+HEAT_MAPS, HEAT_MAPS_FIGURE = "heat_maps.json", "heat_maps.png"  # of `explain`, in a run that was explained
 BEST_CHECKPOINT, LAST_CHECKPOINT = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
 LOCK, RUN_LOCK = "job.lock", "run.lock"  # of a sweep's job; of the process that runs in a folder
 SWEEP_PLAN = "sweep.json"  # in the folder of a sweep

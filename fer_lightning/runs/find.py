@@ -38,6 +38,13 @@ def find_runs(places: Sequence[str | Path]) -> list[Path]:
     return sorted(found.values(), key=_natural)
 
 
+def run_of(checkpoint: Path) -> Path | None:
+    """Return the run folder that a checkpoint lies in, if it lies in one."""
+    folder = checkpoint.absolute().parent.parent
+    inside = checkpoint.absolute().parent.name in INSIDE
+    return folder if inside and any((folder / name).is_file() for name in (STATUS, METRICS)) else None
+
+
 def _walk(place: Path) -> Iterator[Path]:
     """Yield a folder and all folders below it, links followed, none twice."""
     seen = set()

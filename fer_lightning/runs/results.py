@@ -18,7 +18,7 @@ from fer_lightning.evaluation.metrics import classification_report, compute_metr
 from fer_lightning.evaluation.report import ScoredRun, render_report
 from fer_lightning.runs import files
 from fer_lightning.runs.files import RunFiles
-from fer_lightning.runs.schema import read_object, read_text
+from fer_lightning.runs.schema import read_heat_maps, read_object, read_text
 from fer_lightning.runs.tables import read_history, read_predictions
 
 
@@ -70,6 +70,7 @@ def write_report(folder: Path | str) -> Path:
         raise DataError(f"report: no run folder {folder}; give the folder that holds {files.METRICS}")
     reader = RunFiles(folder)
     pictures = [(path.stem, reader.read(path.name, _read_png, b"")) for path in sorted(folder.glob("*.png"))]
+    explained = (folder / files.HEAT_MAPS).is_file()  # most runs are not
     run = ScoredRun(
         folder.resolve().name,
         metrics=reader.read(files.METRICS, read_object, {}),
@@ -77,6 +78,7 @@ def write_report(folder: Path | str) -> Path:
         per_class=reader.read(files.CLASS_REPORT, _read_class_report, None),
         history=reader.read(files.HISTORY, read_history, None),
         config=reader.read(files.SETTINGS, read_text, None),
+        heat_maps=reader.read(files.HEAT_MAPS, read_heat_maps, None) if explained else None,
         figures=[picture for picture in pictures if picture[1]],
         notes=reader.notes,
     )

@@ -51,6 +51,11 @@ def read_metrics(path: Path) -> dict[str, Any]:
     return _checked(read_object(path), _METRICS)
 
 
+def read_heat_maps(path: Path) -> dict[str, Any]:
+    """Return `heat_maps.json`, or raise OSError or ValueError."""
+    return _checked(read_object(path), _HEAT_MAPS)
+
+
 def read_environment(path: Path) -> dict[str, Any]:
     """Return `environment.json`, or raise OSError or ValueError."""
     content = _checked(read_object(path), _ENVIRONMENT)
@@ -131,6 +136,12 @@ _METRICS: dict[str, tuple[str, Check]] = {
 _NEVER_NULL = ("overrides", "values", "attempts")
 _ENVIRONMENT: dict[str, tuple[str, Check]] = {"command": _TEXT, "data": _MAPPING}
 _DATA: dict[str, tuple[str, Check]] = {"fingerprint": _TEXT, "splits": _TEXT, "test": _COUNT}
+_HEAT_MAPS: dict[str, tuple[str, Check]] = {
+    **dict.fromkeys(("method", "split", "data", "checkpoint"), _TEXT),
+    "epoch": _COUNT,
+    "areas": ("scores", _are_scores),
+    "classes": ("table of scores", _are_classes),
+}
 _STATUS: dict[str, tuple[str, Check]] = {
     **dict.fromkeys(("status", "reason", "message", "identity", "fingerprint", "started", "ended", "version"), _TEXT),
     "overrides": ("list of texts", _is_texts),

@@ -33,4 +33,4 @@ def overlay(face: np.ndarray, heat_map: np.ndarray, side: int = 240) -> np.ndarr
     opacity = STRONGEST * heat[..., None]
     tinted = ((1 - opacity) * light + opacity * HEAT).round().astype(np.uint8)
     outlines, _ = cv2.findContours((heat >= HALF).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    return np.asarray(cv2.drawContours(tinted, outlines, -1, EDGE, max(1, side // 120), cv2.LINE_AA))
+    return np.asarray(cv2.drawContours(tinted, outlines, -1, EDGE, max(1, side // 180), cv2.LINE_AA))
