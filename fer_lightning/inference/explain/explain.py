@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tqdm import tqdm
 
 from fer_lightning.config.allowed import allowed_modules
@@ -128,7 +128,8 @@ def explain_classes(cfg: DictConfig) -> Path:
             "folder>/checkpoints/best.ckpt"
         )
     check(recognizer, cfg.method, None)
-    evaluation = Evaluation.prepare(OmegaConf.merge(cfg, {"ckpt_path": str(recognizer.path)}))
+    cfg.ckpt_path = str(recognizer.path)
+    evaluation = Evaluation.prepare(cfg)
     data = evaluation.open_data()
     split = data.report_split if cfg.split == "auto" else cfg.split
     rows = data.require(split)

@@ -15,16 +15,17 @@ from fer_lightning.core.csv_cells import guard
 from fer_lightning.core.file_names import ON_DISK
 from fer_lightning.data.cache.decode import fit_image
 from fer_lightning.evaluation.figures import save
+from fer_lightning.evaluation.html import percent
 from fer_lightning.inference.annotate import AnnotatedCopies
 from fer_lightning.inference.crop import crop_face
 from fer_lightning.inference.explain.figures import plot_face
-from fer_lightning.inference.explain.heat_maps import Method, heat_maps
+from fer_lightning.inference.explain.heat_maps import Method, evidence, scale
 from fer_lightning.inference.explain.regions import PARTS, shares
 from fer_lightning.inference.face import Face, Faces
 from fer_lightning.inference.recognizer import Recognizer
 from fer_lightning.inference.table import BEFORE
 
-COLUMNS = (*BEFORE, "method", "class", "probability", *PARTS, "figure", "status", "note")
+COLUMNS = (*BEFORE, "method", "class", "probability", "highest", *PARTS, "figure", "status", "note")
 
 
 class Explanations:
@@ -48,22 +49,37 @@ class Explanations:
         size, channels = self.recognizer.image_size, self.recognizer.channels
         crops = np.stack([_cut(faces.picture, face, size, channels) for face in faces])
         positions = np.array([self.recognizer.classes.index(name) for name in classes])
-        maps = heat_maps(self.recognizer, crops, self.method, positions)
-        for at, (face, name, parts) in enumerate(zip(faces, classes, shares(maps), strict=True)):
-            file = self._figures.folder / f"{self._figures.name(faces.source)}{_suffix(faces, at + 1)}"
-            details = [f"{faces.source}{f', face {at + 1} of {len(faces)}' if len(faces) > 1 else ''}"]
-            headline = f"{face.label} {face.confidence:.0%}"
-            if self.wanted is not None:
-                headline = f"looking for {name}, {face.probabilities[name]:.0%} probable"
-                details = [f"recognised as {face.label} {face.confidence:.0%}; {details[0]}"]
-            elif len(face.probabilities) > 1:
-                second = _labels(face)[1]
-                details = [f"then {second} {face.probabilities[second]:.0%}; {details[0]}"]
-            save(plot_face(crops[at], maps[at], headline, details, parts, self.method), file)
-            where = (faces.source, faces.frame, time, at + 1, *(face.box or [None] * 4))
+        maps = evidence(self.recognizer, crops, self.method, positions)
+        for number, (face, name, crop, heat, parts) in enumerate(
+            zip(faces, classes, crops, maps, shares(maps), strict=True), 1
+        ):
+            file = self._figures.folder / f"{self._figures.name(faces.source)}{_suffix(faces, number)}"
+            origin = f"{faces.source}{f', face {number} of {len(faces)}' if len(faces) > 1 else ''}"
+            meaning = self._meaning(float(heat.max()))
+            save(plot_face(crop, scale(heat[None])[0], *self._describe(face, name, origin), parts, meaning), file)
+            where = (faces.source, faces.frame, time, number, *(face.box or [None] * 4))
             what = (face.label, f"{face.confidence:.6f}", self.method, name, f"{face.probabilities[name]:.6f}")
-            known = [None if np.isnan(share) else f"{share:.4f}" for share in parts]
+            known = [f"{heat.max():.6f}", *(None if np.isnan(share) else f"{share:.4f}" for share in parts)]
             self._write(*where, *what, *known, file.relative_to(self._figures.folder.parent), face.status, faces.note)
+
+    def _describe(self, face: Face, name: str, origin: str) -> tuple[str, str]:
+        """Return the two lines above a figure."""
+        shown = f"{face.label} {percent(face.confidence)}"
+        if self.wanted is not None:
+            return f"looking for {name}, {percent(face.probabilities[name])}", f"recognised as {shown}; {origin}"
+        second = _labels(face)[1:2]
+        return shown, "; ".join([*(f"then {other} {percent(face.probabilities[other])}" for other in second), origin])
+
+    def _meaning(self, highest: float) -> str:
+        """Return the line below a figure, which says how large the highest value is: each map has its own scale."""
+        if self.method == "gradcam":
+            return "Orange: the network's last map speaks for the class. The line encloses half the highest value."
+        if highest == 0:
+            return "Hiding any place makes the class no less probable."
+        points = f"{100 * highest:.1f}" if highest >= 0.001 else "less than 0.1"
+        return (
+            f"Orange: hiding that place lowers the probability, by {points} points at most; the line: by half of that."
+        )
 
     def _write(self, *cells: object) -> None:
         self._writer.writerow([guard(cell) for cell in cells])

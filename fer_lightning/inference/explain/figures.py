@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,44 +12,40 @@ from matplotlib.patches import Rectangle
 
 from fer_lightning.evaluation.figures import BLUE, BODY, FAINT, FONT, HEADING, INK, MUTED, SMALL, new_figure
 from fer_lightning.inference.explain.average import ClassMap
+from fer_lightning.inference.explain.heat_maps import scale
 from fer_lightning.inference.explain.overlay import overlay
 from fer_lightning.inference.explain.regions import PARTS, REGIONS, areas
 
-MEANING = {
-    "occlusion": "Orange: hiding that place makes the class less probable. The line encloses half the highest value.",
-    "gradcam": "Orange: the network's last map speaks for the class. The line encloses half the highest value.",
-}
+CAPTION: dict[str, Any] = {"fontsize": SMALL, "fontfamily": FONT, "color": MUTED}
+PIXELS = 480  # a side of a face
 COLUMNS, TILE = 4, 2.1  # of the averages: tiles a row, inches a side
 
 
 def plot_face(
-    face: np.ndarray, heat_map: np.ndarray, headline: str, details: Sequence[str], shares: np.ndarray, method: str
+    face: np.ndarray, heat_map: np.ndarray, headline: str, detail: str, shares: np.ndarray, meaning: str
 ) -> Figure:
     """Draw a face, its heat map over it and how much of the map lies on each part.
 
     Args:
         face: uint8 `(C, S, S)`.
         heat_map: float `(S, S)` in [0, 1].
-        headline, details: what was explained, and lines below it.
+        headline, detail: what was explained, and a line below it.
         shares: of the map, `(6,)` in the order of `PARTS`; NaN for an empty map.
-        method: that made it.
+        meaning: of the colour, a line at the lower edge.
     """
-    width, height, side, top = 9.6, 4.1, 2.9, 0.75
+    width, height, side, top = 9.6, 4.1, 2.9, 0.83
     figure = new_figure(width, height)
     figure.text(0.3 / width, 1 - 0.4 / height, headline, parse_math=False, **HEADING)
-    for number, line in enumerate(details):
-        y = 1 - (0.63 + 0.18 * number) / height
-        figure.text(0.3 / width, y, line, fontsize=SMALL, fontfamily=FONT, color=MUTED, parse_math=False)
-    top += 0.18 * (len(details) - 1) + 0.08
+    figure.text(0.3 / width, 1 - 0.63 / height, detail, parse_math=False, **CAPTION)
     bottom = (height - top - side) / height
-    plain = overlay(face, np.zeros(heat_map.shape)) if len(face) == 1 else face.transpose(1, 2, 0)
-    for left, pixels in ((0.3, plain), (0.45 + side, overlay(face, heat_map))):
+    plain = overlay(face, np.zeros(heat_map.shape), PIXELS) if len(face) == 1 else face.transpose(1, 2, 0)
+    for left, pixels in ((0.3, plain), (0.45 + side, overlay(face, heat_map, PIXELS))):
         axes = figure.add_axes((left / width, bottom, side / width, side / height))
         _show(axes, pixels)
     left = 0.3 + 2 * side + 0.15 + 0.95
     axes = figure.add_axes((left / width, bottom, (width - left - 0.3) / width, side / height))
     _plot_shares(axes, shares)
-    figure.text(0.3 / width, 0.12 / height, MEANING[method], fontsize=SMALL - 1, fontfamily=FONT, color=MUTED)
+    figure.text(0.3 / width, 0.12 / height, meaning, parse_math=False, **CAPTION)
     return figure
 
 
@@ -64,7 +61,7 @@ def plot_averages(maps: Sequence[ClassMap], title: str, subtitle: str) -> Figure
     height = 0.85 + rows * pitch + 0.1
     figure = new_figure(width, height)
     figure.text(0.3 / width, 1 - 0.36 / height, title, parse_math=False, **HEADING)
-    figure.text(0.3 / width, 1 - 0.6 / height, subtitle, fontsize=SMALL, fontfamily=FONT, color=MUTED, parse_math=False)
+    figure.text(0.3 / width, 1 - 0.6 / height, subtitle, parse_math=False, **CAPTION)
     faces = [each.face for each in maps if each.images]
     for place, each in enumerate([*maps, None]):
         row, column = divmod(place, COLUMNS)
@@ -73,7 +70,7 @@ def plot_averages(maps: Sequence[ClassMap], title: str, subtitle: str) -> Figure
         if each is None:
             _show_regions(axes, _stretched(np.mean(faces, axis=0)) if faces else None)
         elif each.images:
-            _show(axes, overlay(_stretched(each.face), each.heat_map / each.heat_map.max()))
+            _show(axes, overlay(_stretched(each.face), scale(each.heat_map[None])[0], PIXELS))
             _caption(axes, f"{each.name} ({each.images:,})", _most(each.shares))
         else:
             _show(axes, None)
@@ -103,7 +100,7 @@ def _caption(axes: Axes, headline: str, detail: str) -> None:
 
 
 def _show_regions(axes: Axes, face: np.ndarray | None) -> None:
-    _show(axes, None if face is None else overlay(face, np.zeros(face.shape[1:])))
+    _show(axes, None if face is None else overlay(face, np.zeros(face.shape[1:]), PIXELS))
     for name, (top, bottom, left, right) in REGIONS.items():
         axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, ec=BLUE, lw=1.3))
         axes.text(
@@ -136,4 +133,4 @@ def _plot_shares(axes: Axes, shares: np.ndarray) -> None:
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelsize=BODY, labelcolor=INK, labelfontfamily=FONT)
     title = "share of the map (mark: of the area)" if np.isfinite(shares).all() else "nothing speaks for the class"
-    axes.set_title(title, loc="left", x=-0.2, fontsize=SMALL, fontfamily=FONT, color=MUTED, pad=6)
+    axes.set_title(title, loc="left", x=-0.2, pad=6, **CAPTION)

@@ -38,7 +38,7 @@ def shares(heat_maps: np.ndarray) -> np.ndarray:
     maps = np.asarray(heat_maps, np.float64)
     total = maps.sum(axis=(1, 2))[:, None]
     inside = np.einsum("bij,rij->br", maps, _masks(maps.shape[-1]))
-    return np.divide(inside, total, out=np.full(inside.shape, np.nan), where=total > 0)
+    return np.asarray(np.divide(inside, total, out=np.full(inside.shape, np.nan), where=total > 0))
 
 
 def areas() -> dict[str, float]:
@@ -52,7 +52,7 @@ def _masks(side: int) -> np.ndarray:
     edges = np.arange(side)
 
     def covered(low: float, high: float) -> np.ndarray:
-        return np.clip(np.minimum(edges + 1, high * side) - np.maximum(edges, low * side), 0, 1)
+        return np.asarray(np.clip(np.minimum(edges + 1, high * side) - np.maximum(edges, low * side), 0, 1))
 
     named = [np.outer(covered(top, bottom), covered(left, right)) for top, bottom, left, right in REGIONS.values()]
     return np.stack([*named, 1 - np.sum(named, axis=0)])
