@@ -73,8 +73,9 @@ def decode_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 def peek_size(data: bytes) -> tuple[int, int] | None:
     """Return width and height that the beginning of a file states; None if it is no image, or it stands further on."""
     frame = read_jpeg_frame(data)
-    if frame is not None:
-        return frame.width, frame.height
+    size = read_size(data) if frame is None else (frame.width, frame.height)
+    if size is not None:
+        return size
     with contextlib.suppress(Exception), Image.open(io.BytesIO(data), formats=_pillow_formats()) as opened:
         return opened.size
     return None
