@@ -46,7 +46,7 @@ def usage(verb: str) -> str:
     header = takewhile(lambda line: line.startswith("#"), text.splitlines())
     width = max(map(len, groups), default=0)
     lines = [verbs().get(verb, verb), "", *(f"  {line[1:].strip()}" for line in header)]
-    lines += ["", "groups, the default first: group=option"]
+    lines += ["", "groups, the default first: group=option"] if groups else []
     lines += [f"  {group:{width}}  {', '.join(path.stem for path in options)}" for group, options in groups.items()]
     lines += ["", "keys with their defaults: key=value"]
     files = {f"{group}.": groups[group][0] for group, option in chosen.items() if option}

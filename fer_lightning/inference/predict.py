@@ -32,6 +32,7 @@ from fer_lightning.inference.video.outputs import open_video_outputs
 from fer_lightning.inference.video.smoothing import smoothed
 
 TABLE, JSON, ANNOTATED = "predictions.csv", "predictions.json", "annotated"
+MOST_KINDS = 4  # of files that were left out
 log = logging.getLogger(__name__)
 
 
@@ -61,7 +62,7 @@ def predict(cfg: DictConfig) -> Path:
     with ExitStack() as open_files:
         outputs: list[Output] = [
             open_files.enter_context(open_table(folder / TABLE, classes)),
-            open_files.enter_context(open_json(folder / JSON, facts(cfg, predictor))),
+            open_files.enter_context(open_json(folder / JSON, facts(predictor))),
             summary,
         ]
         outputs += [copies] if cfg.annotate else []
@@ -77,11 +78,13 @@ def predict(cfg: DictConfig) -> Path:
         outputs.append(videos)
         try:
             interruption = recognize(predictor, sources, count, outputs, cfg)
-        except BaseException as ending:  # the files that are open now are completed first
-            error = ending
+        except BaseException as ending:
+            if summary.pictures == 0:
+                raise
+            error = ending  # the files that are open now are completed first
     summary.print(folder, [TABLE, JSON, *([f"{ANNOTATED}/"] if copies.written or videos.written else [])])
     if sources.left_out:
-        log.info("left out%s", _left_out(sources))
+        log.info("left out: %s", _left_out(sources))
     if error is not None:
         raise error
     if not reading.live:  # a camera has no other end
@@ -102,7 +105,8 @@ def open_sources(cfg: DictConfig) -> tuple[Sources, int, Predictor]:
     sources = Sources.named(cfg.source, Path(cfg.output_dir))
     count, cut_out = look_over(sources)
     if count == 0:
-        raise DataError(f"no picture in {', '.join(sources.names)}{_left_out(sources)}")
+        others = f" (left out: {_left_out(sources)})" if sources.left_out else ""
+        raise DataError(f"no picture in {', '.join(sources.names)}{others}")
     predictor = load_predictor(cfg)
     if predictor.auto and cut_out:
         log.info(
@@ -146,7 +150,7 @@ def look_over(sources: Sources) -> tuple[int, bool]:
     return count, photographs and are_cut_out(source.file for source in sources)
 
 
-def facts(cfg: DictConfig, predictor: Predictor) -> dict[str, Any]:
+def facts(predictor: Predictor) -> dict[str, Any]:
     """Return what the predictions were made with."""
     model = predictor.recognizer
     return {
@@ -165,6 +169,8 @@ def facts(cfg: DictConfig, predictor: Predictor) -> dict[str, Any]:
 
 
 def _left_out(sources: Sources) -> str:
-    """Return how many files of each kind were passed over, or nothing."""
-    kinds = [f"{count:,} {suffix}" for suffix, count in sources.left_out.most_common(4)]
-    return f", of other files {', '.join(kinds)}" if kinds else ""
+    """Return which files were passed over, and how many."""
+    kinds = sources.left_out.most_common()
+    named = [f"{suffix} ({count:,})" for suffix, count in kinds[:MOST_KINDS]]
+    rest = sum(count for _, count in kinds[MOST_KINDS:])
+    return ", ".join([*named, *([f"others ({rest:,})"] if rest else [])])

@@ -109,9 +109,9 @@ class Summary:
             table.add_row(escape(label), f"{count:,}", f"{count / self.faces:.1%}", mean)
         _print_table(console, table)
         rest = self.statuses["unreadable"] - len(self._unread)
-        console.print("")
-        for line in (*self._unread, *([f"and {rest:,} more"] if rest else [])):
-            console.print(f"unreadable: {escape(line)}", soft_wrap=True)
+        lines = [*self._unread, *([f"and {rest:,} more"] if rest else [])]
+        for at, line in enumerate(lines):
+            console.print("\n" * (at == 0) + f"unreadable: {escape(line)}", soft_wrap=True)
 
 
 def _table(*headings: str) -> Table:

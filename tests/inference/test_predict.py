@@ -220,7 +220,7 @@ def test_addresses_of_images_are_fetched(tiny_onnx: Path, server: str, tmp_path:
         (["x.jpg", "faces=yunnet"], 2, "did you mean faces=yunet?"),
         (["x.jpg", "strict=perhaps"], 2, "strict=perhaps is not true or false"),
         (["ckpt_path=a"], 2, "no source is named: type a photograph or a folder, as in fer predict photo.jpg"),
-        (["photos", "ckpt_path=a"], 3, "no picture in photos, of other files 1 .txt"),
+        (["photos", "ckpt_path=a"], 3, "no picture in photos (left out: .txt (1))"),
         (["photo", "notes.tx", "ckpt_path=a"], 3, "there is no photo; did you mean photos?; there is no notes.tx"),
         (["photos", "x/*.jpg", "ckpt_path=a"], 3, "there is no x/*.jpg"),
         (["x.jpg"], 2, "no model is named: type ckpt_path=<run folder>/checkpoints/best.ckpt"),
