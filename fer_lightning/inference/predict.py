@@ -62,7 +62,7 @@ def predict(cfg: DictConfig) -> Path:
     with ExitStack() as open_files:
         outputs: list[Output] = [
             open_files.enter_context(open_table(folder / TABLE, classes)),
-            open_files.enter_context(open_json(folder / JSON, facts(predictor))),
+            open_files.enter_context(open_json(folder / JSON, facts(cfg, predictor))),
             summary,
         ]
         outputs += [copies] if cfg.annotate else []
@@ -150,7 +150,7 @@ def look_over(sources: Sources) -> tuple[int, bool]:
     return count, photographs and are_cut_out(source.file for source in sources)
 
 
-def facts(predictor: Predictor) -> dict[str, Any]:
+def facts(cfg: DictConfig, predictor: Predictor) -> dict[str, Any]:
     """Return what the predictions were made with."""
     model = predictor.recognizer
     return {

@@ -96,7 +96,7 @@ def test_a_folder_that_cannot_be_read_says_so(here: Path, monkeypatch: pytest.Mo
 def test_what_is_not_there_is_named_with_what_is(here: Path) -> None:
     with pytest.raises(DataError, match=r"^there is no albun; did you mean album\?; there is no album/\*\.gif$"):
         found("albun", "album", "album/*.gif")
-    with pytest.raises(DataError, match=r"there is no 4; and 3 others are missing$"):
-        found(*range(8))
+    with pytest.raises(DataError, match=r"there is no none4; and 3 others are missing$"):
+        found(*(f"none{number}" for number in range(8)))
     with pytest.raises(ConfigError, match="no source is named"):
         found("", " ")
