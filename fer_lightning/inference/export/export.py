@@ -48,6 +48,7 @@ def export(cfg: DictConfig) -> Path:
     splits = Splits.find(cfg, trained)
     if cfg.quantize is not None and splits is None:
         raise ConfigError("quantize=int8 needs images to calibrate on and to measure its cost on: type data.root=PATH")
+    print(f"exporting {trained.backbone} of epoch {trained.checkpoint.epoch} as {cfg.format}", flush=True)
     size, channels = trained.original.image_size, trained.original.channels
     images = stand_ins(size, channels) if splits is None else splits.to_compare(cfg.split)
     try:

@@ -106,6 +106,7 @@ class Splits:
         Raises:
             DataError: there is none.
         """
+        split = self.data.report_split if split == "auto" else split
         rows, checkpoint = self.data.rows(split), self.evaluation.checkpoint
         seen, same = self.evaluation.seen, checkpoint.data_facts["fingerprint"] == self.data.facts()["fingerprint"]
         if seen is not None and not same and split != "train":

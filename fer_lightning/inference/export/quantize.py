@@ -67,6 +67,7 @@ def quantize(fp32: Path, int8: Path, calibration: Labelled, scored: Labelled) ->
             str(fp32),
             str(int8),
             _Batches(calibration),
+            nodes_to_exclude=_preprocessing(fp32),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             reduce_range=True,
@@ -87,6 +88,15 @@ def quantize(fp32: Path, int8: Path, calibration: Labelled, scored: Labelled) ->
     )
     _note(int8, cost)
     return cost
+
+
+def _preprocessing(path: Path) -> list[str]:
+    """Return the nodes before the network, which scale and resize pixels: they cost little and need their precision."""
+    import onnx
+
+    nodes = onnx.load(path).graph.node
+    inputs = [any(name.startswith("backbone.") for name in node.input) for node in nodes]
+    return [node.name for node in nodes[: inputs.index(True)]] if True in inputs else []
 
 
 class _Batches:

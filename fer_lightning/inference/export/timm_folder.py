@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.inference.export.quiet_exporters import quiet
@@ -49,37 +48,29 @@ def write(trained: Trained, path: Path) -> None:
 
 
 def load(path: Path) -> Classify:
-    """Return what classifies by timm's model and timm's transform, which resizes values, not bytes."""
-    return _Timm(path, lambda face: torch.from_numpy(face).float() / 255)
+    """Return what classifies by timm's model and timm's transform.
 
+    The transform gets values, since it would round the bytes of a picture that it resizes.
+    """
+    import timm.data
 
-def load_pictures(path: Path) -> Classify:
-    """Return the same for pictures of Pillow, which rounds what it resizes to bytes."""
-    return _Timm(path, lambda face: Image.fromarray(face[0] if len(face) == 1 else face.transpose(1, 2, 0)))
+    with quiet():
+        model: Any = timm.create_model(f"local-dir:{path}", pretrained=True).eval()
+    data: Any = timm.data
+    transform = data.create_transform(**data.resolve_data_config({}, model=model))
+
+    def classify(faces: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            pixels = torch.stack([transform(face) for face in torch.from_numpy(faces).float() / 255])
+            return np.asarray(model(pixels).softmax(dim=1))
+
+    return classify
 
 
 def usage(path: Path) -> str:
     """Return a command that uses the folder."""
     program = f"import timm; print(timm.create_model({json.dumps(f'local-dir:{path}')}, pretrained=True))"
     return f"python -c {shlex.quote(program)}"
-
-
-class _Timm:
-    """A folder as timm loads it."""
-
-    def __init__(self, path: Path, picture: Any) -> None:
-        import timm.data
-
-        self.picture = picture
-        with quiet():
-            self.model: Any = timm.create_model(f"local-dir:{path}", pretrained=True).eval()
-        data: Any = timm.data
-        self.transform = data.create_transform(**data.resolve_data_config({}, model=self.model))
-
-    def __call__(self, faces: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            pixels = torch.stack([self.transform(self.picture(face)) for face in faces])
-            return np.asarray(self.model(pixels).softmax(dim=1))
 
 
 def _config(trained: Trained) -> dict[str, Any]:

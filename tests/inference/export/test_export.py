@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from fer_lightning import export as verb
+from fer_lightning import predict
 from fer_lightning.core.errors import UserError
 from fer_lightning.inference.checkpoint_recognizer import CheckpointRecognizer
 from fer_lightning.inference.export.export import export_checkpoint
@@ -51,17 +52,24 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
 
 
 def test_the_verb_writes_one_file_that_predicts_as_the_checkpoint(
-    checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path,
+    portrait_file: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     verb.main([f"ckpt_path={checkpoint}", "output=exported/faces.onnx"])
     out, err = capfd.readouterr()
     assert [path.name for path in Path("exported").iterdir()] == ["faces.onnx"]
-    assert sorted(path.name for path in Path().iterdir()) == ["exported", "outputs"]
+    assert {path.name for path in Path().iterdir()} == {"exported", "outputs", portrait_file.name}
     assert "the same label for 100 %" in out
     assert "drawn faces" in out
-    assert out.endswith("\npython -m fer_lightning.predict model=exported/faces.onnx source=photo.jpg\n")
     assert err == ""
+    *_, command = out.splitlines()
+    assert command == "python -m fer_lightning.predict model=exported/faces.onnx source=photo.jpg"
+    folder = predict.main(command.replace("photo.jpg", portrait_file.name).split()[3:])
+    assert (folder / "predictions.csv").read_text().count(portrait_file.name) == 1
     exported, original = OnnxRecognizer.load("exported/faces.onnx"), CheckpointRecognizer.load(checkpoint)
     assert (exported.classes, exported.image_size, exported.channels) == (original.classes, 24, 1)
     assert exported.fingerprint == original.fingerprint == "f00d"
@@ -110,6 +118,7 @@ def test_what_differs_from_its_checkpoint_is_not_written(
         (["ckpt_path={file}", "output=m.bin"], "type output=m.bin.onnx"),
         (["ckpt_path={file}", "format=timm", "quantize=int8"], "leave out format=timm"),
         (["ckpt_path={file}", "quantize=int8"], "type data.root=PATH"),
+        (["ckpt_path={file}", "quantize=fp16"], "quantize=fp16 is not"),
         (["ckpt_path={legacy}", "data.root=nowhere"], "nowhere"),
         ([], "ckpt_path has no value"),
     ],

@@ -27,9 +27,10 @@ def test_it_is_calibrated_scored_and_smaller(legacy: Path, tmp_path: Path, capfd
     assert (facts["quantized"], cost["count"], cost["split"]) == ("int8", 7, "validation")
     operations = {node.op_type for node in onnx.load(output).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= operations
-    weights = [tensor for tensor in onnx.load(output).graph.initializer if len(tensor.dims) == 4]
-    assert weights
-    assert {tensor.data_type for tensor in weights} == {onnx.TensorProto.INT8}
+    kernels = {tensor.data_type for tensor in onnx.load(output).graph.initializer if tensor.dims[2:] == [3, 3]}
+    assert kernels == {onnx.TensorProto.INT8}
+    scale = next(tensor for tensor in onnx.load(output).graph.initializer if tensor.name == "pixels.scale")
+    assert scale.data_type == onnx.TensorProto.FLOAT, "pixels are scaled in full precision"
     faces = np.random.default_rng(0).integers(0, 256, (3, 1, 16, 16), dtype=np.uint8)
     difference = np.abs(graph(faces) - CheckpointRecognizer.load(checkpoint)(faces)).max()
     assert 0 < difference < 0.1
