@@ -9,10 +9,11 @@ from importlib.util import find_spec
 from typing import Any
 
 from fer_lightning.benchmarks.bench import Bench, contender
-from fer_lightning.benchmarks.drawn_pictures import PHOTOGRAPH
+from fer_lightning.benchmarks.drawn_pictures import FRAME, PHOTOGRAPH
 from fer_lightning.benchmarks.paired_timing import Contender, ContenderError, Window, run_once
 from fer_lightning.benchmarks.rows import Goal, Row, number, unmet
 from fer_lightning.benchmarks.startup import Start, time_start
+from fer_lightning.benchmarks.web_page import web_page, web_page_rows
 from fer_lightning.config.overrides import quoted
 from fer_lightning.core.errors import UserError
 from fer_lightning.system.resources import available_cores
@@ -43,7 +44,7 @@ def inference(bench: Bench) -> Iterator[Row]:
     """Time the predictions that `evaluate` makes of the validation split, and those of the exported network."""
     yield evaluation(bench)
     (one, *others), command = uses(bench), whole_command(bench)
-    rows = [*one_face_rows(bench, one.row), *(use.row for use in others), command.row]
+    rows = [*one_face_rows(bench, one.row), *(use.row for use in others), command.row, *web_page_rows(bench)]
     missing = [name for name in EXTRA if find_spec(name) is None]
     if missing:
         yield from (replace(row, skipped=f'needs {missing[0]}: pip install "fer_lightning[onnx]"') for row in rows)
@@ -60,6 +61,7 @@ def inference(bench: Bench) -> Iterator[Row]:
         yield bench.measure(use.row, *use.sides, **use.figure)
     row = time_start(bench, command)
     yield replace(row, goal=Goal("ratio", "most", 1.3)) if row.met is False else row  # either will do
+    yield from web_page(bench)
 
 
 def whole_command(bench: Bench) -> Start:
@@ -96,10 +98,16 @@ def uses(bench: Bench) -> list[Use]:
     one = replace(one, goal=Goal("ratio", "most", 1.1, unmet(small)))
     many = replace(many, goal=Goal("ratio", "least", 0.95, unmet(small, two)))
     common = {"file": str(bench.folder / "model.onnx"), "threads": threads}
+    clip = {**common, "path": str(bench.folder / "video.avi")}
+    frames = Row("inference", f"{on}: video of {'×'.join(map(str, FRAME))} px to a table", ALONE, "frames/s")
+    frames = replace(frames, skipped=_no_detector(), goal=Goal("ours", "least", 15, unmet(small, two)))
+    copied = replace(frames, what=f"{frames.what} and a copy with boxes")
     return [
         Use(one, "recognize", {**common, "faces": 1, "threads": 1}),
         Use(many, "recognize", {**common, "faces": FACES}),
         Use(photograph, "photograph", common, MILLISECONDS),
+        Use(frames, "video", {**clip, "annotate": False}),
+        Use(copied, "video", {**clip, "annotate": True}),
     ]
 
 

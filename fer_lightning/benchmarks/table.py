@@ -25,6 +25,7 @@ LEGEND = {
     "bare onnxruntime": "a session of onnxruntime on faces that are cut out, in one array of the size that it takes",
     "detector and onnxruntime alone": "finds the same faces, and recognises one that is cut out already",
     "Haar cascade": "OpenCV 4's for frontal faces, in a copy of as many pixels as a square of 320",
+    "8 photographs in turn": "the Predictor alone, without a server: what the last of 8 users has to wait at least",
     "Keras fit": "the same network in Keras on TensorFlow, ImageDataGenerator, fit",
     "a pass with Pillow": "opens, converts and resizes each file of an ImageFolder, in one process",
     "ImageFolder": "torchvision's; it lists the files and opens none",

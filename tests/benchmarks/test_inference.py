@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
-from fer_lightning.benchmarks import drawn_pictures, inference, onnx_baselines, onnx_contenders
+from fer_lightning.benchmarks import drawn_pictures, inference, onnx_baselines, onnx_contenders, web_page
 from fer_lightning.benchmarks.bench import Bench
 from fer_lightning.benchmarks.paired_timing import Contender, Window
 from fer_lightning.benchmarks.rows import Row
@@ -80,18 +80,33 @@ def test_one_face_is_judged_by_time_by_ratio_and_by_its_own_tail(bench: Make, mo
     assert slower.goal.value == 5
 
 
-class Once:
-    """A clock that ends the loop after its first step, and keeps the count."""
+class Times:
+    """A clock that ends the loop after some steps, and keeps the count."""
+
+    def __init__(self, steps: int) -> None:
+        self.left, self.count = steps, 0.0
 
     def __call__(self, count: float) -> None:
-        self.count = count
-        raise Finished
+        self.left, self.count = self.left - 1, self.count + count
+        if self.left == 0:
+            raise Finished
+
+
+@pytest.mark.parametrize("annotate", [False, True])
+def test_both_sides_count_the_frames_of_a_video(tiny_onnx: Path, tmp_path: Path, annotate: bool) -> None:
+    drawn_pictures.write_video(tmp_path / "clip.avi", 320, 180, frames=4)
+    options = {"file": str(tiny_onnx), "threads": 1, "path": str(tmp_path / "clip.avi"), "annotate": annotate}
+    for side in (onnx_contenders, onnx_baselines):
+        clock = Times(6)  # one and a half passes
+        with pytest.raises(Finished):
+            side.video(clock, **options)
+        assert clock.count == 6
 
 
 @pytest.mark.parametrize("side", [onnx_contenders, onnx_baselines])
 @pytest.mark.parametrize(("work", "options", "count"), [("recognize", {"faces": 3}, 3), ("photograph", {}, 1)])
 def test_both_sides_do_a_step(tiny_onnx: Path, side: Any, work: str, options: dict[str, int], count: int) -> None:
-    clock = Once()
+    clock = Times(1)
     with pytest.raises(Finished):
         getattr(side, work)(clock, file=str(tiny_onnx), threads=1, **options)
     assert clock.count == count
@@ -104,3 +119,18 @@ def test_a_drawn_picture_holds_one_face_where_it_is_said_to_be() -> None:
     for left in (0.0, 1.0):
         (found,) = detector(drawn_pictures.draw_picture(640, 360, left=left))
         assert (found.box.x + found.box.w / 2 > 320) == (left == 1.0)
+
+
+def test_uploads_are_judged_by_their_wait_and_the_memory_of_the_server(
+    bench: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: dict[str, Any] = {"p95": [0.9, 1.2, 0.8], "memory": [240, 251, 252], "failed": [], "uploads": 300}
+    monkeypatch.setattr(web_page, "run_once", lambda work, logs: found if work.name == "ours" else [0.4, 0.5, 0.6])
+    wait, memory = web_page.web_page(bench())
+    assert (wait.ours.median, wait.baseline.median, wait.met) == (0.9, 0.5, True)
+    assert wait.notes == ("300 uploads, none failed",)
+    assert (memory.judged, memory.met) == (11.5, False)
+    found["failed"] = ["HTTP Error 503"]
+    assert {row.failed for row in web_page.web_page(bench())} == {"uploads failed: HTTP Error 503"}
+    monkeypatch.setattr(web_page, "find_spec", lambda name: None if name == "gradio" else object())
+    assert {row.skipped for row in web_page.web_page(bench())} == {'needs gradio: pip install "fer_lightning[app]"'}
