@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -25,15 +25,20 @@ def look_ahead(images: Iterable[Any]) -> tuple[bool, Iterable[Any]]:
     if isinstance(images, Sequence):
         return are_cut_out(images), images
     iterator, seen = iter(images), list[Any]()
-    for image in islice(iterator, LOOKED_AT):
-        seen.append(image)
-        if not are_cut_out([image]) and read_size(image) is not None:
-            break
-    return are_cut_out(seen), chain(seen, iterator)
+
+    def first() -> Iterator[Any]:
+        for image in islice(iterator, LOOKED_AT):
+            seen.append(image)
+            yield image
+
+    return are_cut_out(first()), chain(seen, iterator)
 
 
 def are_cut_out(images: Iterable[Any]) -> bool:
-    """Return whether there is an image, and every one whose size is known is small and about square."""
+    """Return whether there is an image, and every one whose size is known is small and about square.
+
+    The first that is not ends the search.
+    """
     some = False
     for size in filter(None, map(read_size, images)):
         if max(size) > min(LONGEST_SIDE, MOST_OBLONG * min(size)):

@@ -94,6 +94,9 @@ def read_image(image: Any) -> Picture:
 
     Raises:
         TypeError, ValueError: it is no image, or an array of another shape, dtype or range.
+
+    >>> read_image(np.array([[0.0, 0.5, 1.0]])).pixels
+    array([[  0, 128, 255]], dtype=uint8)
     """
     if isinstance(image, np.ndarray):  # first, because it shall be quick
         return Picture(_of_array(image))

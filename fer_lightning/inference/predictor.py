@@ -155,7 +155,7 @@ class Predictor:
             waiting.append((picture, boxes))
             crops += found
             held += 0 if picture.pixels is None else picture.pixels.nbytes
-            if len(crops) >= self.batch_size or held > MOST_HELD:
+            if max(len(crops), len(waiting)) >= self.batch_size or held > MOST_HELD:
                 yield from self._label(waiting, crops)
                 waiting, crops, held = [], [], 0
         yield from self._label(waiting, crops)

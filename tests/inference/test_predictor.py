@@ -193,6 +193,16 @@ def test_a_stream_holds_no_more_pictures_than_a_batch() -> None:
     large = Predictor(Brightness(), Found([]), batch_size=64)  # no face fills a batch
     assert sum(1 for _ in large.stream(pictures(4000, 20))) == 20
     assert most <= 8
+    read = 0
+
+    def unreadable() -> Iterator[str]:
+        nonlocal read
+        for _ in range(100):
+            read += 1
+            yield "none.jpg"
+
+    assert next(whole(batch_size=4).stream(unreadable()))[0].status == "unreadable"
+    assert read == 4
 
 
 def test_faces_that_are_cut_out_need_no_detector(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
