@@ -1,7 +1,7 @@
 """The page: Gradio's components and what happens when they are used.
 
-Nothing that a client sends is a path to us: an uploaded file is read and deleted at once, a frame of the camera comes
-as an address that holds it. What is shown is inside the HTML, so Gradio serves no file but its own.
+An uploaded file is read and deleted at once, and a frame of the camera comes as an address that holds it. What is shown
+is inside the HTML, so Gradio serves no file but its own.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import csv
 import io
 import logging
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
+from anyio import to_thread
 
 from fer_lightning.core.errors import UserError
 from fer_lightning.inference.app.facts import model_facts
 from fer_lightning.inference.app.result import render, render_faces
 from fer_lightning.inference.app.samples import SAMPLES, sample
 from fer_lightning.inference.app.service import Choice, Service
+from fer_lightning.inference.app.uploads import Uploads
 from fer_lightning.inference.face import Faces
 from fer_lightning.inference.table import TableWriter
 
@@ -41,10 +42,10 @@ class Shown(NamedTuple):
     source: str
 
 
-def build_page(service: Service, threshold: float, address: str) -> gr.Blocks:
+def build_page(service: Service, uploads: Uploads, threshold: float, address: str) -> gr.Blocks:
     """Return the page; `address` is that of the HTTP interface, for its help."""
-    handlers = _Handlers(service)
-    page: gr.Blocks = gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(60, 300))
+    handlers = _Handlers(service, uploads)
+    page: gr.Blocks = gr.Blocks(title=TITLE, analytics_enabled=False)
     page.queue(max_size=service.queue)
     with page:
         _html(render("header.html", title=TITLE))
@@ -80,8 +81,9 @@ def build_page(service: Service, threshold: float, address: str) -> gr.Blocks:
         with gr.Accordion("Use it from a program", open=False):
             _html(render("interface.html", address=address))
         choice: list[Any] = [limit, faces]
+        # without preprocessing, by which Gradio would leave empty files or decode without our limits
         hidden: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None, "show_progress": "minimal"}
-        file.upload(handlers.upload, [file, *choice], [file, shown, result], **hidden)
+        file.upload(handlers.upload, [file, *choice], [file, shown, result], preprocess=False, **hidden)
         drawn.input(handlers.take_sample, [drawn, *choice], [shown, result], **hidden)
         limit.release(handlers.again, [shown, *choice], result, **hidden)
         faces.input(handlers.again, [shown, *choice], result, **hidden)
@@ -92,7 +94,7 @@ def build_page(service: Service, threshold: float, address: str) -> gr.Blocks:
             [shown, result],
             stream_every=FRAME_SECONDS,
             time_limit=None,
-            preprocess=False,  # Gradio would decode it with Pillow and without our limits
+            preprocess=False,
             trigger_mode="once",
             **hidden | {"concurrency_limit": STREAMS, "show_progress": "hidden"},
         )
@@ -103,20 +105,15 @@ def build_page(service: Service, threshold: float, address: str) -> gr.Blocks:
 class _Handlers:
     """What happens on the page; each returns HTML, and a mistake is a line of it."""
 
-    def __init__(self, service: Service) -> None:
-        self.service = service
+    def __init__(self, service: Service, uploads: Uploads) -> None:
+        self.service, self.uploads = service, uploads
 
-    async def upload(self, path: str | None, threshold: Any, mode: str) -> tuple[None, Shown | None, str]:
+    async def upload(self, payload: Any, threshold: Any, mode: str) -> tuple[None, Shown | None, str]:
         """Show an uploaded file, which is deleted; the empty component takes the next one."""
-        if path is None:
-            return None, None, render("empty.html")
-        file = Path(path)
         try:
-            shown = Shown(file.read_bytes(), file.name)
-        except OSError:
-            return None, None, _problem(f"{file.name} did not arrive: drop it again")
-        finally:
-            file.unlink(missing_ok=True)
+            shown = Shown(*await to_thread.run_sync(self.uploads.take, payload))
+        except FileNotFoundError:
+            return None, None, _problem("The file did not arrive: drop it again.")
         return None, shown, await self._show(shown, threshold, mode)
 
     async def take_sample(self, name: str, threshold: Any, mode: str) -> tuple[Shown, str]:

@@ -52,7 +52,10 @@ def build_server(cfg: DictConfig, folder: Path, address: str) -> Any:
         UserError: see `serve`.
     """
     predictor = load_predictor(cfg)  # first, because its mistakes are the most common and Gradio's import takes seconds
-    os.environ.update(ENVIRONMENT, GRADIO_TEMP_DIR=str(folder))
+    uploads_folder = folder / "uploads"
+    uploads_folder.mkdir()
+    os.environ.update(ENVIRONMENT, GRADIO_TEMP_DIR=str(uploads_folder))
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Gradio leaves tasks of its queue behind when it ends
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -66,14 +69,18 @@ def build_server(cfg: DictConfig, folder: Path, address: str) -> Any:
         from fer_lightning.inference.app.page import build_page
         from fer_lightning.inference.app.service import Service
         from fer_lightning.inference.app.style import css, theme
+        from fer_lightning.inference.app.uploads import Uploads
 
         service = Service(predictor, cfg.faces, cfg.detector_file, cfg.queue)
         max_bytes = round(cfg.max_upload * 1e6)
+        uploads = Uploads(uploads_folder, max_bytes)
         app = FastAPI(openapi_url=None)
         app.add_route("/predict", Interface(service, cfg.threshold).answer, ["GET", "POST"])
+        app.add_route("/gradio_api/upload", uploads.receive, ["POST"])
+        app.add_route("/gradio_api/upload_progress", uploads.progress, ["GET"])
         gradio.mount_gradio_app(
             app,
-            build_page(service, cfg.threshold, f"{address}/predict"),
+            build_page(service, uploads, cfg.threshold, f"{address}/predict"),
             "/",
             footer_links=[],
             run_history=False,
@@ -85,7 +92,7 @@ def build_server(cfg: DictConfig, folder: Path, address: str) -> Any:
             theme=theme(),
             css=css(),
         )
-    guarded = Guard(app, str(folder), max_bytes)
+    guarded = Guard(app, str(uploads_folder), max_bytes)
     config = uvicorn.Config(guarded, log_level="critical", timeout_graceful_shutdown=1, server_header=False)
     return uvicorn.Server(config)
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -75,14 +77,22 @@ def page(start: Start, checkpoint: Path) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Chromium; tests that ask for it skip where it is not installed."""
+def browser(portrait: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium, whose camera shows a portrait; tests that ask for it skip where it is not installed."""
     found = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if found is None:
         pytest.skip(f"none of {', '.join(CHROMIUM)} is on the PATH")
     from playwright.sync_api import sync_playwright
 
-    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    video = tmp_path_factory.mktemp("camera") / "portrait.y4m"
+    moving = (np.roll(portrait[:384], 8 * number, axis=1) for number in range(10))  # 4:3
+    frames = (b"FRAME\n" + cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420).tobytes() for frame in moving)
+    video.write_bytes(b"YUV4MPEG2 W512 H384 F10:1 Ip A1:1 C420jpeg\n" + b"".join(frames))
+    camera = [
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-video-capture={video}",
+    ]
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=found, args=[*FLAGS, *camera])
         yield chromium

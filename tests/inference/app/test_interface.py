@@ -84,7 +84,7 @@ def huge() -> bytes:
         ("", b"", 422, "empty file (0 bytes)"),
         ("", b"<svg xmlns='http://www.w3.org/2000/svg'/>", 422, "not an image but a web page"),
         ("", b"\xff\xd8\xff\xe0 cut short", 422, "damaged image"),
-        ("", huge(), 422, "20,000 x 20,000 pixels by its header, more than 64,000,000: make it smaller"),
+        ("", huge(), 422, "20,000 x 20,000 pixels by its header, more than 64,000,000 pixels: make it smaller"),
         ("", b"x" * 2_000_000, 413, "more than 1,000,000 bytes: make the picture smaller"),
         ("?threshold=2", b"x", 400, "threshold=2 is not a number from 0 to 1"),
         ("?faces=both", b"x", 400, "faces=both is not one of "),
@@ -148,15 +148,32 @@ def test_a_payload_that_names_a_file_or_an_address_is_refused(page: Running, pat
     assert (status, answer) == (400, {"error": "the payload names a file that was not uploaded here"})
 
 
-def test_an_upload_stays_in_the_folder_whatever_its_name(page: Running) -> None:
-    for name in ("../../evil.jpg", "/etc/evil.jpg", "..\\evil.jpg", "a" * 500 + ".jpg"):
-        body = (
-            f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\nhello\r\n--x--\r\n'
-        ).encode()
-        status, answer = ask(f"{page.address}/gradio_api/upload", body, Content_Type="multipart/form-data; boundary=x")
+def form(content: bytes, name: str = "a.jpg", field: str = "files") -> tuple[bytes, str]:
+    """Return a form with a file, and the type to send it with."""
+    head = f'--x\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n\r\n'
+    return head.encode() + content + b"\r\n--x--\r\n", "multipart/form-data; boundary=x"
+
+
+def test_an_upload_stays_in_the_folder_whatever_its_name_and_has_its_own(page: Running) -> None:
+    seen = set()
+    for name in ("../../evil.jpg", "/etc/evil.jpg", "..\\evil.jpg", "a" * 500 + ".jpg", "a.jpg", "a.jpg"):
+        body, kind = form(b"hello", name)
+        status, (path,) = ask(f"{page.address}/gradio_api/upload", body, Content_Type=kind)
         assert status == 200
-        assert Path(answer[0]).resolve().is_relative_to(page.temporary.resolve())
-        Path(answer[0]).unlink()
+        assert Path(path).resolve().is_relative_to(page.temporary.resolve())
+        seen.add(path)
+        Path(path).unlink()
+    assert len(seen) == 6
+
+
+def test_what_is_no_upload_is_refused_and_leaves_nothing(page: Running) -> None:
+    large, kind = form(b"x" * 1_000_001)
+    two = form(b"1")[0].replace(b"--x--", b"") + form(b"2")[0]
+    cases = [(large, 413), (two, 400), (form(b"1", field="other")[0], 400), (b"--x", 400), (b"", 400)]
+    for body, code in cases:
+        assert ask(f"{page.address}/gradio_api/upload", body, Content_Type=kind)[0] == code
+    assert ask(f"{page.address}/gradio_api/upload", b"hello", Content_Type="text/plain")[0] == 400
+    assert page.files() == []
 
 
 def test_ctrl_c_ends_it_and_onnx_needs_no_torch(start: Start, tiny_onnx: Path, portrait_file: Path) -> None:
