@@ -70,6 +70,14 @@ def test_a_group_belongs_to_its_verbs() -> None:
     assert spell_groups("evaluate", ["~scheduler", "+model=vgg16"]) == ["~scheduler", "+model=vgg16"]
 
 
+@pytest.mark.parametrize("typed", ["model=a.onnx", "+model=a.onnx", "ckpt_path=a.onnx"])
+def test_model_names_the_file_of_verbs_that_use_one(typed: str) -> None:
+    assert spell_groups("predict", [typed]) == ["ckpt_path=a.onnx"]
+    with pytest.raises(ConfigError, match="model and ckpt_path both name the model: type one of them"):
+        spell_groups("predict", ["model=a.onnx", "ckpt_path=a.onnx"])
+    assert spell_groups("train", ["model=vgg16"]) == ["model=vgg16"]
+
+
 def test_every_setting_that_the_program_reads_is_known() -> None:
     texts = (path.read_text(encoding="utf-8") for path in Path(fer_lightning.__file__).parent.rglob("*.py"))
     read = {found for text in texts for found in re.findall(r"\bcfg\.((?:trainer|data|model)\.[a-z_]+)\b(?!\()", text)}

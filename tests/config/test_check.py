@@ -14,13 +14,14 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from fer_lightning.config.check import AUTO, check_config
+from fer_lightning.config.check import AUTO, SCALARS, check_config
 from fer_lightning.config.compose import conf_dir, hydra_options
 from fer_lightning.config.given import GIVEN
 from fer_lightning.config.rules import rules
 from fer_lightning.config.signatures import describe, fits, locate, read_signature
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.core.suggestions import did_you_mean
+from fer_lightning.inference.detection.detector import FaceMode
 
 Compose = Callable[..., DictConfig]
 
@@ -632,3 +633,7 @@ def test_settings_that_the_program_replaces_are_refused_once_each(value: str, co
     lines = problems(compose_quickly("train", *(f"+{key}={value}" for key in keys))).splitlines()[1:]
     assert [line.partition(". ")[2].partition(" is set by the program; ")[0] for line in lines] == keys
     assert [line for line in lines if "leave it out" not in line and "type " not in line] == []
+
+
+def test_the_ways_to_find_faces_are_those_of_the_detectors() -> None:
+    assert SCALARS["faces"] == FaceMode
