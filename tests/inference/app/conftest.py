@@ -61,7 +61,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
                 yield Running(found[0], process, folder / "temporary", log)
             finally:
                 process.send_signal(end)
-                code = process.wait(20)
+                code = process.wait(60)
                 said = process.stdout.read() + log.read_text()
         assert (code, said) == (0, "ended\n")
         assert list((folder / "temporary").iterdir()) == []

@@ -27,6 +27,7 @@ def visit(page: Running, browser: Any) -> Iterator[Open]:
     def opened(width: int = 1280, scheme: str = "light") -> Any:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
+        context.set_default_timeout(90_000)  # milliseconds; a busy machine
         tab = context.new_page()
         tab.on("request", lambda request: elsewhere.append(request.url))
         tab.on("pageerror", lambda error: failed.append(str(error)))
