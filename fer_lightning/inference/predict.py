@@ -77,7 +77,7 @@ def predict(cfg: DictConfig) -> Path:
         )
         outputs.append(videos)
         try:
-            interruption = recognize(predictor, sources, count, outputs, cfg)
+            interruption = recognize(predictor, sources, count, outputs, smooth=cfg.smooth, hold=cfg.hold)
         except BaseException as ending:
             if summary.pictures == 0:
                 raise
@@ -118,14 +118,20 @@ def open_sources(cfg: DictConfig) -> tuple[Sources, int, Predictor]:
 
 
 def recognize(
-    predictor: Predictor, sources: Sources, count: int, outputs: list[Output], cfg: DictConfig
+    predictor: Predictor,
+    sources: Sources,
+    count: int,
+    outputs: list[Output],
+    *,
+    smooth: float = 0.0,
+    hold: float = 0.0,
 ) -> Interruption:
-    """Give the faces of every picture to all outputs, until a signal asks to stop."""
+    """Give the faces of every picture, those of videos `smoothed`, to all outputs, until a signal asks to stop."""
     hidden = True if count == 1 else None  # None: where there is no terminal
     with Interruption() as interruption, tqdm(total=count, unit=" pictures", disable=hidden, leave=False) as bar:
         sources.reading.stop = lambda: interruption.asked
         results = predictor.stream(_pictures(sources, interruption))
-        for faces in smoothed(results, cfg.smooth, cfg.hold, predictor.threshold):
+        for faces in smoothed(results, smooth, hold, predictor.threshold):
             for output in outputs:
                 output.add(faces)
             if not faces.frame:  # a photograph, or the first of a video

@@ -25,6 +25,7 @@ from fer_lightning.inference.predict import Output, open_sources, recognize
 from fer_lightning.inference.recognizer import Recognizer, load_recognizer
 from fer_lightning.inference.shipped import find_model
 from fer_lightning.inference.terminal import Summary
+from fer_lightning.inference.video.frames import Reading
 from fer_lightning.models.checkpoint import Checkpoint
 from fer_lightning.runs import files
 from fer_lightning.runs.find import run_of
@@ -48,6 +49,7 @@ def explain_pictures(cfg: DictConfig) -> Path:
     """Write `explanations.csv` and a figure of each face in `cfg.source`."""
     folder = Path(cfg.output_dir)
     sources, count, predictor = open_sources(cfg)
+    sources.reading = Reading(cfg.every, cfg.seconds)
     recognizer = predictor.recognizer
     check(recognizer, cfg.method, cfg["class"])
     summary = Summary(recognizer.classes)
@@ -58,12 +60,15 @@ def explain_pictures(cfg: DictConfig) -> Path:
         outputs: list[Output] = [explained, summary]
         try:
             interruption = recognize(predictor, sources, count, outputs)
-        except BaseException as ending:  # the table that is open now is completed first
-            error = ending
+        except BaseException as ending:
+            if summary.pictures == 0:
+                raise
+            error = ending  # the table that is open now is completed first
     summary.print(folder, [TABLE, f"{FIGURES}/"])
     if error is not None:
         raise error
-    interruption.raise_if_asked()
+    if not sources.reading.live:  # a camera has no other end
+        interruption.raise_if_asked()
     unreadable = summary.statuses["unreadable"]
     if unreadable and (cfg.strict or unreadable == summary.pictures):
         raise DataError(summary.describe_unreadable(folder / TABLE))

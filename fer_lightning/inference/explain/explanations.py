@@ -13,7 +13,6 @@ import numpy as np
 from fer_lightning.core.atomic_write import atomic_write, make_folder
 from fer_lightning.core.csv_cells import guard
 from fer_lightning.core.file_names import ON_DISK
-from fer_lightning.data.cache.decode import fit_image
 from fer_lightning.evaluation.figures import save
 from fer_lightning.evaluation.html import percent
 from fer_lightning.inference.annotate import AnnotatedCopies
@@ -47,13 +46,13 @@ class Explanations:
             return
         classes = [self.wanted or _labels(face)[0] for face in faces]
         size, channels = self.recognizer.image_size, self.recognizer.channels
-        crops = np.stack([_cut(faces.picture, face, size, channels) for face in faces])
+        crops = np.stack([crop_face(faces.picture, face.box, size, channels) for face in faces])
         positions = np.array([self.recognizer.classes.index(name) for name in classes])
         maps = evidence(self.recognizer, crops, self.method, positions)
         for number, (face, name, crop, heat, parts) in enumerate(
             zip(faces, classes, crops, maps, shares(maps), strict=True), 1
         ):
-            file = self._figures.folder / f"{self._figures.name(faces.source)}{_suffix(faces, number)}"
+            file = self._figures.folder / f"{self._figures.place(faces.source)}{_suffix(faces, number)}"
             origin = f"{faces.source}{f', face {number} of {len(faces)}' if len(faces) > 1 else ''}"
             meaning = self._meaning(float(heat.max()))
             save(plot_face(crop, scale(heat[None])[0], *self._describe(face, name, origin), parts, meaning), file)
@@ -105,12 +104,6 @@ def open_explanations(
 def _labels(face: Face) -> list[str]:
     """Return the classes, the most probable first; an uncertain face has one, too."""
     return sorted(face.probabilities, key=lambda name: -face.probabilities[name])
-
-
-def _cut(picture: np.ndarray, face: Face, size: int, channels: int) -> np.ndarray:
-    if face.box is None:
-        return fit_image(picture, size, channels)
-    return crop_face(picture, face.box, size, channels)
 
 
 def _suffix(faces: Faces, number: int) -> str:

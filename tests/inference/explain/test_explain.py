@@ -8,12 +8,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import lightning.pytorch as pl
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fer_lightning import explain
 from fer_lightning.inference.explain.regions import PARTS
+from fer_lightning.models.classifier import ExpressionClassifier
 
 RUN = Path(__file__).parents[2] / "legacy" / "data" / "train"  # a run on drawn faces, as version 0.1 wrote it
 Refused = Callable[..., str]
@@ -42,9 +46,23 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.fixture
+def with_a_map(tmp_path: Path) -> Path:
+    """A checkpoint of a network whose last map has 8 × 8 cells, not trained."""
+    torch.manual_seed(0)
+    model = ExpressionClassifier("small_cnn", ["happy", "sad"], image_size=32, backbone_kwargs={"widths": [4, 8]})
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(tmp_path / "map.ckpt")
+    return tmp_path / "map.ckpt"
+
+
 @pytest.mark.parametrize("method", ["occlusion", "gradcam"])
-def test_each_face_has_a_row_and_a_figure(method: str, checkpoint: Path, portrait_file: Path, tmp_path: Path) -> None:
+def test_each_face_has_a_row_and_a_figure(
+    method: str, checkpoint: Path, with_a_map: Path, portrait_file: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
+    checkpoint = with_a_map if method == "gradcam" else checkpoint
     explain.main([str(portrait_file), f"ckpt_path={checkpoint}", f"method={method}", f"hydra.run.dir={out}"])
     (row,) = rows_of(out)
     assert (row["status"], row["method"], row["class"]) == ("ok", method, row["label"])
@@ -69,7 +87,7 @@ def test_an_onnx_file_is_explained_too_and_pictures_without_a_face_have_rows(tin
     assert all(rows["broken.jpg"][key] == "" for key in ("face", "class", "mouth", "figure"))
     explained = [row for name, row in rows.items() if name != "broken.jpg"]
     assert {row["class"] for row in explained} == {"happy"}
-    assert all(float(row["probability"]) == float(row["probability"]) <= float(row["confidence"]) for row in explained)
+    assert all(float(row["probability"]) <= float(row["confidence"]) for row in explained)
     figures = {row["figure"] for row in explained}
     assert len(figures) == 3
     assert all((out / figure).is_file() for figure in figures)
@@ -109,6 +127,18 @@ def test_a_model_without_gradients_is_told_what_to_type(
     assert "has not: type method=occlusion" in refused(*typed, "method=gradcam")
     explain.main([*map(str, typed), "method=occlusion"])
     assert rows_of(tmp_path / "out")[0]["status"] == "ok"
+
+
+def test_of_a_video_some_frames_are_explained(tiny_onnx: Path, tmp_path: Path) -> None:
+    clip, out = tmp_path / "clip.avi", tmp_path / "out"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 25, (160, 120))
+    for seed in range(12):
+        writer.write(np.random.default_rng(seed).integers(0, 256, (120, 160, 3), dtype=np.uint8))
+    writer.release()
+    explain.main([str(clip), f"model={tiny_onnx}", "faces=whole", "every=5", f"hydra.run.dir={out}"])
+    rows = rows_of(out)
+    assert [row["frame"] for row in rows] == ["0", "5", "10"]
+    assert [Path(row["figure"]).name for row in rows] == [f"clip.avi_frame{frame}_face1.png" for frame in (0, 5, 10)]
 
 
 def test_mistakes_are_refused(
