@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -25,7 +24,6 @@ from fer_lightning.inference.video.frames import frame_count, open_capture
 CODECS = ("avc1", "mp4v")
 WAITING = 4  # frames that may wait for the encoder
 Draw = Callable[[np.ndarray, Faces], np.ndarray]
-log = logging.getLogger(__name__)
 
 
 class VideoCopy:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -134,3 +138,65 @@ def test_mistakes_are_one_message(
     error = capfd.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def interrupt(command: list[str], folder: Path, wait: float) -> tuple[int, str]:
+    """Start the verb, send Ctrl-C when its table has grown, and return the exit code and what stderr says."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fer_lightning.predict", *command, f"hydra.run.dir={folder}"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + wait
+    while time.monotonic() < deadline and process.poll() is None:
+        if any(path.stat().st_size for path in folder.glob(".predictions.csv.*")):
+            break
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=wait)
+    return process.returncode, error
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_was_recognised_and_finishes_the_files(
+    clip: Path, checkpoint: Path, clips: Any, tmp_path: Path
+) -> None:
+    frames = [frame[60:300, 60:380] for frame in clips.decode(clip)]
+    long = clips.encode(tmp_path / "long.mp4", (frames[k % 10] for k in range(5000)))
+    folder = tmp_path / "out"
+    code, error = interrupt([str(long), f"ckpt_path={checkpoint}", "faces=whole"], folder, wait=120)
+    assert (code, "Traceback" in error) == (130, False)
+    with (folder / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert 0 < len(rows) < 5000
+    assert json.loads((folder / "predictions.json").read_text())["pictures"][-1]["frame"] == int(rows[-1]["frame"])
+    assert len(clips.decode(folder / "annotated" / "long.mp4")) == int(rows[-1]["frame"]) + 1
+    assert (folder / "annotated" / "long.mp4.timeline.png").is_file()
+
+
+@pytest.mark.slow
+def test_memory_is_flat_over_a_long_video(clip: Path, checkpoint: Path, clips: Any, tmp_path: Path) -> None:
+    frames = [frame[60:300, 60:380] for frame in clips.decode(clip)]
+    long = clips.encode(tmp_path / "long.mp4", (frames[k % 10] for k in range(5000)))
+    program = f"""
+import psutil
+from pathlib import Path
+from fer_lightning.inference.annotate import draw_faces
+from fer_lightning.inference.predictor import Predictor
+from fer_lightning.inference.video.frames import Video
+from fer_lightning.inference.video.outputs import open_video_outputs
+from fer_lightning.inference.video.smoothing import smoothed
+
+predictor = Predictor.load({str(checkpoint)!r}, faces="whole", threads=1)
+classes = predictor.recognizer.classes
+draw = lambda picture, faces: draw_faces(picture, faces, classes)
+name = lambda source: Path({str(tmp_path)!r}, "copy")
+with open_video_outputs(name, classes, every=1, draw=draw, timeline=True) as outputs:
+    for faces in smoothed(predictor.stream(Video({str(long)!r})), 0.5, 0.5, 0.0):
+        outputs.add(faces)
+        if faces.frame in (500, 4999):
+            print(psutil.Process().memory_info().rss)
+"""
+    answer = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)
+    early, late = map(int, answer.stdout.split())
+    assert (late - early) / 2**20 < 12
