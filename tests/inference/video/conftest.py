@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
 import struct
-from collections.abc import Callable, Iterable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -86,3 +90,37 @@ class Clips:
 @pytest.fixture(scope="session")
 def clips() -> Clips:
     return Clips()
+
+
+@pytest.fixture
+def server(tmp_path: Path, clips: Clips) -> Iterator[str]:
+    """Serves ten frames at 25 a second as /clip.mp4, and as /camera again and again, in MJPEG, as cameras do."""
+    clip = clips.encode(tmp_path / "served.mp4", clips.shades(10))
+    frames = [cv2.imencode(".jpg", np.full((48, 64, 3), 20 * k, np.uint8))[1].tobytes() for k in range(10)]
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            if self.path == "/clip.mp4":
+                self.send_header("Content-Length", str(clip.stat().st_size))
+                self.end_headers()
+                self.wfile.write(clip.read_bytes())
+                return
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            try:
+                for k in range(30_000):
+                    head = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(frames[k % 10])
+                    self.wfile.write(head + frames[k % 10] + b"\r\n")
+                    time.sleep(0.01)
+            except OSError:
+                pass  # who watched has gone
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as serving:
+        serving.daemon_threads = True
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{serving.server_port}"
+        serving.shutdown()

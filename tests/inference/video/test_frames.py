@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import logging
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,39 +102,6 @@ def test_a_missing_camera_is_one_message(capfd: pytest.CaptureFixture[str]) -> N
     with pytest.raises(DataError, match="camera 0 cannot be opened: there is none"):
         list(Video("0"))
     assert capfd.readouterr().err == ""
-
-
-@pytest.fixture
-def server(clip: Path) -> Iterator[str]:
-    """Serves the clip as a file, and its frames again and again as a camera of the network does (MJPEG)."""
-    frames = [cv2.imencode(".jpg", np.full((48, 64, 3), 20 * k, np.uint8))[1].tobytes() for k in range(10)]
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            if self.path == "/clip.mp4":
-                self.send_header("Content-Length", str(clip.stat().st_size))
-                self.end_headers()
-                self.wfile.write(clip.read_bytes())
-                return
-            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-            self.end_headers()
-            try:
-                for k in range(1000):
-                    head = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(frames[k % 10])
-                    self.wfile.write(head + frames[k % 10] + b"\r\n")
-                    time.sleep(0.01)
-            except OSError:
-                pass  # who watched has gone
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as serving:
-        serving.daemon_threads = True
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{serving.server_port}"
-        serving.shutdown()
 
 
 def test_a_file_at_an_address_has_the_times_of_the_file(server: str) -> None:

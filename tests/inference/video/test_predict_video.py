@@ -109,6 +109,17 @@ def test_some_frames_of_a_folder_of_videos_and_photographs(
         assert len(clips.decode(folder / "annotated" / name)) == 3
 
 
+def test_a_camera_of_the_network_is_read_for_some_seconds(server: str, checkpoint: Path, tmp_path: Path) -> None:
+    """Its address does not tell that it is one."""
+    rows = run(f"{server}/camera", f"ckpt_path={checkpoint}", "faces=whole", "seconds=0.4", folder=tmp_path / "out")
+    assert {(row["file"], row["face"], row["status"]) for row in rows} == {(f"{server}/camera", "1", "ok")}
+    times = [float(row["time"]) for row in rows]
+    assert times == sorted(times)
+    assert times[0] == 0
+    assert times[-1] < 0.4
+    assert len(list((tmp_path / "out" / "annotated").glob("*_camera.mp4"))) == 1
+
+
 @pytest.mark.parametrize(
     ("typed", "code", "said"),
     [
@@ -172,6 +183,17 @@ def test_ctrl_c_keeps_what_was_recognised_and_finishes_the_files(
     assert json.loads((folder / "predictions.json").read_text())["pictures"][-1]["frame"] == int(rows[-1]["frame"])
     assert len(clips.decode(folder / "annotated" / "long.mp4")) == int(rows[-1]["frame"]) + 1
     assert (folder / "annotated" / "long.mp4.timeline.png").is_file()
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_the_normal_end_of_a_camera(server: str, checkpoint: Path, clips: Any, tmp_path: Path) -> None:
+    command = [f"{server}/camera", f"ckpt_path={checkpoint}", "faces=whole"]
+    code, error = interrupt(command, tmp_path / "out", wait=120)
+    assert (code, "Traceback" in error) == (0, False)
+    with (tmp_path / "out" / "predictions.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) > 0
+    (copy,) = (tmp_path / "out" / "annotated").glob("*.mp4")
+    assert clips.decode(copy)
 
 
 @pytest.mark.slow
