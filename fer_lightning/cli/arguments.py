@@ -31,6 +31,8 @@ def complete(verb: str, typed: Sequence[str], positional: str | None, *, swept: 
         ConfigError: a word is neither flag nor setting, `-m` is typed where it cannot work, what is needed is left out,
             or what is to be continued is not there.
     """
+    if "" in typed:
+        raise ConfigError("a word is empty, as if a variable had no value: leave it out, or set the variable")
     typed = complete_flags(verb, typed)
     words = [item if _is_bare(item) else readable(item) for item in join_brackets(typed)]
     arguments = words if positional is None else _name_words(words, positional)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from hydra._internal.utils import get_args_parser
 
 from fer_lightning.config.habits import instead_of
-from fer_lightning.config.listed import groups_of, listed_settings
+from fer_lightning.config.listed import groups_of, listed_settings, other_names
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.core.suggestions import close_matches
 
@@ -57,7 +57,7 @@ def _setting(verb: str, name: str, value: str, known: Sequence[str]) -> str:
             leaves.setdefault(key.rpartition(".")[2], key)
     if near := close_matches(name, known, cutoff=0.8):
         return f"type {near[0]}"
-    if name in groups_of(verb) or name in settings:
+    if name in groups_of(verb) or name in settings or name in other_names(verb):
         return f"settings are typed without dashes: type {name}={value}"
     if typed := instead_of(name, value):
         return f"settings are typed without dashes: type {typed}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from fer_lightning.config.listed import COMBINED, groups_of, options_of, own_settings
+from fer_lightning.config.listed import COMBINED, groups_of, options_of, other_names, own_settings
 from fer_lightning.config.overrides import override_key
 from fer_lightning.core.errors import ConfigError
 
@@ -29,7 +29,7 @@ def spell_groups(verb: str, arguments: Sequence[str]) -> list[str]:
         ConfigError: the verb cannot do without what is left out.
     """
     spelt = []
-    for item in _spell_model(verb, arguments):
+    for item in _own_names(verb, arguments):
         key, value = override_key(item), item.partition("=")[2]
         if key in groups_of(verb) and value[:1] == "[":
             _check_list(item, key, value)
@@ -55,19 +55,18 @@ def spell_groups(verb: str, arguments: Sequence[str]) -> list[str]:
     return spelt
 
 
-def _spell_model(verb: str, arguments: Sequence[str]) -> list[str]:
-    """Return a command line with `model=FILE` as `ckpt_path=FILE` where a verb uses models and trains none.
-
-    Hydra would take FILE for an option of the group `model`.
+def _own_names(verb: str, arguments: Sequence[str]) -> list[str]:
+    """Return a command line with the own names of settings: Hydra would take FILE of `model=FILE` for a model's YAML.
 
     Raises:
-        ConfigError: both are typed.
+        ConfigError: a setting is typed by both of its names.
     """
-    if "faces" not in own_settings(verb):
-        return list(arguments)
-    if {"model", "ckpt_path"} <= {*map(override_key, arguments)}:
-        raise ConfigError("model and ckpt_path both name the model: type one of them")
-    return [f"ckpt_path={item.partition('=')[2]}" if override_key(item) == "model" else item for item in arguments]
+    others, typed = other_names(verb), {*map(override_key, arguments)}
+    for other, own in others.items():
+        if {other, own} <= typed:
+            raise ConfigError(f"{other} and {own} both name the model: type one of them")
+    keys = ((item, override_key(item)) for item in arguments)
+    return [f"{others[key]}={item.partition('=')[2]}" if key in others else item for item, key in keys]
 
 
 def _check_list(item: str, group: str, value: str) -> None:

@@ -28,6 +28,11 @@ def own_settings(verb: str) -> list[str]:
     return [key for key in _read(f"{verb}.yaml") if key not in ("defaults", "hydra", *groups_of(verb))]
 
 
+def other_names(verb: str) -> Mapping[str, str]:
+    """Return settings by other names that they may be typed with: `model` is a file where a verb trains none."""
+    return {"model": "ckpt_path"} if "faces" in own_settings(verb) else {}
+
+
 def options_of(group: str) -> list[str]:
     """Return the names that may follow `group=`, in alphabetical order."""
     return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))

@@ -225,6 +225,8 @@ def test_addresses_of_images_are_fetched(tiny_onnx: Path, server: str, tmp_path:
         (["photos", "x/*.jpg", "ckpt_path=a"], 3, "there is no x/*.jpg"),
         (["x.jpg"], 2, "no model is named: type ckpt_path=<run folder>/checkpoints/best.ckpt"),
         (["x.jpg", "model=nowhere.onnx"], 2, "no model at nowhere.onnx"),
+        (["", "ckpt_path=a"], 2, "a word is empty, as if a variable had no value"),
+        (["x.jpg", "--model", "a.onnx"], 2, "settings are typed without dashes: type model=a.onnx"),
         (["-x.jpg"], 2, "there is no flag -x.jpg: type ./-x.jpg for the file"),
     ],
 )
