@@ -159,6 +159,24 @@ def test_damaged_part_is_named_and_the_rest_shown(run: Path, part: str, content:
         assert f"{part} cannot be read" in page.text
 
 
+def test_heat_maps_are_shown_beside_the_area_of_each_part(run: Path) -> None:
+    assert "Where the network looks" not in Page(write_report(run)).text
+    shares = {"happy": {"images": 12, "eyes": 0.1, "mouth": 0.9}, "<sad>": {"images": 0, "eyes": None, "mouth": None}}
+    record = {"method": "occlusion", "split": "validation", "epoch": 7, "areas": {"eyes": 0.25, "mouth": 0.75}}
+    (run / "heat_maps.json").write_text(json.dumps(record | {"classes": shares}))
+    text = Page(write_report(run)).text.split("Where the network looks")[1].split("Figures")[0]
+    for expected in ("area of the part", "25 %", "75 %", "10 %", "90 %", "<sad>", "–", "epoch 7", "Zeiler"):
+        assert expected in text
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"areas": 3}', '{"classes": {"happy": 3}}', '{"epoch": "first"}', "{"])
+def test_damaged_heat_maps_are_named_and_the_rest_shown(run: Path, content: str) -> None:
+    (run / "heat_maps.json").write_text(content)
+    text = Page(write_report(run)).text
+    assert "heat_maps.json cannot be read" in text
+    assert "Where the network looks" not in text
+
+
 def test_half_written_figure_is_left_out(run: Path) -> None:
     (run / "curves.png").write_bytes((run / "curves.png").read_bytes()[:500])
     page = Page(write_report(run))

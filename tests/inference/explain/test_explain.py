@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,7 +52,9 @@ def with_a_map(tmp_path: Path) -> Path:
     """A checkpoint of a network whose last map has 8 × 8 cells, not trained."""
     torch.manual_seed(0)
     model = ExpressionClassifier("small_cnn", ["happy", "sad"], image_size=32, backbone_kwargs={"widths": [4, 8]})
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning, where SLURM is installed
+        trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     trainer.strategy.connect(model)
     trainer.save_checkpoint(tmp_path / "map.ckpt")
     return tmp_path / "map.ckpt"
