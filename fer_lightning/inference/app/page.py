@@ -12,7 +12,7 @@ import csv
 import io
 import logging
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import gradio as gr
 from anyio import to_thread
@@ -22,24 +22,17 @@ from fer_lightning.inference.app.facts import model_facts
 from fer_lightning.inference.app.result import render, render_faces
 from fer_lightning.inference.app.samples import SAMPLES, sample
 from fer_lightning.inference.app.service import Choice, Service
+from fer_lightning.inference.app.sessions import Sessions, Shown
 from fer_lightning.inference.app.uploads import Uploads
 from fer_lightning.inference.face import Faces
 from fer_lightning.inference.table import TableWriter
 
 TITLE = "Facial expressions"
-KEPT_SECONDS = 600  # that a session's picture is kept in memory, for another threshold or heat maps
 STREAMS = 8  # cameras at once
 FRAME_SECONDS = 0.2  # between two frames of a camera
 FRAME = {"width": {"ideal": 640}, "height": {"ideal": 480}}
 LABELS = {"auto": "Find faces", "whole": "The picture is one face"}
 log = logging.getLogger(__name__)
-
-
-class Shown(NamedTuple):
-    """The picture that a session looks at."""
-
-    data: bytes
-    source: str
 
 
 def build_page(service: Service, uploads: Uploads, threshold: float, address: str) -> gr.Blocks:
@@ -49,7 +42,6 @@ def build_page(service: Service, uploads: Uploads, threshold: float, address: st
     page.queue(max_size=service.queue)
     with page:
         _html(render("header.html", title=TITLE))
-        shown = gr.State(None, time_to_live=KEPT_SECONDS)
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 with gr.Tab("Photograph"):
@@ -83,21 +75,22 @@ def build_page(service: Service, uploads: Uploads, threshold: float, address: st
         choice: list[Any] = [limit, faces]
         # without preprocessing, by which Gradio would leave empty files or decode without our limits
         hidden: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None, "show_progress": "minimal"}
-        file.upload(handlers.upload, [file, *choice], [file, shown, result], preprocess=False, **hidden)
-        drawn.input(handlers.take_sample, [drawn, *choice], [shown, result], **hidden)
-        limit.release(handlers.again, [shown, *choice], result, **hidden)
-        faces.input(handlers.again, [shown, *choice], result, **hidden)
-        look.click(handlers.explain, [shown, *choice], result, **hidden)
+        file.upload(handlers.upload, [file, *choice], [file, result], preprocess=False, **hidden)
+        drawn.input(handlers.take_sample, [drawn, *choice], result, **hidden)
+        limit.release(handlers.again, choice, result, **hidden)
+        faces.input(handlers.again, choice, result, **hidden)
+        look.click(handlers.explain, choice, result, **hidden)
         camera.stream(
             handlers.frame,
             [camera, *choice],
-            [shown, result],
+            result,
             stream_every=FRAME_SECONDS,
             time_limit=None,
             preprocess=False,
             trigger_mode="once",
             **hidden | {"concurrency_limit": STREAMS, "show_progress": "hidden"},
         )
+        page.unload(handlers.leave)
     page.has_launched = True  # or Gradio, mounted into an app, would not check the paths in payloads
     return page
 
@@ -106,30 +99,33 @@ class _Handlers:
     """What happens on the page; each returns HTML, and a mistake is a line of it."""
 
     def __init__(self, service: Service, uploads: Uploads) -> None:
-        self.service, self.uploads = service, uploads
+        self.service, self.uploads, self.sessions = service, uploads, Sessions()
 
-    async def upload(self, payload: Any, threshold: Any, mode: str) -> tuple[None, Shown | None, str]:
+    async def upload(self, payload: Any, threshold: Any, mode: str, request: gr.Request) -> tuple[None, str]:
         """Show an uploaded file, which is deleted; the empty component takes the next one."""
         try:
             shown = Shown(*await to_thread.run_sync(self.uploads.take, payload))
         except FileNotFoundError:
-            return None, None, _problem("The file did not arrive: drop it again.")
-        return None, shown, await self._show(shown, threshold, mode)
+            return None, _problem("The file did not arrive: drop it again.")
+        return None, await self._show(shown, threshold, mode, request)
 
-    async def take_sample(self, name: str, threshold: Any, mode: str) -> tuple[Shown, str]:
+    async def take_sample(self, name: str, threshold: Any, mode: str, request: gr.Request) -> str:
         """Show a drawn face."""
-        shown = Shown(sample(name), f"{name}, drawn")
-        return shown, await self._show(shown, threshold, mode)
+        return await self._show(Shown(sample(name), f"{name}, drawn"), threshold, mode, request)
 
-    async def again(self, shown: Shown | None, threshold: Any, mode: str) -> str:
+    async def again(self, threshold: Any, mode: str, request: gr.Request) -> str:
         """Show the same picture with other settings."""
-        return render("empty.html") if shown is None else await self._show(shown, threshold, mode)
+        shown = self.sessions.get(_session(request))
+        return render("empty.html") if shown is None else await self._show(shown, threshold, mode, request)
 
-    async def explain(self, shown: Shown | None, threshold: Any, mode: str) -> str:
+    async def explain(self, threshold: Any, mode: str, request: gr.Request) -> str:
         """Show it with heat maps."""
-        return _problem("Take a picture first.") if shown is None else await self._show(shown, threshold, mode, True)
+        shown = self.sessions.get(_session(request))
+        if shown is None:
+            return _problem("The picture is no longer kept: take it again.")
+        return await self._show(shown, threshold, mode, request, heat=True)
 
-    async def frame(self, payload: Any, threshold: Any, mode: str) -> tuple[Shown | None, str]:
+    async def frame(self, payload: Any, threshold: Any, mode: str, request: gr.Request) -> str:
         """Show a frame of the camera, which comes as `{"url": "data:image/…;base64,…"}`."""
         url = payload.get("url") if isinstance(payload, dict) else None
         kind, _, content = (url if isinstance(url, str) else "").partition(",")
@@ -137,10 +133,14 @@ class _Handlers:
             data = base64.b64decode(content, validate=True) if kind.startswith("data:image/") else b""
         except (binascii.Error, ValueError):
             data = b""
-        shown = Shown(data, "")
-        return shown, await self._show(shown, threshold, mode)
+        return await self._show(Shown(data, ""), threshold, mode, request)
 
-    async def _show(self, shown: Shown, threshold: Any, mode: str, heat: bool = False) -> str:
+    async def leave(self, request: gr.Request) -> None:
+        """Forget the picture of who has left the page."""
+        self.sessions.forget(_session(request))
+
+    async def _show(self, shown: Shown, threshold: Any, mode: str, request: gr.Request, *, heat: bool = False) -> str:
+        self.sessions.keep(_session(request), shown)
         try:
             choice = Choice.parse(mode, threshold, self.service.predictors)
             return await self.service.run(self._render, shown, choice, heat)
@@ -176,6 +176,10 @@ def _ways(service: Service) -> list[tuple[str, str]]:
     same = None if auto is None or auto.detector is None else auto.detector.name
     modes = [mode for mode in service.predictors if mode == service.faces or mode != same]
     return [(LABELS.get(mode, f"Find faces with {mode}"), mode) for mode in modes]
+
+
+def _session(request: gr.Request) -> str:
+    return str(request.session_hash)
 
 
 def _problem(text: str) -> str:

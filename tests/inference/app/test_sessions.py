@@ -1,0 +1,35 @@
+"""What is kept of visitors, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fer_lightning.inference.app.sessions import MOST, Sessions, Shown
+
+
+def test_a_picture_is_forgotten_after_a_while_and_replaced_by_the_next() -> None:
+    async def visit() -> None:
+        sessions = Sessions(seconds=0.4)
+        sessions.keep("a", Shown(b"1", "one"))
+        await asyncio.sleep(0.3)
+        sessions.keep("a", Shown(b"2", "two"))
+        await asyncio.sleep(0.2)  # the time of the first is over
+        assert sessions.get("a") == (b"2", "two")
+        await asyncio.sleep(0.4)
+        assert sessions.get("a") is None
+
+    asyncio.run(visit())
+
+
+def test_who_leaves_is_forgotten_and_so_is_the_oldest_of_too_many() -> None:
+    async def visit() -> None:
+        sessions = Sessions()
+        for number in range(MOST + 1):
+            sessions.keep(str(number), Shown(b"", str(number)))
+        assert sessions.get("0") is None
+        assert sessions.get("1") == (b"", "1")
+        sessions.forget("1")
+        sessions.forget("nobody")
+        assert sessions.get("1") is None
+
+    asyncio.run(visit())
