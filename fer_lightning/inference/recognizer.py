@@ -10,6 +10,7 @@ import numpy as np
 
 from fer_lightning.core.command_words import path_setting
 from fer_lightning.core.errors import CheckpointError, ConfigError
+from fer_lightning.core.fast_imports import fast_imports
 from fer_lightning.core.whole_checkpoints import whole_checkpoints
 
 
@@ -63,7 +64,8 @@ def load_recognizer(path: str | Path, *, threads: int | None = None, allow: Sequ
         from fer_lightning.inference.onnx_recognizer import OnnxRecognizer
 
         return OnnxRecognizer.load(path, threads=threads)
-    from fer_lightning.inference.checkpoint_recognizer import CheckpointRecognizer
+    with fast_imports():
+        from fer_lightning.inference.checkpoint_recognizer import CheckpointRecognizer
 
     return CheckpointRecognizer.load(path, threads=threads, allow=allow)
 
