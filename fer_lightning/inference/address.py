@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import socket
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.client import HTTPException
 
 from fer_lightning import __version__
 from fer_lightning.inference.pictures import Picture, read_image
@@ -49,6 +45,11 @@ class _VideoThere(_FetchError):
 
 def fetch(address: str) -> bytes:
     """Return the content of an address of an image; raise a `_FetchError` where there is none."""
+    import socket  # only here: photographs on the disk need not wait for these
+    import urllib.error
+    import urllib.request
+    from http.client import HTTPException
+
     if address.partition("://")[0].lower() not in SCHEMES:
         raise _FetchError("no address of an image: it begins with http:// or https://")
     # no other schemes: a server may redirect to them
