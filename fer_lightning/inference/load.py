@@ -5,7 +5,11 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from fer_lightning.config.allowed import allowed_modules
+from fer_lightning.core.command_words import path_setting
+from fer_lightning.core.errors import ConfigError
 from fer_lightning.inference.predictor import Predictor
+
+MODELS = (".ckpt", ".onnx")  # how their files end
 
 
 def load_predictor(cfg: DictConfig) -> Predictor:
@@ -15,6 +19,10 @@ def load_predictor(cfg: DictConfig) -> Predictor:
         CheckpointError: the file is no model of fer_lightning.
         ConfigError: no model is named, or the detector or onnxruntime is not installed.
     """
+    source = cfg.get("source") or []
+    for name in [source] if isinstance(source, str) else source:
+        if cfg.ckpt_path is None and str(name).endswith(MODELS):
+            raise ConfigError(f"{name} is a model and no picture: type {path_setting('ckpt_path', str(name))}")
     return Predictor.load(
         cfg.ckpt_path,
         faces=cfg.faces,
