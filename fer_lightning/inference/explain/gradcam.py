@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.inference.recognizer import Recognizer
+from fer_lightning.models.classifier import ExpressionClassifier
 
 OCCLUSION = "type method=occlusion, which suits every model"
 
@@ -64,9 +65,8 @@ class LastMap(nn.Module):
                 f"method=gradcam needs gradients, which {recognizer.path} has not: {OCCLUSION}, or ckpt_path=<run "
                 "folder>/checkpoints/best.ckpt"
             )
-        backbone = getattr(model, "backbone", None)
-        if not callable(getattr(backbone, "forward_features", None)):
-            raise ConfigError(f"method=gradcam: the model in {recognizer.path} has no last map; {OCCLUSION}")
+        if not isinstance(model, ExpressionClassifier):
+            raise ConfigError(f"method=gradcam: {recognizer.path} holds a network of your own; {OCCLUSION}")
         self.model, self.path, self.map = model, recognizer.path, nn.Identity()
 
     def forward(self, faces: Tensor) -> Any:

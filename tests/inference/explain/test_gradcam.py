@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,12 @@ def test_models_without_gradients_are_refused() -> None:
 
     with pytest.raises(ConfigError, match=r"needs gradients, which model\.onnx has not: type method=occlusion"):
         gradcam(OnOnnx(), FACES, np.array([0, 1, 2]))  # type: ignore[arg-type]
+
+
+def test_a_network_of_the_user_is_refused() -> None:
+    recognizer = replace(recognizer_of("small_cnn"), model=torch.nn.Identity())
+    with pytest.raises(ConfigError, match=r"best\.ckpt holds a network of your own; type method=occlusion"):
+        gradcam(recognizer, FACES, np.array([0, 1, 2]))
 
 
 def test_a_missing_torchcam_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
