@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import fer_lightning
-from fer_lightning.core.atomic_write import atomic_write, make_folder, remove_unfinished, write_text
+from fer_lightning.core.atomic_write import atomic_folder, atomic_write, make_folder, remove_unfinished, write_text
 from fer_lightning.core.errors import StorageError
 from fer_lightning.training.checkpoint_files import AtomicCheckpointIO
 
@@ -29,6 +29,10 @@ REASONS = {
     "benchmarks/bench.py": "settings for contenders, in a temporary folder",
     "benchmarks/prepare.py": "what contenders start from, in a temporary folder",
     "benchmarks/paired_timing.py": "a log, which grows",
+    "inference/export/onnx_file.py": "export.write gives it the temporary file of atomic_write",
+    "inference/export/quantize.py": "export.write gives it the temporary file of atomic_write",
+    "inference/export/timm_folder.py": "export.write gives it the temporary folder of atomic_folder",
+    "inference/export/torch_program.py": "export.write gives it the temporary file of atomic_write",
     "sweeps/process.py": "the log of a job, which grows",
     "sweeps/sweep.py": "an empty file that only one of two sweeps can make",
 }
@@ -145,3 +149,33 @@ def test_left_overs_are_removed_and_nothing_else(tmp_path: Path) -> None:
 def test_names_that_are_not_utf8_pass_as_they_are(tmp_path: Path) -> None:
     write_text(tmp_path / "a", os.fsdecode(b"caf\xe9.png"))
     assert (tmp_path / "a").read_bytes() == b"caf\xe9.png"
+
+
+def test_a_folder_gets_its_files_at_the_end_and_keeps_others(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    for content in ("first", "second"):
+        with atomic_folder(folder) as new:
+            new.mkdir()
+            (new / "weights").write_text(content)
+            assert new.parent == tmp_path
+            assert not (folder / "weights").is_file() or (folder / "weights").read_text() != content
+        (folder / "notes").write_text("mine")
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"weights": "second", "notes": "mine"}
+    with pytest.raises(ZeroDivisionError), atomic_folder(folder) as new:
+        _write_and_fail(new)
+    assert (folder / "weights").read_text() == "second"
+    assert [*tmp_path.iterdir()] == [folder]
+
+
+def _write_and_fail(new: Path) -> None:
+    new.mkdir()
+    (new / "weights").write_text("third")
+    raise ZeroDivisionError
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    place = tmp_path / "model"
+    place.touch()
+    with pytest.raises(StorageError, match="a file is in the place of a folder"), atomic_folder(place) as new:
+        new.mkdir()
+    assert [*tmp_path.iterdir()] == [place]

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fer_lightning.config.allowed import allowed_modules
 from fer_lightning.core.atomic_write import atomic_folder, atomic_write, make_folder
+from fer_lightning.core.command_words import path_setting
 from fer_lightning.core.errors import ConfigError, StorageError, UserError
 from fer_lightning.core.file_names import shown
 from fer_lightning.core.home import expand_user
@@ -116,6 +117,8 @@ def _output(cfg: DictConfig, trained: Trained) -> Path:
     name = re.sub(r"[^\w.-]+", "_", trained.backbone) + kind + suffix
     if cfg.output is None:
         return Path(cfg.output_dir) / name
+    if not cfg.output.strip():  # the path would be the current folder
+        raise ConfigError("output is empty, as if a variable had no value: type output=PATH")
     output = expand_user(cfg.output)
     if suffix and output.is_dir():
         return output / name
@@ -123,6 +126,7 @@ def _output(cfg: DictConfig, trained: Trained) -> Path:
     if output.suffix == suffix or (not suffix and output.suffix not in others):
         return output
     fitting = next((name for name, other in FORMATS.items() if other.suffix == output.suffix), None)
-    named = output.with_suffix(suffix).name if fitting or not suffix else output.name + suffix
+    named = output.with_suffix(suffix) if fitting else output.with_name(output.name + suffix)
     other = f", or format={fitting}" if fitting else ""
-    raise ConfigError(f"output={cfg.output} is no name for format={cfg.format}: type output={named}{other}")
+    typed = path_setting("output", named)
+    raise ConfigError(f"output={cfg.output} is no name for format={cfg.format}: type {typed}{other}")
