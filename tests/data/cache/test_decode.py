@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_lightning.data.cache.decode import DecodeError, decode_image, fit_image
+from fer_lightning.data.cache.decode import DecodeError, decode_image, decode_picture, fit_image
 
 GREY = np.random.default_rng(0).integers(0, 256, (40, 56), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (40, 56, 3), dtype=np.uint8)
@@ -118,6 +118,14 @@ def test_pixels_are_those_that_were_stored() -> None:
     np.testing.assert_array_equal(decode_image(encode(colour), 40, 3), colour.transpose(2, 0, 1))
     luma = np.rint(colour @ (0.299, 0.587, 0.114))
     np.testing.assert_allclose(decode_image(encode(colour), 40, 1)[0], luma, atol=1)
+
+
+@pytest.mark.parametrize("at", [(5, 7), (16, 32), (39, 55)])
+def test_one_pixel_of_colour_makes_a_picture_of_colour(at: tuple[int, int]) -> None:
+    picture = np.repeat(GREY[..., None], 3, axis=2)
+    assert decode_picture(encode(picture)).ndim == 2
+    picture[at][0] ^= 1
+    np.testing.assert_array_equal(decode_picture(encode(picture)), picture)
 
 
 def test_grey_picture_has_equal_channels() -> None:
