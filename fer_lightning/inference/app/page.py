@@ -87,7 +87,6 @@ def build_page(service: Service, uploads: Uploads, threshold: float, address: st
             stream_every=FRAME_SECONDS,
             time_limit=None,
             preprocess=False,
-            trigger_mode="once",
             **hidden | {"concurrency_limit": STREAMS, "show_progress": "hidden"},
         )
         page.unload(handlers.leave)

@@ -135,8 +135,10 @@ def test_the_camera_is_followed(visit: Open) -> None:
     tab.locator(".fer-card").wait_for()
     (box,) = tab.locator(".fer-box").all()
     assert box.inner_text().startswith("1 ")
-    first = tab.locator(".fer-frame img").get_attribute("src")
-    tab.wait_for_function("first => document.querySelector('.fer-frame img').src !== first", arg=first)
+    for _ in range(5):  # frame after frame, and not one every half minute
+        seen = tab.locator(".fer-frame img").get_attribute("src")
+        changed = "seen => document.querySelector('.fer-frame img').src !== seen"
+        tab.wait_for_function(changed, arg=seen, timeout=10_000)
     assert len(bars(tab)) == 7
     assert sideways(tab) == 0
     tab.get_by_role("button", name="capture photo").click()  # now it stops
