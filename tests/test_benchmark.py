@@ -45,7 +45,8 @@ def test_the_verb_measures_and_writes(tmp_path: Path) -> None:
     assert len(record["rows"]) >= 7
     for row in record["rows"]:
         assert (row["suite"], row["failed"], row["skipped"]) == ("inference", None, None)
-        assert row["ours"]["count"] == row["baseline"]["count"] == row["ratio"]["count"] == 2
+        assert row["ours"]["count"] == row["baseline"]["count"] == row["ratio"]["count"]
+        assert row["ours"]["count"] == 2 or row["what"].startswith("app: ")  # a window may see no upload begin
         assert row["ours"]["low"] > 0
         assert row["memory"] is None or min(row["memory"]) > 50
     assert record["environment"]["machine"]["precision"] == "32-true"
