@@ -26,7 +26,7 @@ def load_detector(faces: FaceMode = "auto", file: str | Path | None = None) -> F
     """
     path = None if file is None else Path(file).expanduser()
     if path is not None and not path.is_file():
-        raise ConfigError(f"no file at detector_file={path}")
+        raise ConfigError(f"no file at detector_file={path}: correct the path, or leave detector_file out")
     kind = _kind_for(path) if faces == "auto" else faces
     if kind == "yunet":
         if path is None:

