@@ -68,11 +68,11 @@ class Checkpoint:
     @property
     def data_facts(self) -> dict[str, Any]:
         """What it records of its data, `ExpressionDataModule.facts()`; a CheckpointError if it does not."""
-        facts: dict[str, Any] | None = self.hyper_parameters.get("data_facts")
-        if facts is None:
+        facts: dict[str, Any] = self.hyper_parameters.get("data_facts") or {}
+        if missing := {"fingerprint", "splits", "settings"} - facts.keys():
             raise CheckpointError(
-                f"{self.path} does not say what data it was trained on: train with python -m fer_lightning.train, "
-                "or give ExpressionClassifier data_facts=data.facts()"
+                f"{self.path} does not say what data it was trained on (it lacks {', '.join(sorted(missing))}): train "
+                "with python -m fer_lightning.train, or give ExpressionClassifier data_facts=data.facts()"
             )
         return facts
 

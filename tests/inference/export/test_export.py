@@ -10,8 +10,10 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from omegaconf import DictConfig
 
 from fer_lightning import export as verb
 from fer_lightning import predict
@@ -19,7 +21,9 @@ from fer_lightning.core.errors import UserError
 from fer_lightning.inference.checkpoint_recognizer import CheckpointRecognizer
 from fer_lightning.inference.export.export import export_checkpoint
 from fer_lightning.inference.onnx_recognizer import OnnxRecognizer
+from fer_lightning.inference.predictor import Predictor
 from fer_lightning.models.own_module import adapt
+from fer_lightning.training.run import train
 
 LEGACY = Path(__file__).parents[2] / "legacy" / "data" / "train"
 SaveModel = Callable[..., Path]
@@ -95,6 +99,23 @@ def test_a_checkpoint_of_version_01_goes_to_the_output_folder_under_the_name_of_
     assert str(tmp_path).encode() not in content
 
 
+def test_averaged_weights_are_exported_as_they_were_scored(
+    tmp_path: Path, kaggle_tree: Path, compose: Callable[..., DictConfig]
+) -> None:
+    tiny = ("data.image_size=16", "data.batch_size=7", "trainer=cpu", "trainer.precision=32-true")
+    averaged = ("trainer.max_epochs=1", "callbacks=ema", "callbacks.ema.decay=0.5", f"data.root={kaggle_tree}")
+    train(compose("train", *tiny, *averaged, f"output_dir={tmp_path / 'run'}"))
+    checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    content = torch.load(checkpoint, weights_only=True)
+    last = content["current_model_state"]  # of Lightning's EMAWeightAveraging: what the optimizer goes on from
+    assert not all(torch.equal(value, last[name]) for name, value in content["state_dict"].items())
+    file = export_checkpoint(checkpoint, tmp_path / "model.onnx").path
+    table = pd.read_csv(tmp_path / "run" / "predictions.csv")
+    found = Predictor.load(file, faces="whole")(kaggle_tree / "images" / path for path in table["path"])
+    probabilities = pd.DataFrame([face.probabilities for (face,) in found])
+    np.testing.assert_allclose(probabilities, table[[*probabilities]], rtol=0, atol=1e-5)
+
+
 def test_what_differs_from_its_checkpoint_is_not_written(
     save_model: SaveModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +142,7 @@ def test_what_differs_from_its_checkpoint_is_not_written(
         (["ckpt_path={file}", "quantize=int8"], "type data.root=PATH"),
         (["ckpt_path={file}", "quantize=fp16"], "quantize=fp16 is not"),
         (["ckpt_path={legacy}", "data.root=nowhere"], "nowhere"),
+        (["ckpt_path={file}", "data=synthetic"], "what data it was trained on (it lacks settings, splits)"),
         ([], "ckpt_path has no value"),
     ],
 )
