@@ -19,9 +19,11 @@ INPUT, OUTPUT = "images", "probabilities"
 REASONS = {  # words of onnxruntime's errors, and what they mean to somebody who only has the file
     "INVALID_PROTOBUF": "it is no ONNX file, or was cut short",
     "No graph was found": "it is no ONNX file, or was cut short",
+    "not have a graph": "it is no ONNX file, or was cut short",  # onnxruntime 1.20
     "opset": "it needs a newer onnxruntime: pip install --upgrade onnxruntime",
     "IR version": "it needs a newer onnxruntime: pip install --upgrade onnxruntime",
     "xternal": "the file with its weights is missing beside it",
+    "cannot get file size": "the file with its weights is missing beside it",  # onnxruntime 1.20
 }
 
 

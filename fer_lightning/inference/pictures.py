@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from os import PathLike, fsdecode
 from typing import Any, NamedTuple
 
@@ -59,7 +59,7 @@ class Picture(NamedTuple):
 
 def as_images(images: Any) -> Iterable[Any]:
     """Return one image, several in an array or tensor, or any iterable of images, as an iterable; none is read."""
-    if _is_image(images):
+    if _is_image(images) or isinstance(images, Mapping):  # of a mapping, the names would be taken for files
         return [images]
     if _is_tensor(images) or hasattr(images, "__array__"):
         return list(images) if images.ndim == 4 or _holds_paths(images) else [images]
@@ -82,8 +82,10 @@ def read_size(image: Any) -> tuple[int, int] | None:
         return image.size
     image = image.pixels if isinstance(image, Picture) else image
     shape = tuple(getattr(image, "shape", ()))
-    height, width = shape[-2:] if _is_tensor(image) else (*shape, 0, 0)[:2]
-    return (width, height) if len(shape) in (2, 3) else None
+    if len(shape) not in (2, 3):
+        return None
+    height, width = shape[-2:] if _is_tensor(image) else shape[:2]
+    return width, height
 
 
 def read_image(image: Any) -> Picture:
@@ -125,6 +127,12 @@ def _read_file(file: Any) -> Picture:
             source = fsdecode(file)
             if os.path.isdir(source):
                 return Picture(None, source, "a folder: give its files, such as pathlib.Path(FOLDER).glob('*.jpg')")
+            if "://" in source:
+                return Picture(
+                    None,
+                    source,
+                    "an address: give the bytes that are there; the verb predict fetches them itself",
+                )
             file = read_image_file(source)
         data = bytes(file)
         picture = decode_picture(data)

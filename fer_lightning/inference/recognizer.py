@@ -48,7 +48,8 @@ def load_recognizer(path: str | Path, *, threads: int | None = None, allow: Sequ
 
     Args:
         path: of the file; its content says which of both it is.
-        threads: of the CPU for one call; None for as many as there are cores.
+        threads: of the CPU for one call; None for as many as there are cores. For a checkpoint, it is torch's setting,
+            which holds for the whole process.
         allow: modules of your own that may be imported for a checkpoint of a LightningModule in one of them.
 
     Raises:

@@ -106,6 +106,7 @@ def test_several_images_at_once(tmp_path: Path) -> None:
         (np.full((8, 8), 300), "int64 goes from 0 to 255, not from 300"),
         (np.zeros((8, 8), complex), "dtype complex128 is no picture"),
         (np.zeros((8, 8), "U3"), "dtype <U3 is no picture"),
+        ({"a.jpg": RGB}, "no image but dict"),
         (None, "no image but NoneType: give a path"),
         (5, "no image but int"),
         (io.BytesIO(b"x"), "no image but BytesIO"),
@@ -149,6 +150,8 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
         found, source, note, *_ = read_image(tmp_path / name)
         assert (found, source) == (None, str(tmp_path / name))
         assert str(note).startswith(reason)
+    assert str(read_image("a\0b.jpg").note).startswith("cannot be opened: embedded null")
+    assert str(read_image("https://example.org/a.jpg").note).startswith("an address: download it")
     images = {
         "8,001 x 8,000 pixels by its header, more than": Image.new("1", (8001, 8000)),
         "damaged image: ": Image.open(tmp_path / "cut.jpg"),
@@ -190,5 +193,5 @@ def test_the_size_of_an_image_is_known_without_decoding(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("hello")
     os.mkfifo(tmp_path / "pipe")
     files = [tmp_path / name for name in ("text.jpg", "none.jpg", ".", "pipe")]
-    for form in (*files, b"", 5, None, Picture(None), np.zeros(3)):
+    for form in (*files, b"", 5, None, Picture(None), np.zeros(3), torch.tensor(1)):
         assert read_size(form) is None

@@ -31,5 +31,7 @@ def read_image_file(path: str, max_pixels: int = MAX_PIXELS) -> bytes:
             raise TooLargeError(f"{what}, too many for an image of data.max_pixels={max_pixels}", what)
         with open(path, "rb", buffering=0) as file:
             return file.read()
-    except OSError as error:
-        raise UnopenedError(f"cannot be opened: {error.strerror or error}") from error
+    except DecodeError:
+        raise
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+        raise UnopenedError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
