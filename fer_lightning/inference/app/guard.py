@@ -2,7 +2,8 @@
 
 Gradio serves files, fetches addresses and reads paths for whoever asks; in an app that is mounted into another, as
 here, it does not check such paths at all. So the routes of the page are listed, payloads may name no file but an
-upload, and the browser is told to load nothing from elsewhere.
+upload, and the browser is told to load nothing from elsewhere. Pages of other addresses may neither post pictures nor
+read answers, also where their name is made to lead here (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 Message = MutableMapping[str, Any]
@@ -26,6 +27,7 @@ ROUTES = re.compile(
     r"|(GET|POST) /predict"
 )
 JSON = re.compile(rf"{API}(queue/join|stream/\w+|cancel|reset)")  # routes whose payload is checked
+LOCAL = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE)  # a Host of this machine
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
@@ -33,6 +35,7 @@ HEADERS = {
     "frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 
@@ -43,10 +46,11 @@ class Guard:
         app: what is guarded.
         uploads: the folder of uploaded files, the only ones that a payload may name.
         max_bytes: of one picture.
+        local: whether only this machine reaches the server; then requests must be for a name of it.
     """
 
-    def __init__(self, app: App, uploads: str, max_bytes: int) -> None:
-        self.app, self.uploads, self.max_bytes = app, os.path.realpath(uploads), max_bytes
+    def __init__(self, app: App, uploads: str, max_bytes: int, local: bool) -> None:
+        self.app, self.uploads, self.max_bytes, self.local = app, os.path.realpath(uploads), max_bytes, local
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -57,11 +61,15 @@ class Guard:
             await send({"type": "websocket.close"})
 
     async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
-        method, path = scope["method"], scope["path"]
+        method, path, headers = scope["method"], scope["path"], dict(scope["headers"])
+        if self.local and not LOCAL.fullmatch(headers.get(b"host", b"").decode("latin-1")):
+            return await _refuse(send, 403, "only this machine is answered, as localhost; host=0.0.0.0 lets others in")
         if not ROUTES.fullmatch(f"{method} {path}"):
             return await _refuse(send, 404, "there is nothing here")
         if method == "POST":
-            length = dict(scope["headers"]).get(b"content-length", b"")
+            if not _is_own(headers):
+                return await _refuse(send, 403, "pages of other addresses may not send pictures here")
+            length = headers.get(b"content-length", b"")
             if not length.isdigit():
                 return await _refuse(send, 411, "send the size of the picture: curl --data-binary @photo.jpg")
             # base64 of a picture takes a third more, and a form has headers
@@ -88,6 +96,17 @@ class Guard:
         return os.path.isfile(real) and os.path.commonpath([real, self.uploads]) == self.uploads
 
 
+def _is_own(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether a request comes from no page or from one of this server, as Go's `CrossOriginProtection` decides.
+
+    Browsers let no page write these headers. Proxies may replace Host, and old browsers lack `Sec-Fetch-Site`.
+    """
+    if (site := headers.get(b"sec-fetch-site")) is not None:
+        return site in (b"same-origin", b"none")
+    origin = headers.get(b"origin")
+    return origin is None or origin.partition(b"://")[2] == headers.get(b"host")
+
+
 def _paths(value: Any) -> Iterator[Any]:
     """Yield what stands at a key `path` anywhere in a payload."""
     if isinstance(value, dict):
@@ -102,7 +121,9 @@ def _with_headers(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             own = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-            message = {**message, "headers": [*message.get("headers", []), *own]}
+            # Gradio lets pages of every other server of this machine read its answers
+            kept = [item for item in message.get("headers", []) if not item[0].lower().startswith(b"access-control-")]
+            message = {**message, "headers": [*kept, *own]}
         await send(message)
 
     return sending

@@ -13,6 +13,7 @@ import warnings
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def serve(cfg: DictConfig) -> None:
     """
     with ended_by_signals() as ended, listening_at(cfg.host, cfg.port) as listening, temporary_folder() as folder:
         address = address_of(listening)
-        server = build_server(cfg, folder, address)
+        server = build_server(cfg, folder, address, local=is_local(listening))
         log.info(f"{address}  (Ctrl-C ends it)")
         if cfg.browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
@@ -45,8 +46,11 @@ def serve(cfg: DictConfig) -> None:
     log.info("ended")
 
 
-def build_server(cfg: DictConfig, folder: Path, address: str) -> Any:
+def build_server(cfg: DictConfig, folder: Path, address: str, *, local: bool) -> Any:
     """Return the server of the page at an address, not started; uploads pass through the folder.
+
+    Args:
+        local: see `Guard`.
 
     Raises:
         UserError: see `serve`.
@@ -92,7 +96,7 @@ def build_server(cfg: DictConfig, folder: Path, address: str) -> Any:
             theme=theme(),
             css=css(),
         )
-    guarded = Guard(app, str(uploads_folder), max_bytes)
+    guarded = Guard(app, str(uploads_folder), max_bytes, local)
     config = uvicorn.Config(guarded, log_level="critical", timeout_graceful_shutdown=1, server_header=False)
     return uvicorn.Server(config)
 
@@ -132,6 +136,11 @@ def address_of(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{host}:{port}"
+
+
+def is_local(listening: socket.socket) -> bool:
+    """Return whether only this machine reaches a socket."""
+    return ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
 
 
 @contextmanager

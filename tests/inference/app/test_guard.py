@@ -12,6 +12,7 @@ import pytest
 from fer_lightning.inference.app.guard import Guard
 
 JOIN = "/gradio_api/queue/join"
+GRADIO = [(b"Access-Control-Allow-Origin", b"http://localhost:3000")]  # as it answers pages of this machine
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
@@ -20,14 +21,24 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     while more:
         message = await receive()
         body, more = body + message.get("body", b""), message.get("more_body", False)
-    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.start", "status": 200, "headers": GRADIO})
     await send({"type": "http.response.body", "body": body})
 
 
-def ask(uploads: Path, method: str, path: str, body: bytes | None = b"", length: int | None = None) -> Any:
+def ask(
+    uploads: Path,
+    method: str,
+    path: str,
+    body: bytes | None = b"",
+    length: int | None = None,
+    local: bool = True,
+    **more: str,
+) -> Any:
     """Return the status, the headers and the body of the answer; the request comes in two parts."""
     size = len(body or b"") if length is None else length
     headers = [] if body is None else [(b"content-length", str(size).encode())]
+    named = {"host": "127.0.0.1:7860"} | {name.replace("_", "-"): text for name, text in more.items()}
+    headers += [(name.encode(), text.encode()) for name, text in named.items()]
     parts = [] if body is None else [(body[:7], True), (body[7:], False)]
     sent: list[Any] = []
 
@@ -39,7 +50,7 @@ def ask(uploads: Path, method: str, path: str, body: bytes | None = b"", length:
         sent.append(message)
 
     scope = {"type": "http", "method": method, "path": path, "headers": headers}
-    asyncio.run(Guard(echo, str(uploads), 1000)(scope, receive, send))
+    asyncio.run(Guard(echo, str(uploads), 1000, local)(scope, receive, send))
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
 
@@ -145,5 +156,57 @@ def test_websockets_are_closed(tmp_path: Path) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(Guard(echo, str(tmp_path), 1)({"type": "websocket", "path": "/"}, None, send))  # type: ignore[arg-type]
+    asyncio.run(Guard(echo, str(tmp_path), 1, local=True)({"type": "websocket", "path": "/"}, None, send))  # type: ignore[arg-type]
     assert sent == [{"type": "websocket.close"}]
+
+
+@pytest.mark.parametrize("host", ["localhost:7860", "LOCALHOST", "127.0.0.1", "127.8.0.1:80", "[::1]:7860"])
+def test_this_machine_may_be_named_in_several_ways(tmp_path: Path, host: str) -> None:
+    assert ask(tmp_path, "GET", "/config", host=host)[0] == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example:7860", "127.0.0.1.evil.example", "localhost.evil.example", "::1", ""])
+def test_a_foreign_name_that_leads_to_this_machine_is_refused(tmp_path: Path, host: str) -> None:
+    for method, path in (("GET", "/config"), ("POST", "/predict")):
+        status, _, body = ask(tmp_path, method, path, b"{}", host=host)
+        assert status == 403
+        assert json.loads(body)["error"].startswith("only this machine is answered")
+        assert ask(tmp_path, method, path, b"{}", host=host, local=False)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "http://localhost:3000"},
+        {"origin": "http://127.0.0.1:78600"},
+        {"origin": "null"},
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site", "origin": "http://127.0.0.1:7860"},
+    ],
+)
+def test_a_page_of_another_address_may_not_post(tmp_path: Path, sent: dict[str, str]) -> None:
+    for path in ("/predict", "/gradio_api/upload", JOIN):
+        for local in (True, False):
+            status, headers, body = ask(tmp_path, "POST", path, b"{}", local=local, **sent)
+            assert (status, json.loads(body)) == (403, {"error": "pages of other addresses may not send pictures here"})
+            assert b"access-control-allow-origin" not in headers
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {},
+        {"origin": "http://127.0.0.1:7860"},
+        {"sec_fetch_site": "none"},
+        {"sec_fetch_site": "same-origin", "origin": "https://faces.example"},  # a proxy has replaced Host
+    ],
+)
+def test_the_page_itself_and_programs_may_post(tmp_path: Path, sent: dict[str, str]) -> None:
+    assert ask(tmp_path, "POST", "/predict", b"{}", **sent)[0] == 200
+
+
+def test_no_page_of_another_address_may_read_answers(tmp_path: Path) -> None:
+    _, headers, _ = ask(tmp_path, "GET", "/config", origin="http://localhost:3000")
+    assert not [name for name in headers if name.lower().startswith(b"access-control")]
+    assert headers[b"cross-origin-resource-policy"] == b"same-origin"

@@ -44,6 +44,12 @@ def test_an_address_for_everybody_is_shown_as_one_that_a_browser_knows() -> None
         assert serve.address_of(listening) == f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
+@pytest.mark.parametrize(("host", "local"), [("127.0.0.1", True), ("localhost", True), ("0.0.0.0", False)])
+def test_who_reaches_the_server_is_known(host: str, local: bool) -> None:
+    with serve.listening_at(host, 0) as listening:
+        assert serve.is_local(listening) == local
+
+
 def test_what_is_temporary_lies_in_one_folder_that_is_removed() -> None:
     before = tempfile.gettempdir()
     with serve.temporary_folder() as folder, tempfile.NamedTemporaryFile(delete=False) as file:
