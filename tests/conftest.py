@@ -22,7 +22,10 @@ from PIL import Image
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two threads slow the tests' tiny networks
 
 from fer_lightning.config.compose import conf_dir, hydra_options
+from fer_lightning.core.quiet_libraries import stop_telemetry
 from fer_lightning.evaluation.metrics import wilson_interval
+
+stop_telemetry()
 
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 CODES = {"angry": 0, "disgust": 1, "fear": 2, "happy": 3, "sad": 4, "surprise": 5, "neutral": 6}

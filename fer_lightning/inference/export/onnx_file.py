@@ -10,6 +10,7 @@ import torch
 
 from fer_lightning.core.command_words import path_setting
 from fer_lightning.core.errors import ConfigError, UserError, first_lines
+from fer_lightning.core.quiet_libraries import import_onnxruntime
 from fer_lightning.inference.export.quiet_exporters import quiet
 from fer_lightning.inference.export.trained import Classify, Trained
 from fer_lightning.inference.onnx_recognizer import INPUT, OUTPUT, OnnxRecognizer
@@ -23,8 +24,9 @@ def check(trained: Trained, output: Path) -> None:
     """Raise a ConfigError where a library is missing, or the network is too large for one file."""
     try:
         import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
+
+        import_onnxruntime()
     except ImportError as error:
         raise ConfigError(f'format=onnx needs {error.name}: pip install "fer_lightning[onnx]"') from error
     size = 4 * sum(value.numel() for value in trained.original.model.state_dict().values())

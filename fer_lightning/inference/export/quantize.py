@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fer_lightning.core.quiet_libraries import import_onnxruntime
 from fer_lightning.inference.export.images import Labelled
 from fer_lightning.inference.export.onnx_file import describe
 from fer_lightning.inference.export.quiet_exporters import quiet
@@ -60,19 +61,19 @@ def quantize(fp32: Path, int8: Path, calibration: Labelled, scored: Labelled) ->
         calibration: give the range of each map.
         scored: the accuracies are measured on these.
     """
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    ort = import_onnxruntime("onnxruntime.quantization")
 
     with quiet():
-        quantize_static(
+        ort.quantize_static(
             str(fp32),
             str(int8),
             _Batches(calibration),
             nodes_to_exclude=_preprocessing(fp32),
-            quant_format=QuantFormat.QDQ,
+            quant_format=ort.QuantFormat.QDQ,
             per_channel=True,
             reduce_range=True,
-            activation_type=QuantType.QInt8,
-            weight_type=QuantType.QInt8,
+            activation_type=ort.QuantType.QInt8,
+            weight_type=ort.QuantType.QInt8,
         )
     before, after = OnnxRecognizer.load(fp32), OnnxRecognizer.load(int8)
     labels, first, second = (np.concatenate(parts) for parts in zip(*_predicted(scored, before, after), strict=True))
