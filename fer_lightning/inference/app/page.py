@@ -26,6 +26,7 @@ from fer_lightning.inference.app.sessions import Sessions, Shown
 from fer_lightning.inference.app.uploads import Uploads
 from fer_lightning.inference.face import Faces
 from fer_lightning.inference.table import TableWriter
+from fer_lightning.inference.video.smoothing import Smoother
 
 TITLE = "Facial expressions"
 STREAMS = 8  # cameras at once
@@ -41,7 +42,7 @@ def build_page(service: Service, uploads: Uploads, threshold: float, address: st
     page: gr.Blocks = gr.Blocks(title=TITLE, analytics_enabled=False)
     page.queue(max_size=service.queue)
     with page:
-        _html(render("header.html", title=TITLE))
+        _html(render("header.html", title=TITLE), elem_id="fer-header")
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 with gr.Tab("Photograph"):
@@ -60,12 +61,18 @@ def build_page(service: Service, uploads: Uploads, threshold: float, address: st
                 with gr.Tab("Drawn faces"):
                     drawn = gr.Radio(list(SAMPLES), label="A face drawn by the program", elem_id="fer-samples")
                 limit = gr.Slider(
-                    0, 1, threshold, step=0.05, label="Threshold", info="A face with less confidence is uncertain."
+                    0,
+                    1,
+                    threshold,
+                    step=0.05,
+                    label="Threshold",
+                    info="A face with less confidence is uncertain.",
+                    elem_id="fer-threshold",
                 )
                 faces = gr.Radio(_ways(service), value=service.faces, label="Faces", elem_id="fer-faces")
             with gr.Column(scale=3, min_width=300):
                 result = _html(render("empty.html"), elem_id="fer-result")
-                look = gr.Button("Show where the network looked", elem_id="fer-look")
+                look = gr.Button("Show where the network looked", size="md", elem_id="fer-look")
         with gr.Accordion("The model", open=False):
             _html(render("model.html", facts=model_facts(service.recognizer)))
         with gr.Accordion("What it can and cannot do", open=False):
@@ -77,7 +84,7 @@ def build_page(service: Service, uploads: Uploads, threshold: float, address: st
         hidden: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None, "show_progress": "minimal"}
         file.upload(handlers.upload, [file, *choice], [file, result], preprocess=False, **hidden)
         drawn.input(handlers.take_sample, [drawn, *choice], result, **hidden)
-        limit.release(handlers.again, choice, result, **hidden)
+        limit.input(handlers.again, choice, result, trigger_mode="always_last", **hidden)  # by mouse, keys and number
         faces.input(handlers.again, choice, result, **hidden)
         look.click(handlers.explain, choice, result, **hidden)
         camera.stream(
@@ -125,14 +132,16 @@ class _Handlers:
         return await self._show(shown, threshold, mode, request, heat=True)
 
     async def frame(self, payload: Any, threshold: Any, mode: str, request: gr.Request) -> str:
-        """Show a frame of the camera, which comes as `{"url": "data:image/…;base64,…"}`."""
+        """Show a frame of the camera, which comes as `{"url": "data:image/…;base64,…"}`, smoothed over time."""
         url = payload.get("url") if isinstance(payload, dict) else None
         kind, _, content = (url if isinstance(url, str) else "").partition(",")
         try:
             data = base64.b64decode(content, validate=True) if kind.startswith("data:image/") else b""
         except (binascii.Error, ValueError):
             data = b""
-        return await self._show(Shown(data, ""), threshold, mode, request)
+        before = self.sessions.get(_session(request))
+        smoother = (before and before.smoother) or Smoother()
+        return await self._show(Shown(data, "", smoother), threshold, mode, request)
 
     async def leave(self, request: gr.Request) -> None:
         """Forget the picture of who has left the page."""
@@ -151,7 +160,10 @@ class _Handlers:
 
     def _render(self, shown: Shown, choice: Choice, heat: bool) -> str:
         started = time.perf_counter()
-        faces = self.service.recognize(*shown, choice)
+        faces = self.service.recognize(shown.data, shown.source, choice)
+        if shown.smoother is not None and not heat:  # a map is of one frame
+            shown.smoother.threshold = choice.threshold
+            faces[:] = shown.smoother(started, faces)
         seconds = time.perf_counter() - started
         crops = self.service.crops(faces)
         maps = self.service.heat_maps(crops) if heat and len(crops) else None
