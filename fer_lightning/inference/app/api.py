@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
 from fer_lightning.core.errors import ConfigError
@@ -42,6 +42,8 @@ class Interface:
             return _error(503, str(error), {"Retry-After": "1"})
         except ConfigError as error:
             return _error(400, str(error))
+        except ClientDisconnect:
+            return _error(400, "the picture did not arrive")  # which nobody reads
         except Exception:
             log.exception("a request to /predict failed")
             return _error(500, "the program made a mistake with this picture; its log says more")

@@ -6,10 +6,10 @@ broken off or never used. Here each upload has a name that nobody can guess, is 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
-import time
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,10 @@ class Uploads:
             return PlainTextResponse("send a form with one file", 400)
         if len(content) > self.max_bytes:
             return PlainTextResponse(f"more than {self.max_bytes:,} bytes: make the picture smaller", 413)
-        return JSONResponse([str(await run_in_threadpool(self._keep, content))])
+        path = self.folder / secrets.token_hex(16)
+        await run_in_threadpool(path.write_bytes, content)
+        asyncio.get_running_loop().call_later(UNUSED_SECONDS, path.unlink, True)  # where it is missing, it was read
+        return JSONResponse([str(path)])
 
     async def progress(self, request: Request) -> Response:
         """Answer `GET /gradio_api/upload_progress`: a picture is there at once."""
@@ -64,11 +67,3 @@ class Uploads:
             raise FileNotFoundError from error
         finally:
             file.unlink(missing_ok=True)
-
-    def _keep(self, content: bytes) -> Path:
-        for old in self.folder.iterdir():
-            if old.is_file() and time.time() - old.stat().st_mtime > UNUSED_SECONDS:
-                old.unlink(missing_ok=True)
-        path = self.folder / secrets.token_hex(16)
-        path.write_bytes(content)
-        return path
