@@ -12,8 +12,11 @@ from fer_lightning.inference.predictor import Predictor
 MODELS = (".ckpt", ".onnx")  # how their files end
 
 
-def load_predictor(cfg: DictConfig) -> Predictor:
+def load_predictor(cfg: DictConfig, *, threads: int | None = None) -> Predictor:
     """Return the predictor that `ckpt_path`, `faces`, `detector_file`, `threshold` and `security.allow` describe.
+
+    Args:
+        threads: see `load_recognizer`.
 
     Raises:
         CheckpointError: the file is no model of fer_lightning.
@@ -28,5 +31,6 @@ def load_predictor(cfg: DictConfig) -> Predictor:
         faces=cfg.faces,
         detector_file=cfg.detector_file,
         threshold=float(cfg.threshold),
+        threads=threads,
         allow=allowed_modules(cfg),
     )

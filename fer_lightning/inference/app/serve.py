@@ -55,7 +55,8 @@ def build_server(cfg: DictConfig, folder: Path, address: str, *, local: bool) ->
     Raises:
         UserError: see `serve`.
     """
-    predictor = load_predictor(cfg)  # first, because its mistakes are the most common and Gradio's import takes seconds
+    # first, because its mistakes are the most common and Gradio's import takes seconds; for threads, see Service
+    predictor = load_predictor(cfg, threads=1)
     uploads_folder = folder / "uploads"
     uploads_folder.mkdir()
     os.environ.update(ENVIRONMENT, GRADIO_TEMP_DIR=str(uploads_folder))
