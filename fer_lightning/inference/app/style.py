@@ -20,6 +20,8 @@ def theme() -> gr.Theme:
         body_text_color_subdued_dark="*neutral_400",
         block_info_text_color="*neutral_600",
         block_info_text_color_dark="*neutral_400",
+        block_title_text_color="*body_text_color",
+        block_label_text_color="*body_text_color",
     )
 
 

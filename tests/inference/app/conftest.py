@@ -76,7 +76,7 @@ def page(start: Start, checkpoint: Path) -> Iterator[Running]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # playwright's event loop would disturb tests after it
 def browser(portrait: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Chromium, whose camera shows a portrait; tests that ask for it skip where it is not installed."""
     found = next(filter(None, map(shutil.which, CHROMIUM)), None)
