@@ -23,7 +23,7 @@ def load_predictor(cfg: DictConfig, *, threads: int | None = None) -> Predictor:
         ConfigError: no model is named, or the detector or onnxruntime is not installed.
     """
     source = cfg.get("source") or []
-    for name in [source] if isinstance(source, str) else source:
+    for name in [source] if isinstance(source, (str, int)) else source:
         if cfg.ckpt_path is None and str(name).endswith(MODELS):
             raise ConfigError(f"{name} is a model and no picture: type {path_setting('ckpt_path', str(name))}")
     return Predictor.load(
