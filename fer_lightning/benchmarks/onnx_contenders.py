@@ -47,7 +47,7 @@ def video(clock: Clock, file: str, threads: int, path: str, annotate: bool) -> N
     classes = predictor.recognizer.classes
 
     def draw(picture: np.ndarray, faces: Faces) -> np.ndarray:
-        return draw_faces(picture, faces, classes)
+        return draw_faces(picture, faces, classes, smallest=1)
 
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, "copy")

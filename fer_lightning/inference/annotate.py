@@ -27,15 +27,18 @@ JPEG_QUALITY = 95
 MAGIC = re.compile(r"[*?\[]")  # of globs
 
 
-def draw_faces(picture: np.ndarray, faces: Sequence[Face], classes: Sequence[str]) -> np.ndarray:
+def draw_faces(
+    picture: np.ndarray, faces: Sequence[Face], classes: Sequence[str], *, smallest: int = SMALLEST
+) -> np.ndarray:
     """Return a copy with the box and the label of each face, uint8 `(H, W, 3)` RGB.
 
     Args:
-        picture: uint8 `(H, W)` grey or `(H, W, 3)` RGB. One with a side below 240 pixels is enlarged.
+        picture: uint8 `(H, W)` grey or `(H, W, 3)` RGB.
         faces: with boxes in its pixels; one without a box gets a label only.
         classes: of the model; the place of a label among them decides its colour.
+        smallest: pixels of the shorter side; a copy of less is enlarged by a whole number. 1 keeps the size.
     """
-    scale = max(1, -(-SMALLEST // min(picture.shape[:2])))
+    scale = max(1, -(-smallest // min(picture.shape[:2])))
     picture = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
     picture = np.repeat(np.repeat(picture, scale, axis=0), scale, axis=1) if scale > 1 else picture
     image = Image.fromarray(np.ascontiguousarray(picture))

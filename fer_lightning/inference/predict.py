@@ -71,7 +71,7 @@ def predict(cfg: DictConfig) -> Path:
                 lambda source: copies.folder / copies.place(source),
                 classes,
                 every=cfg.every,
-                draw=(lambda picture, faces: draw_faces(picture, faces, classes)) if cfg.annotate else None,
+                draw=(lambda picture, faces: draw_faces(picture, faces, classes, smallest=1)) if cfg.annotate else None,
                 timeline=cfg.timeline,
             )
         )

@@ -1,4 +1,7 @@
-"""Writes the copy of a video with boxes and labels: same size, rate and duration; OpenCV writes no sound."""
+"""Writes the copy of a video with boxes and labels: same size, rate and duration; OpenCV writes no sound.
+
+Of an odd number of rows or columns the last is left out, as OpenCV's encoder takes even sizes only.
+"""
 
 from __future__ import annotations
 

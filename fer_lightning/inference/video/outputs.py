@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from fer_lightning.inference.face import Faces
 from fer_lightning.inference.video.copy import Draw, VideoCopy, video_copy
 from fer_lightning.inference.video.frames import rate_of
 from fer_lightning.inference.video.timeline import Timeline
+
+log = logging.getLogger(__name__)
 
 
 class VideoOutputs:
@@ -27,6 +30,7 @@ class VideoOutputs:
         self.written: list[Path] = []
         self._open = ExitStack()
         self._outputs: list[VideoCopy | Timeline] = []
+        self._codec_said = False
 
     def add(self, faces: Faces) -> None:
         """Take the next picture; the frames of a video follow each other."""
@@ -40,8 +44,14 @@ class VideoOutputs:
 
     def close(self) -> None:
         """Finish the files of the video at hand."""
-        self._outputs = []
+        outputs, self._outputs = self._outputs, []
         self._open.close()
+        if not self._codec_said and any(isinstance(one, VideoCopy) and one.codec == "mp4v" for one in outputs):
+            self._codec_said = True
+            log.info(
+                "copies of videos are MPEG-4 part 2, as this OpenCV encodes no H.264: VLC plays them, browsers do not; "
+                "ffmpeg -i COPY -c:v libx264 out.mp4 makes one for them"
+            )
 
     def _start(self, video: str) -> None:
         path = self.name(video)

@@ -43,6 +43,17 @@ def test_a_copy_has_each_frame_drawn_in_order_at_the_same_size_and_rate(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["copy.mp4"]
 
 
+def test_of_odd_sides_the_last_row_and_column_are_left_out(tmp_path: Path, clips: Any) -> None:
+    frames = clips.shades(3, height=97, width=161)
+    for frame in frames:
+        frame[:, -1], frame[-1] = (0, 255, 0), (255, 0, 0)
+    with video_copy(tmp_path / "copy.mp4", 25, lambda picture, _: picture) as copy:
+        add(copy, frames, [0, 0.04, 0.08])
+    for frame, read in zip(frames, clips.decode(tmp_path / "copy.mp4"), strict=True):
+        assert read.shape == (96, 160, 3)
+        assert np.abs(read.astype(int) - frame[:-1, :-1]).max() < 10
+
+
 def test_frames_of_a_varying_rate_are_shown_when_the_video_shows_them(tmp_path: Path, clips: Any) -> None:
     frames, times = clips.shades(4), [0.0, 0.1, 0.5, 0.51]  # at 10 a second: 0, 1 until 5, 5, and again 5
     with video_copy(tmp_path / "copy.mp4", 10, lambda picture, _: picture) as copy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +13,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from fer_lightning import predict
 
 RATE = 10
-COUNT = 16
+COUNT, LONG = 16, 5000
 HIDDEN = range(10, 13)  # frames without a face
 
 
@@ -33,12 +35,25 @@ def moving(portrait: np.ndarray) -> list[np.ndarray]:
     return frames
 
 
-@pytest.fixture
-def clip(tmp_path: Path, portrait_file: Path, clips: Any) -> Path:
-    from PIL import Image
+@pytest.fixture(scope="session")
+def encoded(tmp_path_factory: pytest.TempPathFactory, portrait: np.ndarray, clips: Any) -> Path:
+    path: Path = clips.encode(
+        tmp_path_factory.mktemp("clip") / "clip.mp4", moving(cv2.resize(portrait, (320, 320))), RATE
+    )
+    return path
 
-    portrait = np.asarray(Image.open(portrait_file).convert("RGB").resize((320, 320)))
-    path: Path = clips.encode(tmp_path / "clip.mp4", moving(portrait), RATE)
+
+@pytest.fixture
+def clip(encoded: Path, tmp_path: Path) -> Path:
+    """The clip, in a folder of its own."""
+    return Path(shutil.copy(encoded, tmp_path))
+
+
+@pytest.fixture(scope="session")
+def long_clip(encoded: Path, clips: Any) -> Path:
+    """The same face in 5,000 small frames."""
+    frames = [cv2.resize(frame[20:340], (160, 120), interpolation=cv2.INTER_AREA) for frame in clips.decode(encoded)]
+    path: Path = clips.encode(encoded.with_name("long.mp4"), (frames[k % 10] for k in range(LONG)))
     return path
 
 
@@ -72,7 +87,7 @@ def test_each_frame_has_its_rows_and_the_copy_its_boxes(
 
 
 def test_smoothing_is_a_setting_and_the_rest_stays(clip: Path, checkpoint: Path) -> None:
-    command = (clip, f"ckpt_path={checkpoint}", "annotate=false", "timeline=false")
+    command = (clip, f"ckpt_path={checkpoint}", "annotate=false", "timeline=false", "seconds=1")
     raw = run(*command, "smooth=0", "hold=0", folder=clip.parent / "raw")
     slow = run(*command, "smooth=2", "hold=60", folder=clip.parent / "slow")
     for row in raw:
@@ -89,7 +104,7 @@ def test_smoothing_is_a_setting_and_the_rest_stays(clip: Path, checkpoint: Path)
 
 
 def test_some_frames_of_a_folder_of_videos_and_photographs(
-    clip: Path, checkpoint: Path, portrait_file: Path, clips: Any
+    clip: Path, tiny_onnx: Path, portrait_file: Path, clips: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = clip.parent / "in"
     (source / "more").mkdir(parents=True)
@@ -98,7 +113,7 @@ def test_some_frames_of_a_folder_of_videos_and_photographs(
     (source / "photo.png").write_bytes(portrait_file.read_bytes())
     (source / "text.mkv").write_text("no video")
     folder = clip.parent / "out"
-    rows = run(source, f"ckpt_path={checkpoint}", "every=5", "seconds=1.2", folder=folder)
+    rows = run(source, f"model={tiny_onnx}", "every=5", "seconds=1.2", folder=folder)
     frames = Counter((str(Path(row["file"]).relative_to(source)), row["frame"]) for row in rows)
     assert set(frames) == {
         *((name, frame) for name in ("clip.mp4", "more/clip.mp4") for frame in ("0", "5", "10")),
@@ -107,11 +122,30 @@ def test_some_frames_of_a_folder_of_videos_and_photographs(
     assert {row["status"] for row in rows if row["file"].endswith(".mkv")} == {"unreadable"}
     for name in ("clip.mp4", "more/clip.mp4"):
         assert len(clips.decode(folder / "annotated" / name)) == 3
+    codec = cv2.VideoCapture(str(folder / "annotated" / name)).get(cv2.CAP_PROP_FOURCC)
+    h264 = codec == cv2.VideoWriter.fourcc(*"avc1")
+    said = capsys.readouterr().out.count("VLC plays them, browsers do not")
+    assert said == (0 if h264 else 1)
 
 
-def test_a_camera_of_the_network_is_read_for_some_seconds(server: str, checkpoint: Path, tmp_path: Path) -> None:
+def test_the_copy_of_a_small_video_has_its_size(
+    portrait: np.ndarray, tiny_onnx: Path, clips: Any, tmp_path: Path
+) -> None:
+    frame = np.full((96, 128, 3), 90, np.uint8)
+    frame[:, 16:112] = cv2.resize(portrait, (96, 96), interpolation=cv2.INTER_AREA)
+    clip = clips.encode(tmp_path / "small.mp4", [frame] * 3, RATE)
+    row, *_ = run(clip, f"model={tiny_onnx}", "timeline=false", folder=tmp_path / "out")
+    copy = clips.decode(tmp_path / "out" / "annotated" / "small.mp4")
+    assert [one.shape for one in copy] == [(96, 128, 3)] * 3
+    x, y, w, h = (int(row[key]) for key in "xywh")
+    changed = np.abs(copy[0].astype(int) - clips.decode(clip)[0]).max(axis=2) > 60
+    for edge in (x, x + w):  # of the box are where the table says
+        assert changed[y : y + h, edge - 2 : edge + 3].any(axis=1).mean() > 0.8
+
+
+def test_a_camera_of_the_network_is_read_for_some_seconds(server: str, tiny_onnx: Path, tmp_path: Path) -> None:
     """Its address does not tell that it is one."""
-    rows = run(f"{server}/camera", f"ckpt_path={checkpoint}", "faces=whole", "seconds=0.4", folder=tmp_path / "out")
+    rows = run(f"{server}/camera", f"model={tiny_onnx}", "faces=whole", "seconds=0.4", folder=tmp_path / "out")
     assert {(row["file"], row["face"], row["status"]) for row in rows} == {(f"{server}/camera", "1", "ok")}
     times = [float(row["time"]) for row in rows]
     assert times == sorted(times)
@@ -137,14 +171,14 @@ def test_mistakes_are_one_message(
     code: int,
     said: str,
     clip: Path,
-    checkpoint: Path,
+    tiny_onnx: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(clip.parent)
     Path("text.mp4").write_text("no video")
     with pytest.raises(SystemExit) as end:
-        predict.main([*typed, f"ckpt_path={checkpoint}"])
+        predict.main([*typed, f"model={tiny_onnx}"])
     assert end.value.code == code
     error = capfd.readouterr().err
     assert said in error
@@ -162,7 +196,7 @@ def interrupt(command: list[str], folder: Path, wait: float) -> tuple[int, str]:
     while time.monotonic() < deadline and process.poll() is None:
         if any(path.stat().st_size for path in folder.glob(".predictions.csv.*")):
             break
-        time.sleep(0.2)
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=wait)
     return process.returncode, error
@@ -170,24 +204,22 @@ def interrupt(command: list[str], folder: Path, wait: float) -> tuple[int, str]:
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_was_recognised_and_finishes_the_files(
-    clip: Path, checkpoint: Path, clips: Any, tmp_path: Path
+    long_clip: Path, tiny_onnx: Path, clips: Any, tmp_path: Path
 ) -> None:
-    frames = [frame[60:300, 60:380] for frame in clips.decode(clip)]
-    long = clips.encode(tmp_path / "long.mp4", (frames[k % 10] for k in range(5000)))
     folder = tmp_path / "out"
-    code, error = interrupt([str(long), f"ckpt_path={checkpoint}", "faces=whole"], folder, wait=120)
+    code, error = interrupt([str(long_clip), f"model={tiny_onnx}"], folder, wait=120)
     assert (code, "Traceback" in error) == (130, False)
     with (folder / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert 0 < len(rows) < 5000
+    assert 0 < len(rows) < LONG
     assert json.loads((folder / "predictions.json").read_text())["pictures"][-1]["frame"] == int(rows[-1]["frame"])
     assert len(clips.decode(folder / "annotated" / "long.mp4")) == int(rows[-1]["frame"]) + 1
     assert (folder / "annotated" / "long.mp4.timeline.png").is_file()
 
 
 @pytest.mark.slow
-def test_ctrl_c_is_the_normal_end_of_a_camera(server: str, checkpoint: Path, clips: Any, tmp_path: Path) -> None:
-    command = [f"{server}/camera", f"ckpt_path={checkpoint}", "faces=whole"]
+def test_ctrl_c_is_the_normal_end_of_a_camera(server: str, tiny_onnx: Path, clips: Any, tmp_path: Path) -> None:
+    command = [f"{server}/camera", f"model={tiny_onnx}", "faces=whole"]
     code, error = interrupt(command, tmp_path / "out", wait=120)
     assert (code, "Traceback" in error) == (0, False)
     with (tmp_path / "out" / "predictions.csv").open(newline="") as file:
@@ -197,9 +229,7 @@ def test_ctrl_c_is_the_normal_end_of_a_camera(server: str, checkpoint: Path, cli
 
 
 @pytest.mark.slow
-def test_memory_is_flat_over_a_long_video(clip: Path, checkpoint: Path, clips: Any, tmp_path: Path) -> None:
-    frames = [frame[60:300, 60:380] for frame in clips.decode(clip)]
-    long = clips.encode(tmp_path / "long.mp4", (frames[k % 10] for k in range(5000)))
+def test_memory_is_flat_over_a_long_video(long_clip: Path, tiny_onnx: Path, tmp_path: Path) -> None:
     program = f"""
 import psutil
 from pathlib import Path
@@ -209,14 +239,14 @@ from fer_lightning.inference.video.frames import Video
 from fer_lightning.inference.video.outputs import open_video_outputs
 from fer_lightning.inference.video.smoothing import smoothed
 
-predictor = Predictor.load({str(checkpoint)!r}, faces="whole", threads=1)
+predictor = Predictor.load({str(tiny_onnx)!r}, faces="whole", threads=1)
 classes = predictor.recognizer.classes
-draw = lambda picture, faces: draw_faces(picture, faces, classes)
+draw = lambda picture, faces: draw_faces(picture, faces, classes, smallest=1)
 name = lambda source: Path({str(tmp_path)!r}, "copy")
 with open_video_outputs(name, classes, every=1, draw=draw, timeline=True) as outputs:
-    for faces in smoothed(predictor.stream(Video({str(long)!r})), 0.5, 0.5, 0.0):
+    for faces in smoothed(predictor.stream(Video({str(long_clip)!r})), 0.5, 0.5, 0.0):
         outputs.add(faces)
-        if faces.frame in (500, 4999):
+        if faces.frame in (500, {LONG - 1}):
             print(psutil.Process().memory_info().rss)
 """
     answer = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)
