@@ -31,7 +31,7 @@ class BatchPreview(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.current_epoch > 0 or batch_idx > 0:
             return
-        from fer_lightning.evaluation.figures import save
+        from fer_lightning.evaluation.canvas import save
         from fer_lightning.evaluation.galleries import plot_batch
 
         images, labels = batch.images.cpu().numpy(), batch.labels.cpu().numpy()

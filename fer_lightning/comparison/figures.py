@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 
 from fer_lightning.comparison.importance import Importance
 from fer_lightning.evaluation import figures
-from fer_lightning.evaluation.figures import BLUE, BODY, FONT, INK, MUTED, ORANGE, SMALL, VERMILLION
+from fer_lightning.evaluation.canvas import BLUE, BODY, FONT, HEADING, INK, MUTED, ORANGE, SMALL, VERMILLION, new_figure
 from fer_lightning.runs.read import RecordedRun
 
 # colours of Okabe and Ito, and dashes: nothing is marked by colour alone
@@ -35,7 +35,7 @@ def plot_overlaid(runs: Sequence[RecordedRun], labels: Sequence[str]) -> Figure 
     faint = [others[at] for at in np.unique(np.linspace(0, len(others) - 1, min(MAX_FAINT, len(others))).astype(int))]
     below = 0.2 * (len(shown) + bool(faint)) + 0.1
     height = 4.2 + below
-    figure = figures.new_figure(WIDTH, height)
+    figure = new_figure(WIDTH, height)
     figure.subplots_adjust(left=0.07, right=0.975, top=1 - 0.45 / height, bottom=(0.62 + below) / height, wspace=0.18)
     styles = dict(zip(shown, STYLES, strict=False))
     titles = {"val/acc": "Validation accuracy", "train/loss": "Training loss"}
@@ -76,7 +76,7 @@ def plot_importance(importance: Importance, names: dict[str, str]) -> Figure:
     """Draw one bar per setting, by its short name, the most important on top, with the deviation over shuffles."""
     count = len(importance.keys)
     height = 1.35 + 0.36 * count
-    figure = figures.new_figure(WIDTH, height)
+    figure = new_figure(WIDTH, height)
     axes = figure.add_axes((0.2, 0.62 / height, 0.7, 0.36 * count / height))
     places = np.arange(count)
     axes.barh(places, importance.loss, height=0.62, color=BLUE, xerr=importance.deviation, ecolor=INK, capsize=3)
@@ -84,7 +84,7 @@ def plot_importance(importance: Importance, names: dict[str, str]) -> Figure:
     axes.invert_yaxis()
     axes.set_xlim(0, max(float((importance.loss + importance.deviation).max()) * 1.05, 0.01))
     figures.style_axes(axes, "left", "x", "loss in R² when the setting is shuffled")
-    figure.text(0.03, 1 - 0.4 / height, "Importance of settings", **figures.HEADING)
+    figure.text(0.03, 1 - 0.4 / height, "Importance of settings", **HEADING)
     return figure
 
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from fer_lightning.comparison import formatting
 from fer_lightning.comparison.figures import WIDTH, cut
 from fer_lightning.comparison.importance import is_numeric
-from fer_lightning.evaluation.figures import BODY, FONT, HEADING, INK, MUTED, SHADES, SMALL, VERMILLION, new_figure
+from fer_lightning.evaluation.canvas import BODY, FONT, HEADING, INK, MUTED, SHADES, SMALL, VERMILLION, new_figure
 from fer_lightning.runs.read import RecordedRun
 from fer_lightning.runs.settings import format_value
 

@@ -19,7 +19,7 @@ from fer_lightning.core.csv_cells import guard_table
 from fer_lightning.core.errors import UserError
 from fer_lightning.core.file_names import ON_DISK
 from fer_lightning.core.home import expand_user
-from fer_lightning.evaluation.figures import save
+from fer_lightning.evaluation.canvas import save
 from fer_lightning.evaluation.html import render_page
 
 EXPLAINED = (

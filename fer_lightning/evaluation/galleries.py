@@ -16,7 +16,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 
 from fer_lightning.evaluation import figures
-from fer_lightning.evaluation.figures import BLUE, FAINT, FONT, INK, MUTED, SMALL, TITLE, VERMILLION
+from fer_lightning.evaluation.canvas import BLUE, FAINT, FONT, INK, MUTED, SMALL, TITLE, VERMILLION, new_figure
 from fer_lightning.evaluation.metrics import Predictions, read_predictions
 
 GAP, MARGIN = 0.16, 0.3  # inches
@@ -139,7 +139,7 @@ def _draw_tiles(rows: list[list[Tile]], title: str, subtitle: str, tile: float =
     columns = max(map(len, rows), default=0)
     width = 2 * MARGIN + max(columns * (tile + GAP) - GAP, 6.0)  # a single tile would leave no room for the title
     height = HEAD + max(len(rows) * pitch, 0.1) + 0.05
-    figure = figures.new_figure(width, height)
+    figure = new_figure(width, height)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")

@@ -12,7 +12,8 @@ from fer_lightning.core.atomic_write import atomic_write, write_text
 from fer_lightning.core.csv_cells import guard_table, unguard_table
 from fer_lightning.core.errors import DataError
 from fer_lightning.core.file_names import ON_DISK
-from fer_lightning.evaluation.figures import plot_confusion, plot_curves, save
+from fer_lightning.evaluation.canvas import save
+from fer_lightning.evaluation.figures import plot_confusion, plot_curves
 from fer_lightning.evaluation.galleries import Images, plot_gallery, plot_mistakes
 from fer_lightning.evaluation.metrics import classification_report, compute_metrics
 from fer_lightning.evaluation.report import ScoredRun, render_report

@@ -12,7 +12,7 @@ import pytest
 from fer_lightning.comparison.figures import MAX_FAINT, STYLES, plot_importance, plot_overlaid
 from fer_lightning.comparison.importance import Importance
 from fer_lightning.comparison.parallel_coordinates import plot_parallel
-from fer_lightning.evaluation.figures import save
+from fer_lightning.evaluation.canvas import save
 from fer_lightning.runs.read import RecordedRun
 from fer_lightning.runs.settings import Settings
 

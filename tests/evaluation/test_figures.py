@@ -17,7 +17,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from fer_lightning.data.table.emotions import EMOTIONS
-from fer_lightning.evaluation.figures import describe_score, plot_confusion, plot_curves, save
+from fer_lightning.evaluation.canvas import save
+from fer_lightning.evaluation.figures import describe_score, plot_confusion, plot_curves
 from fer_lightning.evaluation.galleries import plot_batch, plot_gallery, plot_mistakes
 
 LONG = tuple(

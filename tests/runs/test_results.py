@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 
 from fer_lightning.core.errors import DataError
-from fer_lightning.evaluation.figures import plot_confusion, plot_curves, save
+from fer_lightning.evaluation.canvas import save
+from fer_lightning.evaluation.figures import plot_confusion, plot_curves
 from fer_lightning.evaluation.metrics import classification_report, compute_metrics
 from fer_lightning.runs.results import read_predictions_of, write_report, write_results
 

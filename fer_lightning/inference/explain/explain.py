@@ -16,7 +16,7 @@ from fer_lightning.config.allowed import allowed_modules
 from fer_lightning.core.atomic_write import write_text
 from fer_lightning.core.errors import ConfigError, DataError, StorageError
 from fer_lightning.core.suggestions import did_you_mean
-from fer_lightning.evaluation.figures import save
+from fer_lightning.evaluation.canvas import save
 from fer_lightning.inference.explain.average import ClassMap, as_rows, average_maps
 from fer_lightning.inference.explain.explanations import open_explanations
 from fer_lightning.inference.explain.figures import plot_averages

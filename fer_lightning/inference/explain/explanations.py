@@ -13,7 +13,7 @@ import numpy as np
 from fer_lightning.core.atomic_write import atomic_write, make_folder
 from fer_lightning.core.csv_cells import guard
 from fer_lightning.core.file_names import ON_DISK
-from fer_lightning.evaluation.figures import save
+from fer_lightning.evaluation.canvas import save
 from fer_lightning.evaluation.html import percent
 from fer_lightning.inference.annotate import AnnotatedCopies
 from fer_lightning.inference.crop import crop_face

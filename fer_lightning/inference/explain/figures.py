@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from fer_lightning.evaluation.figures import BLUE, BODY, FAINT, FONT, HEADING, INK, MUTED, SMALL, new_figure
+from fer_lightning.evaluation.canvas import BLUE, BODY, FAINT, FONT, HEADING, INK, MUTED, SMALL, new_figure
 from fer_lightning.inference.explain.average import ClassMap
 from fer_lightning.inference.explain.heat_maps import scale
 from fer_lightning.inference.explain.overlay import overlay

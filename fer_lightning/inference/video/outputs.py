@@ -95,7 +95,7 @@ def timeline_figure(path: Path, classes: Sequence[str], title: str) -> Iterator[
     try:
         yield timeline
     finally:
-        from fer_lightning.evaluation.figures import save  # with matplotlib, which takes longer than a photograph
+        from fer_lightning.evaluation.canvas import save  # with matplotlib, which takes longer than a photograph
         from fer_lightning.inference.video.timeline_figure import plot_timeline
 
         save(plot_timeline(timeline, title), path)

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 POLL = 0.2  # seconds between two looks at `stop`
+PATIENCE = 2.0  # seconds for the reader to end; one that is stuck in a dead connection ends with the process
 
 
 def read_ahead(
@@ -71,4 +72,4 @@ def read_ahead(
         with changed:
             left = True
             changed.notify_all()
-        thread.join(timeout=2)  # one that is stuck in a dead connection ends with the process
+        thread.join(PATIENCE)

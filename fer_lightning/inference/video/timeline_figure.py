@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-from fer_lightning.evaluation.figures import (
+from fer_lightning.evaluation.canvas import (
     BODY,
     FAINT,
     FONT,

@@ -71,7 +71,8 @@ def test_of_a_camera_the_newest_is_taken() -> None:
     assert len(seen) < 15
 
 
-def test_a_reader_that_is_stuck_does_not_stop_the_stopping() -> None:
+def test_a_reader_that_is_stuck_does_not_stop_the_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fer_lightning.inference.video.read_ahead.PATIENCE", 0.2)
     stuck, started = threading.Event(), time.monotonic()
 
     def items() -> Iterator[int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fer_lightning.evaluation.figures import save
+from fer_lightning.evaluation.canvas import save
 from fer_lightning.inference.face import Face, Faces
 from fer_lightning.inference.video.timeline import MOST_BINS, MOST_FACES, Timeline
 from fer_lightning.inference.video.timeline_figure import plot_timeline
@@ -81,3 +83,10 @@ def test_a_video_without_faces_says_so() -> None:
         "1 frame",
         "no face was found",
     ]
+
+
+def test_a_plot_imports_no_pandas() -> None:
+    """Which, with what the scores need, takes longer than the plot."""
+    program = "import sys, fer_lightning.inference.video.timeline_figure; print({'pandas', 'sklearn'} & {*sys.modules})"
+    answer = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)
+    assert answer.stdout == "set()\n"
