@@ -57,7 +57,7 @@ def _setting(verb: str, name: str, value: str, known: Sequence[str]) -> str:
             leaves.setdefault(key.rpartition(".")[2], key)
     if near := close_matches(name, known, cutoff=0.8):
         return f"type {near[0]}"
-    if name in groups_of(verb) or name in settings or name in other_names(verb):
+    if name in groups_of(verb) or name in settings or name in other_names(settings):
         return f"settings are typed without dashes: type {name}={value}"
     if typed := instead_of(name, value):
         return f"settings are typed without dashes: type {typed}"

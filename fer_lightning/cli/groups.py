@@ -61,7 +61,7 @@ def _own_names(verb: str, arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: a setting is typed by both of its names.
     """
-    others, typed = other_names(verb), {*map(override_key, arguments)}
+    others, typed = other_names(own_settings(verb)), {*map(override_key, arguments)}
     for other, own in others.items():
         if {other, own} <= typed:
             raise ConfigError(f"{other} and {own} both name the model: type one of them")

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fer_lightning.config.compose import conf_dir
 from fer_lightning.config.given import GIVEN
 from fer_lightning.config.habits import instead_of
-from fer_lightning.config.listed import COMBINED, listed_settings, options_of
+from fer_lightning.config.listed import COMBINED, listed_settings, options_of, other_names
 from fer_lightning.config.missing_options import explain_option
 from fer_lightning.config.overrides import override_key
 from fer_lightning.config.trainer_arguments import unlisted_arguments
@@ -122,6 +122,7 @@ def _unknown_keys(text: str, cause: OmegaConfBaseException, overrides: Sequence[
     first = re.findall("'(.+?)'", text)[0]
     root = cause.parent_node._get_root() if cause.parent_node is not None else OmegaConf.create()
     valid = dict(_paths(OmegaConf.to_container(root, resolve=False)))
+    valid |= dict.fromkeys(other_names(valid))
     valid |= {f"trainer.{name}": None for name in unlisted_arguments() if "trainer" in valid}
     typed = {override_key(item): item.partition("=")[2] for item in overrides if item[:1] not in "+~-" and "=" in item}
     # Hydra stops at the first; a group such as `experiment` is no key of the composed configuration

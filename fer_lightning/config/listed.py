@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import yaml
@@ -28,9 +28,9 @@ def own_settings(verb: str) -> list[str]:
     return [key for key in _read(f"{verb}.yaml") if key not in ("defaults", "hydra", *groups_of(verb))]
 
 
-def other_names(verb: str) -> Mapping[str, str]:
-    """Return settings by other names that they may be typed with: `model` is a file where a verb trains none."""
-    return {"model": "ckpt_path"} if "faces" in own_settings(verb) else {}
+def other_names(settings: Container[str]) -> Mapping[str, str]:
+    """Return settings of a verb by other names that they may be typed with: `model` is a file where none is trained."""
+    return {"model": "ckpt_path"} if "faces" in settings else {}
 
 
 def options_of(group: str) -> list[str]:
