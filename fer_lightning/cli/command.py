@@ -163,7 +163,7 @@ class _Verb:
         keeps_status = self.name in RECORDED and is_first_process()
         try:
             recording = recorded(folder, identify(cfg), overrides) if keeps_status else nullcontext()
-            with recording, _naming_what_is_full(folder):
+            with recording, _naming_output(cfg, folder), _naming_what_is_full(folder):
                 self.result = run_task(self.task, cfg)
             return self.result
         except Pruned:
@@ -231,6 +231,18 @@ def _user_error(error: BaseException | None) -> UserError | None:
     while error is not None and not isinstance(error, UserError):
         error = error.__cause__
     return error
+
+
+@contextmanager
+def _naming_output(cfg: DictConfig, folder: Path) -> Iterator[None]:
+    """Advise another `output_dir` where the one that was typed cannot be written to: `hydra.run.dir` moves it not."""
+    try:
+        yield
+    except StorageError as error:
+        output = Path(cfg.get("output_dir", folder))
+        if output == folder or not Path(error.filename or folder).is_relative_to(output):
+            raise
+        raise error.advising("output_dir=FOLDER") from error
 
 
 @contextmanager

@@ -61,6 +61,12 @@ class StorageError(UserError, OSError):
         found.errno, found.strerror, found.filename = error.errno, error.strerror, str(path)
         return found
 
+    def advising(self, setting: str) -> StorageError:
+        """Return the same error with another setting to type in place of `hydra.run.dir=FOLDER`."""
+        found = StorageError(str(self).replace("hydra.run.dir=FOLDER", setting))
+        found.errno, found.strerror, found.filename = self.errno, self.strerror, self.filename
+        return found
+
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
 

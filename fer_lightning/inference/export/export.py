@@ -57,7 +57,7 @@ def export(cfg: DictConfig) -> Path:
     except StorageError as error:
         if cfg.output is None:
             raise
-        raise StorageError(str(error).replace("hydra.run.dir=FOLDER", "output=PATH")) from error
+        raise error.advising("output=PATH") from error
     lines = [f"compared on {images.what}:", f"  {done.comparison}"]
     lines += [] if done.cost is None else [str(done.cost)]
     lines += [f"written to {output} ({_size(output) / 1e6:.1f} MB)", "", FORMATS[cfg.format].usage(output)]
