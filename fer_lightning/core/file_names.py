@@ -30,6 +30,15 @@ def shown(text: str) -> str:
     return re.sub(UNPRINTABLE, _escaped, text)
 
 
+def on_one_line(text: str) -> str:
+    r"""Return the same with spaces for line feeds, for a figure, which has no room for them.
+
+    >>> on_one_line("a\nb.png")
+    'a b.png'
+    """
+    return shown(text).replace("\n", " ")
+
+
 def _escaped(found: re.Match[str]) -> str:
     code = ord(found[0])
     return rf"\u{code:04x}" if 0xFF < code < 0xD800 else rf"\x{code & 0xFF:02x}"

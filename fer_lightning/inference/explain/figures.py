@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from fer_lightning.core.file_names import on_one_line
 from fer_lightning.evaluation.canvas import BLUE, BODY, FAINT, FONT, HEADING, INK, MUTED, SMALL, new_figure
 from fer_lightning.inference.explain.average import ClassMap
 from fer_lightning.inference.explain.heat_maps import scale
@@ -36,7 +37,7 @@ def plot_face(
     width, height, side, top = 9.6, 4.1, 2.9, 0.83
     figure = new_figure(width, height)
     figure.text(0.3 / width, 1 - 0.4 / height, headline, parse_math=False, **HEADING)
-    figure.text(0.3 / width, 1 - 0.63 / height, detail, parse_math=False, **CAPTION)
+    figure.text(0.3 / width, 1 - 0.63 / height, on_one_line(detail), parse_math=False, **CAPTION)
     bottom = (height - top - side) / height
     plain = overlay(face, np.zeros(heat_map.shape), PIXELS) if len(face) == 1 else face.transpose(1, 2, 0)
     for left, pixels in ((0.3, plain), (0.45 + side, overlay(face, heat_map, PIXELS))):

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
+from fer_lightning.core.file_names import on_one_line
 from fer_lightning.evaluation.canvas import (
     BODY,
     FAINT,
@@ -39,7 +40,7 @@ def plot_timeline(timeline: Timeline, title: str) -> Figure:
     rows = min(len(timeline.classes), MOST_ROWS)
     height = TOP + max(len(curves), 1) * (ABOVE + rows * ROW) + BOTTOM
     figure = new_figure(WIDTH, height)
-    figure.text(LEFT / WIDTH, 1 - 0.3 / height, title, **HEADING)
+    figure.text(LEFT / WIDTH, 1 - 0.3 / height, on_one_line(title), parse_math=False, **HEADING)
     figure.text(LEFT / WIDTH, 1 - 0.55 / height, _summary(timeline, len(curves)), **SECONDARY)
     for number, curve in enumerate(curves):
         bottom = height - TOP - (number + 1) * (ABOVE + rows * ROW)
