@@ -81,7 +81,7 @@ def render_report(run: ScoredRun) -> str:
         data=metrics.get("data"),
         tiles=[] if accuracy is None else [*_tiles(metrics)],
         per_class=_per_class(run),
-        looks=_looks(run.heat_maps),
+        looks=_looks(run.heat_maps, metrics.get("epoch")),
         figures=_figures(run.figures),
         about={key: value for key, value in metrics.items() if key not in SHOWN},
         environment=flatten(run.environment),
@@ -148,7 +148,7 @@ def _cell(column: str, value: object) -> tuple[str, float | None]:
     return text, value if column == "f1" else None
 
 
-def _looks(heat_maps: Mapping[str, Any] | None) -> dict[str, Any]:
+def _looks(heat_maps: Mapping[str, Any] | None, scored: object) -> dict[str, Any]:
     """Return how much of the mean heat map of each class lies on each part of a face, as a table, and what it is of."""
     record = heat_maps or {}
     parts, classes = record.get("areas") or {}, record.get("classes") or {}
@@ -157,12 +157,15 @@ def _looks(heat_maps: Mapping[str, Any] | None) -> dict[str, Any]:
         for name, row in classes.items()
     ]
     split, epoch = record.get("split") or "", record.get("epoch")
+    weights = "" if epoch is None else f" with the weights of epoch {epoch:.0f}"
+    if weights and is_number(scored) and scored != epoch:  # such as when the run was continued afterwards
+        weights += f" (the scores are of epoch {scored:.0f}: explain the run again for that)"
     return {
         "method": {"occlusion": OCCLUSION, "gradcam": GRADCAM}.get(str(record.get("method")), ""),
         "headings": ["", "images", *parts],
         "rows": [("area of the part", "", *map(_share, parts.values())), *rows] if rows else [],
         "images": f"{split} images that the network predicted right",
-        "epoch": "" if epoch is None else f" with the weights of epoch {epoch:.0f}",
+        "epoch": weights,
     }
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ from PIL import Image
 from fer_lightning import explain
 from fer_lightning.inference.explain.regions import PARTS
 from fer_lightning.models.classifier import ExpressionClassifier
+from fer_lightning.runs.results import write_report
 
 RUN = Path(__file__).parents[2] / "legacy" / "data" / "train"  # a run on drawn faces, as version 0.1 wrote it
 Refused = Callable[..., str]
@@ -96,6 +99,16 @@ def test_an_onnx_file_is_explained_too_and_pictures_without_a_face_have_rows(tin
     assert all((out / figure).is_file() for figure in figures)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="file systems of others refuse such names")
+def test_names_that_are_no_text_of_one_line_are_explained(tiny_onnx: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("caf\udce9.png", "two\nlines.png", "$x^$.png"):
+        Image.new("L", (40, 40), 128).save(os.fsencode(tmp_path / "in" / name), "png")
+    out = tmp_path / "out"
+    explain.main([str(tmp_path / "in"), f"model={tiny_onnx}", f"hydra.run.dir={out}"])
+    assert len(list((out / "heat_maps").iterdir())) == 3
+
+
 def test_the_averages_of_a_run_stand_in_its_report(run_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     best = run_folder / "checkpoints" / "best.ckpt"
@@ -110,6 +123,10 @@ def test_the_averages_of_a_run_stand_in_its_report(run_folder: Path, tmp_path: P
     assert report.count("Where the network looks") >= 2, "the table and the figure"
     assert "area of the part" in report
     assert "heat_maps.json is missing" not in report
+    assert "explain the run again" not in report
+    scores = json.loads((run_folder / "metrics.json").read_text())
+    (run_folder / "metrics.json").write_text(json.dumps({**scores, "epoch": 99}))  # as if it was continued
+    assert "(the scores are of epoch 99: explain the run again for that)" in write_report(run_folder).read_text()
     assert not (out / "heat_maps.json").exists()
 
 
