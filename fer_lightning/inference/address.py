@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TimeoutOfFuture  # of its own until Python 3.11
 from dataclasses import dataclass, field
 
 from fer_lightning import __version__
 from fer_lightning.inference.pictures import Picture, read_image
 from fer_lightning.inference.video.frames import Reading, Video
 
-SECONDS = 20.0  # until a server has to answer
+SECONDS = 20.0  # until a server has to answer, and to send more
+LONGEST = 60.0  # seconds for the whole image: a server may send byte after byte
 MOST_BYTES = 64 * 2**20
 SCHEMES = ("http", "https")
 # servers that do not know better call an image the last two
@@ -44,7 +48,23 @@ class _VideoThere(_FetchError):
 
 
 def fetch(address: str) -> bytes:
-    """Return the content of an address of an image; raise a `_FetchError` where there is none."""
+    """Return the content of an address of an image; raise a `_FetchError` where there is none, or it takes too long."""
+    content: Future[bytes] = Future()
+
+    def work() -> None:
+        try:
+            content.set_result(_fetch(address))
+        except BaseException as error:
+            content.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()  # a daemon, because nobody waits for one that is too slow
+    try:
+        return content.result(LONGEST)
+    except TimeoutOfFuture as error:
+        raise _FetchError(f"not complete after {LONGEST:g} seconds") from error
+
+
+def _fetch(address: str) -> bytes:
     import socket  # only here: photographs on the disk need not wait for these
     import urllib.error
     import urllib.request
