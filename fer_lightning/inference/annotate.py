@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.util
 import itertools
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -24,7 +25,9 @@ GREY, INK, PAPER = "#BDBDBD", "#000000", "#FFFFFF"
 SMALLEST = 240  # pixels of the shorter side of a copy: there is no room for labels in less
 SMALLEST_LETTERS = 12  # pixels
 JPEG_QUALITY = 95
+NO_LETTER = "\U0010ffff"  # which no font has
 MAGIC = re.compile(r"[*?\[]")  # of globs
+log = logging.getLogger(__name__)
 
 
 def draw_faces(
@@ -49,7 +52,8 @@ def draw_faces(
             _draw_box(draw, image.size, [value * scale for value in face.box], _colour(face, classes))
     for face in reversed(shown):
         box = None if face.box is None else [value * scale for value in face.box]
-        _draw_label(draw, image.size, box, f"{face.label} {face.confidence:.0%}", _colour(face, classes))
+        label = _drawable(str(face.label), tuple(classes))
+        _draw_label(draw, image.size, box, f"{label} {face.confidence:.0%}", _colour(face, classes))
     return np.asarray(image)
 
 
@@ -126,6 +130,18 @@ def _draw_label(
 
 def _colour(face: Face, classes: Sequence[str]) -> str:
     return dict(zip(classes, itertools.cycle(PALETTE), strict=False)).get(str(face.label), GREY)
+
+
+@functools.cache
+def _drawable(label: str, classes: tuple[str, ...]) -> str:
+    """Return a label, or the number of its class where the font lacks letters of it and would draw boxes."""
+    font = _font(SMALLEST_LETTERS)
+    unknown = bytes(font.getmask(NO_LETTER))
+    if label not in classes or all(bytes(font.getmask(letter)) != unknown for letter in label):
+        return label
+    number = f"class {classes.index(label) + 1}"
+    log.warning(f"copies of pictures show {label} as {number}: the font of labels, DejaVu Sans, lacks its letters")
+    return number
 
 
 def _rgb(colour: str) -> tuple[int, ...]:

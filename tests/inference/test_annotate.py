@@ -87,3 +87,17 @@ def test_copies_keep_their_folders_and_none_replaces_another(
 def test_one_photograph_lies_in_the_folder_itself(tmp_path: Path) -> None:
     assert AnnotatedCopies(tmp_path, ["/far/away/x.jpg"], CLASSES).name("/far/away/x.jpg") == "x.jpg"
     assert AnnotatedCopies(tmp_path, ["/a/x.jpg", "/b/x.jpg"], CLASSES).name("/b/x.jpg") == "b/x.jpg"
+
+
+def test_a_label_in_letters_that_the_font_lacks_is_the_number_of_its_class(
+    caplog: pytest.LogCaptureFixture, portrait: np.ndarray
+) -> None:
+    classes, box = ["glücklich", "хорошо", "\u9ad8\u5174"], Box(100, 100, 200, 200)
+    drawn = draw_faces(portrait, [Face("\u9ad8\u5174", 0.5, box=box)], classes)
+    same = draw_faces(portrait, [Face("class 3", 0.5, box=box)], ["", "", "class 3"])
+    assert np.array_equal(drawn, same)
+    assert "copies of pictures show \u9ad8\u5174 as class 3" in caplog.text
+    caplog.clear()
+    for label in classes[:2]:
+        draw_faces(portrait, [Face(label, 0.5, box=box)], classes)
+    assert caplog.text == ""
