@@ -24,6 +24,8 @@ from fer_lightning.inference.address import Address
 from fer_lightning.inference.pictures import Picture, read_image
 from fer_lightning.inference.video.frames import VIDEO_SUFFIXES, Reading, Video, is_camera, is_video
 
+# folders of pictures that the verbs write, and the table that is beside each when it is complete
+PICTURES = {"annotated": "predictions.csv", "heat_maps": "explanations.csv"}
 MOST_SHOWN = 5  # of the names that are missing
 ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 
@@ -76,7 +78,7 @@ class Sources:
 
     Attributes:
         names: as they were typed.
-        written: a folder that is left out, because it is written to meanwhile.
+        written: a folder that is left out, because pictures are written to it meanwhile.
         left_out: how many files in folders the last iteration passed over, by suffix.
         reading: how videos are read.
     """
@@ -87,7 +89,12 @@ class Sources:
     reading: Reading = field(default_factory=Reading)
 
     @classmethod
-    def named(cls, source: str | int | Sequence[str | int], written: Path | None = None) -> Sources:
+    def named(
+        cls,
+        source: str | int | Sequence[str | int],
+        written: Path | None = None,
+        reading: Reading | None = None,
+    ) -> Sources:
         """Return the sources of the setting, a name or a list of names.
 
         Raises:
@@ -95,7 +102,8 @@ class Sources:
             DataError: names stand for nothing that is there; the message lists them, each with near ones.
         """
         names = [source] if isinstance(source, (str, int)) else source
-        found = cls([str(name) for name in dict.fromkeys(names) if str(name).strip()], written)
+        typed = [str(name) for name in dict.fromkeys(names) if str(name).strip()]
+        found = cls(typed, written, reading=reading or Reading())
         if not found.names:
             raise ConfigError("no source is named: type a photograph or a folder, as in fer predict photo.jpg")
         missing = [name for name in found.names if not found._is_there(name)]
@@ -145,7 +153,7 @@ class Sources:
             else:
                 self.left_out[os.path.splitext(lower)[1] or "without a suffix"] += 1
         for path in folders:
-            if is_product(path, IMAGE_SUFFIXES):
+            if is_product(path, IMAGE_SUFFIXES) or _are_copies(path):
                 self.left_out["results of fer_lightning"] += 1
             else:
                 yield from self._in_folder(path, visited)
@@ -164,6 +172,12 @@ class Sources:
             if _matches(os.path.relpath(source.file, folder).split("/"), parts[fixed:]):
                 yield source
         self.left_out = kept  # nobody asked for the others
+
+
+def _are_copies(folder: str) -> bool:
+    """Return whether a folder holds the pictures that an earlier `predict` or `explain` wrote."""
+    above, name = os.path.split(folder)
+    return name in PICTURES and os.path.isfile(os.path.join(above, PICTURES[name]))
 
 
 def natural(name: str) -> list[tuple[int, str]]:

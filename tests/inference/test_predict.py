@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +21,7 @@ from PIL import Image
 
 from fer_lightning import predict
 from fer_lightning.core.csv_cells import unguard
+from fer_lightning.inference import address
 from fer_lightning.inference.face import Faces
 from fer_lightning.inference.terminal import Summary
 
@@ -166,10 +169,52 @@ def test_an_error_in_the_middle_loses_nothing_either(
     (tmp_path / "in").mkdir()
     for at in range(3):
         Image.new("L", (48, 48), at).save(tmp_path / "in" / f"{at}.png")
-    (tmp_path / "out" / "annotated" / "1.png").mkdir(parents=True)  # in the way of the second copy
+    add = Summary.add
+
+    def blocking_add(summary: Summary, faces: Faces) -> None:
+        add(summary, faces)
+        (tmp_path / "out" / "annotated" / "1.png").mkdir(exist_ok=True)  # in the way of the second copy
+
+    monkeypatch.setattr(Summary, "add", blocking_add)
     code, said = refused(tmp_path / "in", f"model={tiny_onnx}", f"output_dir={tmp_path / 'out'}", capsys=capsys)
     assert (code, len(rows_of(tmp_path / "out"))) == (1, 2)
     assert "annotated/1.png" in said
+
+
+def test_copies_of_two_runs_are_not_mixed(
+    tiny_onnx: Path, portrait_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, model = tmp_path / "out", f"model={tiny_onnx}"
+    run(portrait_file, model, folder=out)
+    before = {path: path.read_bytes() for path in out.rglob("*.*") if ".hydra" not in path.parts}
+    Image.open(portrait_file).save(tmp_path / "other.png")
+    code, said = refused(tmp_path / "other.png", model, f"hydra.run.dir={out}", capsys=capsys)
+    assert (code, "out/annotated holds pictures already" in said) == (2, True)
+    assert {path: path.read_bytes() for path in before} == before
+    assert "type another output_dir=FOLDER" in said
+    predict.main([str(tmp_path / "other.png"), model, f"hydra.run.dir={out}", f"output_dir={tmp_path / 'new'}"])
+    assert [path.name for path in (tmp_path / "new" / "annotated").iterdir()] == ["other.png"]
+
+
+def test_a_folder_can_be_source_and_output_at_once(tiny_onnx: Path, portrait_file: Path, tmp_path: Path) -> None:
+    album, logs = portrait_file.parent, f"hydra.run.dir={tmp_path / 'logs'}"
+    predict.main([str(album), f"model={tiny_onnx}", f"output_dir={album}", logs])
+    assert [row["file"] for row in rows_of(album)] == [str(portrait_file)]
+    assert (album / "annotated" / portrait_file.name).is_file()
+    rows = run(album, f"model={tiny_onnx}", folder=tmp_path.with_name("second"))
+    assert [row["file"] for row in rows] == [str(portrait_file)], "copies are no photographs"
+
+
+@pytest.mark.parametrize("setting", ["output_dir", "hydra.run.dir"])
+def test_a_folder_that_cannot_be_written_names_the_setting_that_helps(
+    setting: str, tiny_onnx: Path, portrait_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = [str(portrait_file), f"model={tiny_onnx}"]
+    logs = [f"hydra.run.dir={tmp_path / 'logs'}"] if setting == "output_dir" else []
+    code, said = refused(*typed, *logs, f"{setting}={portrait_file}", capsys=capsys)
+    assert (code, f"choose another with {setting}=FOLDER" in said) == (1, True), said
+    predict.main([*typed, *logs, f"{setting}={tmp_path / 'free'}"])
+    assert len(rows_of(tmp_path / "free")) == 1
 
 
 @pytest.fixture
@@ -184,6 +229,15 @@ def server(portrait_file: Path) -> Iterator[str]:
                 self.send_header("Location", f"file://{portrait_file}")
                 self.end_headers()
                 return
+            if place == "/slow":
+                self.send_response(200)
+                self.send_header("Content-Type", "image/jpeg")
+                self.end_headers()
+                with contextlib.suppress(OSError):  # who waited has gone
+                    for byte in portrait_file.read_bytes():
+                        self.wfile.write(bytes([byte]))
+                        time.sleep(0.05)
+                return
             kinds = {"/face.jpg": "image/jpeg", "/page": "text/html", "/untyped": "application/octet-stream"}
             self.send_response(200 if place in kinds else 404)
             self.send_header("Content-Type", kinds.get(place, "text/plain"))
@@ -194,6 +248,7 @@ def server(portrait_file: Path) -> Iterator[str]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as serving:
+        serving.daemon_threads = True
         threading.Thread(target=serving.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{serving.server_port}"
         serving.shutdown()
@@ -212,6 +267,15 @@ def test_addresses_of_images_are_fetched(tiny_onnx: Path, server: str, tmp_path:
     assert len(list((tmp_path / "out" / "annotated").iterdir())) == 3
 
 
+def test_a_server_that_sends_byte_after_byte_is_not_waited_for(
+    tiny_onnx: Path, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(address, "LONGEST", 0.3)
+    slow, quick = run(f"{server}/slow", f"{server}/face.jpg", f"model={tiny_onnx}", folder=tmp_path / "out")
+    assert (slow["status"], slow["note"]) == ("unreadable", "not complete after 0.3 seconds")
+    assert quick["status"] == "ok"
+
+
 @pytest.mark.parametrize(
     ("typed", "code", "said"),
     [
@@ -219,6 +283,9 @@ def test_addresses_of_images_are_fetched(tiny_onnx: Path, server: str, tmp_path:
         (["x.jpg", "threshold=1.5"], 2, "threshold=1.5 must be at most 1: type threshold=1"),
         (["x.jpg", "faces=yunnet"], 2, "did you mean faces=yunet?"),
         (["x.jpg", "strict=perhaps"], 2, "strict=perhaps is not true or false"),
+        (["x.jpg", "modle=a.onnx"], 2, "there is no setting 'modle'; did you mean model=a.onnx?"),
+        (["x.jpg", "ckpt_path=a", "output_dir=null"], 2, "output_dir=null is not text"),
+        (["x.jpg", "ckpt_path=a", "output_dir="], 2, "output_dir is empty, as if a variable had no value"),
         (["ckpt_path=a"], 2, "no source is named: type a photograph or a folder, as in fer predict photo.jpg"),
         (["photos", "ckpt_path=a"], 3, "no picture in photos (left out: .txt (1))"),
         (["photo", "notes.tx", "ckpt_path=a"], 3, "there is no photo; did you mean photos?; there is no notes.tx"),

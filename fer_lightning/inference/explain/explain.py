@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +16,13 @@ from fer_lightning.core.atomic_write import write_text
 from fer_lightning.core.errors import ConfigError, DataError, StorageError
 from fer_lightning.core.suggestions import did_you_mean
 from fer_lightning.evaluation.canvas import save
+from fer_lightning.inference.batch import open_batch
 from fer_lightning.inference.explain.average import ClassMap, as_rows, average_maps
 from fer_lightning.inference.explain.explanations import open_explanations
 from fer_lightning.inference.explain.figures import plot_averages
 from fer_lightning.inference.explain.regions import areas
-from fer_lightning.inference.predict import Output, open_sources, recognize
 from fer_lightning.inference.recognizer import Recognizer, load_recognizer
 from fer_lightning.inference.shipped import find_model
-from fer_lightning.inference.terminal import Summary
-from fer_lightning.inference.video.frames import Reading
 from fer_lightning.models.checkpoint import Checkpoint
 from fer_lightning.runs import files
 from fer_lightning.runs.find import run_of
@@ -47,31 +44,11 @@ def explain(cfg: DictConfig) -> Path:
 
 def explain_pictures(cfg: DictConfig) -> Path:
     """Write `explanations.csv` and a figure of each face in `cfg.source`."""
-    folder = Path(cfg.output_dir)
-    sources, count, predictor = open_sources(cfg)
-    sources.reading = Reading(cfg.every, cfg.seconds)
-    recognizer = predictor.recognizer
+    batch = open_batch(cfg, FIGURES)
+    recognizer, folder = batch.predictor.recognizer, batch.folder
     check(recognizer, cfg.method, cfg["class"])
-    summary = Summary(recognizer.classes)
-    error = None
-    with ExitStack() as open_files:
-        places = (folder / TABLE, folder / FIGURES, sources.names)
-        explained = open_files.enter_context(open_explanations(*places, recognizer, cfg.method, cfg["class"]))
-        outputs: list[Output] = [explained, summary]
-        try:
-            interruption = recognize(predictor, sources, count, outputs)
-        except BaseException as ending:
-            if summary.pictures == 0:
-                raise
-            error = ending  # the table that is open now is completed first
-    summary.print(folder, [TABLE, f"{FIGURES}/"])
-    if error is not None:
-        raise error
-    if not sources.reading.live:  # a camera has no other end
-        interruption.raise_if_asked()
-    unreadable = summary.statuses["unreadable"]
-    if unreadable and (cfg.strict or unreadable == summary.pictures):
-        raise DataError(summary.describe_unreadable(folder / TABLE))
+    places = (folder / TABLE, folder / FIGURES, batch.sources.names)
+    batch.run(open_explanations(*places, recognizer, cfg.method, cfg["class"]), [TABLE, f"{FIGURES}/"])
     return folder
 
 
@@ -80,7 +57,7 @@ def check(recognizer: Recognizer, method: str, wanted: str | None) -> None:
     classes = list(recognizer.classes)
     if wanted is not None and wanted not in classes:
         near = did_you_mean(wanted, classes, prefix="class=")
-        raise ConfigError(f"class={wanted}{near}: the model knows {', '.join(classes)}")
+        raise ConfigError(f"class={wanted} is not one of the model's, {', '.join(classes)}{near}")
     if method == "gradcam":
         from fer_lightning.inference.explain.gradcam import gradcam
 

@@ -87,8 +87,8 @@ class Explanations:
 @contextmanager
 def open_explanations(
     table: Path, figures: Path, names: Sequence[str], recognizer: Recognizer, method: Method, wanted: str | None
-) -> Iterator[Explanations]:
-    """Yield what explains pictures and writes the table, which is at its path when the block ends.
+) -> Iterator[list[Explanations]]:
+    """Yield, as the only output of a batch, what writes the table, which is at its path when the block ends.
 
     Args:
         table, figures: the file of the table and the folder of the figures.
@@ -96,9 +96,10 @@ def open_explanations(
         recognizer, method: see `heat_maps`.
         wanted: the class that is explained; None for the one that is predicted.
     """
-    places = AnnotatedCopies(make_folder(figures), names, recognizer.classes)
+    make_folder(table.parent)
+    places = AnnotatedCopies(figures, names, recognizer.classes)
     with atomic_write(table) as new, new.open("w", encoding="utf-8", errors=ON_DISK, newline="") as file:
-        yield Explanations(csv.writer(file, lineterminator="\n"), places, recognizer, method, wanted)
+        yield [Explanations(csv.writer(file, lineterminator="\n"), places, recognizer, method, wanted)]
 
 
 def _labels(face: Face) -> list[str]:
