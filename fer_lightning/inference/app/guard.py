@@ -74,6 +74,7 @@ class Guard:
                 return await _refuse(send, 411, "send the size of the picture: curl --data-binary @photo.jpg")
             # base64 of a picture takes a third more, and a form has headers
             if int(length) > self.max_bytes * 4 // 3 + 2**16:
+                await _discard(receive, 10 * self.max_bytes)
                 return await _refuse(send, 413, f"more than {self.max_bytes:,} bytes: make the picture smaller")
             if JSON.fullmatch(path):
                 body = await _read(receive)
@@ -137,6 +138,15 @@ async def _read(receive: Receive) -> bytes:
         parts.append(message.get("body", b""))
         more = message.get("more_body", False)
     return b"".join(parts)
+
+
+async def _discard(receive: Receive, most: int) -> None:
+    """Read a body and keep nothing, as many clients read no answer before they have sent all; `most` in bytes."""
+    more = True
+    while more and most > 0:
+        message = await receive()
+        most -= len(message.get("body", b""))
+        more = message.get("more_body", False)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

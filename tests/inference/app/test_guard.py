@@ -210,3 +210,23 @@ def test_no_page_of_another_address_may_read_answers(tmp_path: Path) -> None:
     _, headers, _ = ask(tmp_path, "GET", "/config", origin="http://localhost:3000")
     assert not [name for name in headers if name.lower().startswith(b"access-control")]
     assert headers[b"cross-origin-resource-policy"] == b"same-origin"
+
+
+@pytest.mark.parametrize(("parts", "read"), [(3, 3), (1000, 10)])
+def test_who_sends_too_much_may_finish_before_the_answer_but_not_for_ever(
+    tmp_path: Path, parts: int, read: int
+) -> None:
+    came, sent = list[int](), list[Any]()
+
+    async def receive() -> Any:
+        came.append(len(sent))
+        return {"type": "http.request", "body": bytes(1000), "more_body": len(came) < parts}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"localhost"), (b"content-length", b"1000000")]
+    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers}
+    asyncio.run(Guard(echo, str(tmp_path), 1000, local=True)(scope, receive, send))
+    assert sent[0]["status"] == 413
+    assert came == [0] * read
