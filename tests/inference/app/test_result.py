@@ -43,6 +43,14 @@ def test_a_large_picture_is_shown_smaller_with_its_boxes_in_place() -> None:
     assert "left:50.0%;top:0.0%;width:50.0%" in html
 
 
+def test_long_names_have_a_column_of_their_own_and_labels_stay_in_the_picture() -> None:
+    name = "contempt and something else"
+    face = Face(name, 1.0, {name: 1.0}, Box(150, 10, 40, 50))
+    html = render_faces(Faces([face, HAPPY], PICTURE), crops=np.repeat(CROP, 2, axis=0))
+    assert re.findall(r'<col style="width:([\d.]+)em">', html) == ["10", "4.0"]
+    assert re.findall(r'class="(fer-box [^"]*)"', html) == ["fer-box ok end", "fer-box ok"]
+
+
 def test_names_are_escaped() -> None:
     name = "<img src=x onerror=alert(1)>"
     evil = Face(name, 0.5, {name: 0.5}, Box(0, 0, 9, 9))
