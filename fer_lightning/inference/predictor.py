@@ -134,7 +134,7 @@ class Predictor:
     def stream(self, images: Any) -> Iterator[Faces]:
         """Yield the faces of each image, as calling does, while images are read; memory does not grow with their count.
 
-        Up to `batch_size` images are read before the first is yielded.
+        Up to `batch_size` images are read before the first is yielded, and two more for each thread that searches.
         """
         images, detector = as_images(images), self.detector
         if self.auto:
