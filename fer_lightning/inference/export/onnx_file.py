@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,12 @@ def check(trained: Trained, output: Path) -> None:
 
 
 def write(trained: Trained, path: Path) -> None:
-    """Write the graph with its weights and what it says of itself; a UserError if ONNX lacks one of its operations."""
+    """Write the graph with its weights and what it says of itself.
+
+    Raises:
+        ConfigError: onnxscript is too old for this torch.
+        UserError: ONNX lacks one of the operations.
+    """
     try:
         with quiet():
             program = torch.onnx.export(
@@ -53,6 +59,11 @@ def write(trained: Trained, path: Path) -> None:
             )
         assert program is not None  # for mypy: it is None for the exporter of TorchScript
         model: Any = program.model_proto
+    except ImportError as error:  # torch looks for the module of onnxscript that was made for it
+        raise ConfigError(
+            f"torch {torch.__version__} needs another onnxscript than {version('onnxscript')} ({first_lines(error)}): "
+            "pip install --upgrade onnxscript"
+        ) from error
     except Exception as error:  # torch's own types, one a reason
         raise UserError(
             f"{trained.backbone} cannot be written as ONNX ({first_lines(error)}): type format=torch_export"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import sys
@@ -180,6 +181,18 @@ def test_a_place_that_is_no_folder_is_named(checkpoint: Path, tmp_path: Path, re
 def test_a_missing_extra_is_named(checkpoint: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     assert 'needs onnxscript: pip install "fer_lightning[onnx]"' in refused(f"ckpt_path={checkpoint}")
+
+
+def test_an_onnxscript_made_for_another_torch_is_named(
+    checkpoint: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def export(*_: object, **__: object) -> None:
+        importlib.import_module("onnxscript._framework_apis.torch_1_0")
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    told = refused(f"ckpt_path={checkpoint}", f"hydra.run.dir={tmp_path}/out")
+    assert "needs another onnxscript" in told
+    assert "pip install --upgrade onnxscript" in told
 
 
 @pytest.mark.parametrize("format", [pytest.param("onnx", marks=pytest.mark.slow), "torch_export"])

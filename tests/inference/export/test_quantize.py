@@ -26,6 +26,8 @@ def test_it_is_calibrated_scored_and_smaller(legacy: Path, tmp_path: Path, capfd
     cost = json.loads(facts["quantization"])
     assert (facts["quantized"], cost["count"], cost["split"]) == ("int8", 7, "validation")
     operations = {node.op_type for node in onnx.load(output).graph.node}
+    last = next(node for node in onnx.load(output).graph.node if "probabilities" in node.output)
+    assert last.op_type == "Softmax", "probabilities are not rounded to steps"
     assert {"QuantizeLinear", "DequantizeLinear"} <= operations
     kernels = {tensor.data_type for tensor in onnx.load(output).graph.initializer if tensor.dims[2:] == [3, 3]}
     assert kernels == {onnx.TensorProto.INT8}
