@@ -25,7 +25,8 @@ def load_predictor(cfg: DictConfig, *, threads: int | None = None) -> Predictor:
     source = cfg.get("source") or []
     for name in [source] if isinstance(source, (str, int)) else source:
         if cfg.ckpt_path is None and str(name).endswith(MODELS):
-            raise ConfigError(f"{name} is a model and no picture: type {path_setting('ckpt_path', str(name))}")
+            key = "model" if str(name).endswith(".onnx") else "ckpt_path"
+            raise ConfigError(f"{name} is a model and no picture: type {path_setting(key, str(name))}")
     return Predictor.load(
         cfg.ckpt_path,
         faces=cfg.faces,

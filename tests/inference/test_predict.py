@@ -283,6 +283,7 @@ def test_a_server_that_sends_byte_after_byte_is_not_waited_for(
         (["x.jpg", "threshold=1.5"], 2, "threshold=1.5 must be at most 1: type threshold=1"),
         (["x.jpg", "faces=yunnet"], 2, "did you mean faces=yunet?"),
         (["x.jpg", "strict=perhaps"], 2, "strict=perhaps is not true or false"),
+        (["x.jpg", "a.onnx"], 2, "a.onnx is a model and no picture: type model=a.onnx"),
         (["x.jpg", "modle=a.onnx"], 2, "there is no setting 'modle'; did you mean model=a.onnx?"),
         (["x.jpg", "ckpt_path=a", "output_dir=null"], 2, "output_dir=null is not text"),
         (["x.jpg", "ckpt_path=a", "output_dir="], 2, "output_dir is empty, as if a variable had no value"),
@@ -310,6 +311,7 @@ def test_mistakes_are_refused(
     (tmp_path / "photos" / "notes.txt").touch()
     (tmp_path / "x.jpg").touch()
     (tmp_path / "-x.jpg").touch()
+    (tmp_path / "a.onnx").touch()
     got, message = refused(*typed, capsys=capsys)
     assert (got, said in message) == (code, True), message
     assert not (tmp_path / "outputs" / "predict").exists()
