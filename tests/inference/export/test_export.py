@@ -100,6 +100,7 @@ def test_a_checkpoint_of_version_01_goes_to_the_output_folder_under_the_name_of_
     assert str(tmp_path).encode() not in content
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_exported_as_they_were_scored(
     tmp_path: Path, kaggle_tree: Path, compose: Callable[..., DictConfig]
 ) -> None:
@@ -120,14 +121,14 @@ def test_averaged_weights_are_exported_as_they_were_scored(
 def test_what_differs_from_its_checkpoint_is_not_written(
     save_model: SaveModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output = tmp_path / "faces.onnx"
+    output = tmp_path / "faces.pt2"
     output.write_text("before")
     wrong = torch.ones(48, 32) / 32
     monkeypatch.setattr("fer_lightning.inference.export.probabilities.resize_matrix", lambda before, after: wrong)
     with pytest.raises(UserError, match="nothing was written: the exported model is not the same"):
-        export_checkpoint(save_model(input_size=48), output)
+        export_checkpoint(save_model(input_size=48), output, "torch_export")
     assert output.read_text() == "before"
-    assert {path.name for path in tmp_path.iterdir()} == {"faces.onnx", "checkpoints"}
+    assert {path.name for path in tmp_path.iterdir()} == {"faces.pt2", "checkpoints"}
 
 
 @pytest.mark.parametrize(
