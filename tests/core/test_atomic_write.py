@@ -30,7 +30,6 @@ REASONS = {
     "benchmarks/face_finding.py": "faces that contenders search for, in a temporary folder",
     "benchmarks/prepare.py": "what contenders start from, in a temporary folder",
     "benchmarks/paired_timing.py": "a log, which grows",
-    "inference/app/uploads.py": "what a visitor sends, under a name that is told when it is whole",
     "inference/export/onnx_file.py": "export.write gives it the temporary file of atomic_write",
     "inference/export/quantize.py": "export.write gives it the temporary file of atomic_write",
     "inference/export/timm_folder.py": "export.write gives it the temporary folder of atomic_folder",
