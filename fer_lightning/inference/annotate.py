@@ -24,6 +24,7 @@ PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#C
 GREY, INK, PAPER = "#BDBDBD", "#000000", "#FFFFFF"
 SMALLEST = 240  # pixels of the shorter side of a copy: there is no room for labels in less
 SMALLEST_LETTERS = 12  # pixels
+LONGEST_NAME = 230  # bytes; file systems take 255, and suffixes follow
 JPEG_QUALITY = 95
 NO_LETTER = "\U0010ffff"  # which no font has
 MAGIC = re.compile(r"[*?\[]")  # of globs
@@ -96,9 +97,14 @@ class AnnotatedCopies:
     def place(self, source: str) -> str:
         """Return where copies of a source are below the folder, without the suffix that tells their format."""
         if "://" in source:
-            place = re.sub(r"[^\w.-]+", "_", source.partition("://")[2])
-            return f"{hashlib.sha256(source.encode()).hexdigest()[:8]}_{place[-100:]}"
-        return os.path.relpath(os.path.abspath(source), self._root)
+            return _short(re.sub(r"[^\w.-]+", "_", source.partition("://")[2]), source)
+        folder, name = os.path.split(os.path.relpath(os.path.abspath(source), self._root))
+        return os.path.join(folder, name if len(os.fsencode(name)) <= LONGEST_NAME else _short(name, source))
+
+
+def _short(name: str, source: str) -> str:
+    """Return the end of a name behind what tells its source from others."""
+    return f"{hashlib.sha256(os.fsencode(source)).hexdigest()[:8]}_{name[-50:]}"
 
 
 def _draw_box(draw: ImageDraw.ImageDraw, size: tuple[int, int], box: Sequence[int], colour: str) -> None:

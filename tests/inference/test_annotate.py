@@ -101,3 +101,13 @@ def test_a_label_in_letters_that_the_font_lacks_is_the_number_of_its_class(
     for label in classes[:2]:
         draw_faces(portrait, [Face(label, 0.5, box=box)], classes)
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("letter", ["x", "笑"])
+def test_names_as_long_as_a_file_system_takes_are_shortened_and_stay_different(tmp_path: Path, letter: str) -> None:
+    names = [f"{begin}{letter * (249 // len(letter.encode()))}.webp" for begin in "ab"]
+    copies = AnnotatedCopies(tmp_path / "out", [str(tmp_path)], CLASSES)
+    for name in names:
+        (tmp_path / name).touch()  # it is a name that the file system takes
+        copies.add(Faces([Face("happy", 0.9)], np.zeros((60, 60), np.uint8), str(tmp_path / name)))
+    assert len(list((tmp_path / "out").glob("*.webp.png"))) == 2
