@@ -151,7 +151,7 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
         assert (found, source) == (None, str(tmp_path / name))
         assert str(note).startswith(reason)
     assert str(read_image("a\0b.jpg").note).startswith("cannot be opened: embedded null")
-    assert str(read_image("https://example.org/a.jpg").note).startswith("an address: download it")
+    assert str(read_image("https://example.org/a.jpg").note).startswith("an address: give the bytes that are there")
     images = {
         "8,001 x 8,000 pixels by its header, more than": Image.new("1", (8001, 8000)),
         "damaged image: ": Image.open(tmp_path / "cut.jpg"),

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,15 @@ TINY = (  # three batches an epoch
     "~callbacks.batch_preview",
     "~callbacks.validation_pictures",
 )
+
+
+@pytest.fixture(autouse=True)
+def _signals_at_their_default() -> Iterator[None]:
+    """Run as from a terminal: under `nohup`, SIGHUP would be ignored."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
