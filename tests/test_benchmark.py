@@ -57,14 +57,14 @@ def test_the_verb_measures_and_writes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_failed_row_costs_no_other_and_is_told_at_the_end(tmp_path: Path) -> None:
-    done = program(tmp_path, "suite=[train,pipeline]", "callbacks.history.folder=/dev/null/x")
+    done = program(tmp_path, "suite=[train,startup]", "callbacks.history.folder=/dev/null/x")
     assert done.returncode == 1
     rows = json.loads((tmp_path / "out" / "benchmark.json").read_text())["rows"]
     failed = [row for row in rows if row["failed"] is not None]
     assert {row["suite"] for row in failed} == {"train"}
     assert all("/dev/null/x" in row["failed"] for row in failed if row["against"] != "Keras fit")
-    others = [row for row in rows if row["suite"] == "pipeline"]
-    assert [row["ours"]["count"] for row in others] == [2] * 4
+    others = [row for row in rows if row["suite"] == "startup"]
+    assert [row["ours"]["count"] for row in others] == [2] * 6
     assert f"error: {len(failed)} of {len(rows)} rows failed" in done.stderr
     reasons = " ".join(row["skipped"] for row in rows if row["skipped"] is not None)
     assert "needs a GPU" in reasons

@@ -68,7 +68,8 @@ def whole_command(bench: Bench) -> Start:
     """Return the start of `predict` on one photograph."""
     what, goal = "predict source=photograph.jpg with an ONNX file", Goal("ours", "most", 1.5)
     row = Row("inference", what, "import onnxruntime, cv2", "s", goal=goal, skipped=_no_detector())
-    names = {"model": "model.onnx", "source": "photograph.jpg", "hydra.run.dir": "predicted"}
+    folder = "predicted/${now:%H-%M-%S-%f}"  # a new one each time: pictures of two runs are never mixed
+    names = {"model": "model.onnx", "source": "photograph.jpg", "hydra.run.dir": folder}
     settings = [f"{key}={quoted(bench.folder / name)}" for key, name in names.items()]
     return Start(row, ["-m", "fer_lightning.predict", *settings], ["-c", "import onnxruntime, cv2"])
 
