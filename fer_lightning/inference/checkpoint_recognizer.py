@@ -29,10 +29,14 @@ class CheckpointRecognizer:
     @classmethod
     def load(cls, path: str | Path, *, threads: int | None = None, allow: Sequence[str] = ()) -> CheckpointRecognizer:
         """Read a checkpoint; a CheckpointError if it is none of fer_lightning. See `load_recognizer`."""
-        checkpoint = Checkpoint.read(path)
-        values, facts = checkpoint.hyper_parameters, checkpoint.hyper_parameters.get("data_facts") or {}
         if threads is not None:
             torch.set_num_threads(threads)
+        return cls.of(Checkpoint.read(path), allow)
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, allow: Sequence[str] = ()) -> CheckpointRecognizer:
+        """Return the recognizer of a checkpoint that was read."""
+        values, facts = checkpoint.hyper_parameters, checkpoint.hyper_parameters.get("data_facts") or {}
         model = load_model(checkpoint, allow)
         return cls(
             checkpoint.path,

@@ -20,6 +20,17 @@ class Box(NamedTuple):
     w: int
     h: int
 
+    def overlap(self, other: Box) -> float:
+        """Return intersection over union, in [0, 1].
+
+        >>> Box(0, 0, 10, 10).overlap(Box(5, 0, 10, 10))
+        0.3333333333333333
+        """
+        width = min(self.x + self.w, other.x + other.w) - max(self.x, other.x)
+        height = min(self.y + self.h, other.y + other.h) - max(self.y, other.y)
+        common = max(width, 0) * max(height, 0)
+        return common / max(self.w * self.h + other.w * other.h - common, 1)
+
 
 @dataclass(frozen=True)
 class Face:

@@ -62,13 +62,6 @@ def once_each(found: Iterable[tuple[Box, float]]) -> list[Detection]:
     """Return boxes and scores, the largest first; of boxes that overlap, the one with the highest score stays."""
     kept: list[Detection] = []
     for box, score in sorted(found, key=lambda one: -one[1]):
-        if box.w > 0 and box.h > 0 and all(_overlap(box, other.box) <= MOST_OVERLAP for other in kept):
+        if box.w > 0 and box.h > 0 and all(box.overlap(other.box) <= MOST_OVERLAP for other in kept):
             kept.append(Detection(box, score))
     return sorted(kept, key=lambda detection: -detection.box.w * detection.box.h)
-
-
-def _overlap(one: Box, other: Box) -> float:
-    width = min(one.x + one.w, other.x + other.w) - max(one.x, other.x)
-    height = min(one.y + one.h, other.y + other.h) - max(one.y, other.y)
-    common = max(width, 0) * max(height, 0)
-    return common / (one.w * one.h + other.w * other.h - common)

@@ -58,6 +58,13 @@ def evidence(
     return np.stack(resized) if resized else np.zeros((0, side, side), np.float32)
 
 
+def check_method(recognizer: Recognizer, method: Method) -> None:
+    """Raise a ConfigError before any work if a method does not suit the model, or torchcam is not installed."""
+    side = recognizer.image_size
+    if method == "gradcam":
+        evidence(recognizer, np.zeros((1, recognizer.channels, side, side), np.uint8), method, np.zeros(1, int))
+
+
 def scale(maps: np.ndarray) -> np.ndarray:
     """Return maps `(B, S, S)`, 0 or more, divided by the highest value of each; a map of zeros stays one."""
     highest = maps.max(axis=(1, 2), keepdims=True, initial=0)

@@ -37,9 +37,8 @@ class Trained:
     @classmethod
     def read(cls, path: str | Path, allow: Sequence[str] = ()) -> Trained:
         """Read a checkpoint; a CheckpointError if it is none of fer_lightning. `allow`: see `load_recognizer`."""
-        original = CheckpointRecognizer.load(path, allow=allow)
         checkpoint = Checkpoint.read(path)
-        return cls(checkpoint, original, describe(checkpoint))
+        return cls(checkpoint, CheckpointRecognizer.of(checkpoint, allow), describe(checkpoint))
 
     @property
     def backbone(self) -> str:

@@ -172,7 +172,7 @@ def frame_rate(capture: Any) -> float:
 
 def rate_of(file: str) -> float:
     """Return the frames a second of a file; of a camera or stream, which comes as fast as it does, `USUAL_RATE`."""
-    capture = cv2.VideoCapture(file) if os.path.isfile(file) else cv2.VideoCapture()
+    capture = open_capture(file) if os.path.isfile(file) else cv2.VideoCapture()
     try:
         return frame_rate(capture)
     finally:

@@ -64,7 +64,7 @@ class Tracker:
         self._time = time
         places = [track.expected(time) for track in self.tracks]
         overlaps = (
-            (overlap(place, box), at, number) for at, place in enumerate(places) for number, box in enumerate(boxes)
+            (_overlap(place, box), at, number) for at, place in enumerate(places) for number, box in enumerate(boxes)
         )
         found: dict[int, Track] = {}
         for much, at, number in sorted(overlaps, key=lambda pair: -pair[0]):
@@ -80,15 +80,6 @@ class Tracker:
         return [found[number] for number in range(len(boxes))]
 
 
-def overlap(first: Box | None, second: Box | None) -> float:
-    """Return intersection over union of two boxes, in [0, 1]; that of two pictures taken as a whole is 1.
-
-    >>> overlap(Box(0, 0, 10, 10), Box(5, 0, 10, 10))
-    0.3333333333333333
-    """
-    if first is None or second is None:
-        return float(first is second)
-    width = min(first.x + first.w, second.x + second.w) - max(first.x, second.x)
-    height = min(first.y + first.h, second.y + second.h) - max(first.y, second.y)
-    common = max(width, 0) * max(height, 0)
-    return common / max(first.w * first.h + second.w * second.h - common, 1)
+def _overlap(first: Box | None, second: Box | None) -> float:
+    """Return how much two faces overlap; two pictures taken as a whole do wholly."""
+    return float(first is second) if first is None or second is None else first.overlap(second)
