@@ -17,7 +17,8 @@ from fer_lightning.config.allowed import allowed_modules, resolve_target
 from fer_lightning.config.compose import conf_dir
 from fer_lightning.config.given import GIVEN
 from fer_lightning.config.listed import example_of
-from fer_lightning.config.rules import get, rules
+from fer_lightning.config.nodes import get
+from fer_lightning.config.rules import rules
 from fer_lightning.config.signatures import convert, describe, fits, read_signature
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.core.former_names import SETTINGS

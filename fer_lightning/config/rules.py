@@ -6,20 +6,18 @@ import functools
 import os
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from fer_lightning.config.advice import duration
 from fer_lightning.config.allowed import allowed_modules, resolve_target
 from fer_lightning.config.given import replaced
+from fer_lightning.config.nodes import get, own_value, walk
+from fer_lightning.config.selection import monitors
 from fer_lightning.config.signatures import read_signature
-from fer_lightning.core.suggestions import close_matches
 from fer_lightning.system.resources import launched_rank, listed_devices
 
 FP16 = ("16-mixed", "16", 16)
-MONITORS = {"val/acc": "max", "val/f1_macro": "max", "val/loss": "min", "train/acc": "max", "train/loss": "min"}
 # smallest and largest value of numbers whose range no constructor of ours checks
 RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
@@ -55,23 +53,15 @@ RANGES: dict[str, tuple[float, float]] = {
 
 def rules(cfg: DictConfig) -> list[str]:
     """Return one line for each broken rule: what is wrong, and what to type instead."""
-    checks = (replaced, _ranges, _lengths, _empty_paths, _monitors, _validation, _schedule, _combinations)
+    checks = (replaced, _ranges, _lengths, _empty_paths, monitors, _validation, _schedule, _combinations)
     return [problem for check in (*checks, _devices, _ranks) for problem in check(cfg)]
-
-
-def get(cfg: DictConfig, key: str) -> Any:
-    """Return the value at a dotted key; None where there is none or it cannot be resolved."""
-    try:
-        return OmegaConf.select(cfg, key)
-    except OmegaConfBaseException:
-        return None
 
 
 def _ranges(cfg: DictConfig) -> Iterator[str]:
     for key, (least, most) in RANGES.items():
         parent, _, leaf = key.rpartition(".")
         node = get(cfg, parent) if parent else cfg
-        value = _own(node, leaf) if isinstance(node, DictConfig) else None
+        value = own_value(node, leaf) if isinstance(node, DictConfig) else None
         if isinstance(value, (int, float)) and not isinstance(value, bool) and not least <= value <= most:
             word, bound = ("least", least) if value < least else ("most", most)
             yield f"{key}={value} must be at {word} {bound}: type {key}={bound}"
@@ -103,26 +93,10 @@ def _empty_paths(cfg: DictConfig) -> Iterator[str]:
             yield f"{key} is empty, as if a variable had no value: type {key}=PATH{variable}"
 
 
-def _monitors(cfg: DictConfig) -> Iterator[str]:
-    for path, node in _nodes(cfg, ""):
-        if path == "model.":
-            continue  # which gets it from the program
-        monitor, mode = _own(node, "monitor"), get(node, "mode")
-        if monitor is not None and monitor not in MONITORS:
-            near = (close_matches(str(monitor).replace("_", "/"), MONITORS) or ["val/acc"])[0]
-            cure = f"type {path}monitor={near} {path}mode={MONITORS[near]}"
-            yield f"{path}monitor={monitor} is never logged; there are {', '.join(MONITORS)}: {cure}"
-        elif mode in ("min", "max") and (monitor or _own(node, "mode")):
-            wanted = MONITORS.get(get(node, "monitor"))
-            if wanted not in (None, mode):
-                watched = f"{path}monitor={get(node, 'monitor')}"
-                yield f"{watched} goes with {path}mode={wanted}, not {mode}: type {path}mode={wanted}"
-
-
 def _validation(cfg: DictConfig) -> Iterator[str]:
     """Check that the scores of the validation images that others read are computed."""
     limit, every = (get(cfg, f"trainer.{key}") for key in ("limit_val_batches", "check_val_every_n_epoch"))
-    watching = {path: node for path, node in _nodes(cfg, "") if path and str(get(node, "monitor")).startswith("val/")}
+    watching = {path: node for path, node in walk(cfg, "") if path and str(get(node, "monitor")).startswith("val/")}
     if watching and limit == 0 and limit is not False:
         path, node = next(iter(watching.items()))
         path = "" if OmegaConf.is_interpolation(node, "monitor") else path
@@ -243,17 +217,3 @@ def _processes(cfg: DictConfig) -> int:
 
 def _is_plateau(cfg: DictConfig) -> bool:
     return str(get(cfg, "scheduler._target_")).lower().endswith("plateau")
-
-
-def _nodes(node: DictConfig, prefix: str) -> Iterator[tuple[str, DictConfig]]:
-    """Yield `node` and every mapping below it, each with the prefix of its keys, such as `callbacks.stop.`."""
-    yield prefix, node
-    for key in node:
-        child = node._get_node(key)  # as it stands: resolving hundreds of values takes a tenth of a second
-        if isinstance(child, DictConfig) and not (child._is_none() or child._is_missing() or child._is_interpolation()):
-            yield from _nodes(child, f"{prefix}{key!s}.")
-
-
-def _own(node: DictConfig, key: str) -> Any:
-    """Return a value that stands here itself; an interpolation is checked where its value stands."""
-    return None if key not in node or OmegaConf.is_interpolation(node, key) else get(node, key)

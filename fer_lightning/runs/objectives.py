@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from fer_lightning.config.rules import MONITORS, get
+from fer_lightning.config.nodes import get
+from fer_lightning.config.selection import MONITORS, monitors, nearest_score, why_not
 from fer_lightning.core.errors import ConfigError
-from fer_lightning.core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -23,13 +23,14 @@ def objectives(cfg: DictConfig) -> list[str]:
     """Return `sweep.objectives`, or `monitor` where that is null; a ConfigError says if one is unknown or repeated."""
     typed = get(cfg, "sweep.objectives")
     if typed is None:
+        if problems := [*monitors(OmegaConf.masked_copy(cfg, ["monitor", "mode"]))]:
+            raise ConfigError.listing(problems)
         return [str(cfg.monitor)]
     names = [typed] if isinstance(typed, str) else [str(name) for name in typed]
     for name in names:
         if name not in MODES:
-            raise ConfigError(
-                f"sweep.objectives={name} is never measured{did_you_mean(name, MODES)}; there are {', '.join(MODES)}"
-            )
+            cure = f"type sweep.objectives={nearest_score(name, MODES)}"
+            raise ConfigError(f"sweep.objectives={name} {why_not(name, MODES)}: {cure}")
     if len(set(names)) < max(1, len(names)):
         raise ConfigError(f"sweep.objectives=[{','.join(names)}] must name one or more, each once")
     return names

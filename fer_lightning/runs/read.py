@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fer_lightning.config.rules import MONITORS
+from fer_lightning.config.selection import MONITORS
 from fer_lightning.core.command_words import path_setting
 from fer_lightning.core.file_names import ON_DISK
 from fer_lightning.core.whole_checkpoints import whole_checkpoints

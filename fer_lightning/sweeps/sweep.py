@@ -25,6 +25,7 @@ from fer_lightning.core.atomic_write import write_text
 from fer_lightning.core.errors import ConfigError, DataError, SweepError, UserError, first_lines
 from fer_lightning.runs.config_hash import identify, identify_overrides
 from fer_lightning.runs.files import SWEEP_PLAN
+from fer_lightning.runs.objectives import objectives
 from fer_lightning.runs.status import FAILED, message_of, now, reason_of, write_failure
 from fer_lightning.sweeps import launchers
 from fer_lightning.sweeps.job_folders import Job, Jobs
@@ -57,10 +58,12 @@ class Sweep:
         """Write the command line to `sweep.json` in the folder, from which the sweep can be resumed.
 
         Raises:
-            ConfigError: the launcher's settings cannot work.
+            ConfigError: the launcher's settings cannot work, or nothing that is measured compares the jobs.
             SweepError: the folder holds another sweep, or cannot be written.
         """
         launchers.max_parallel_jobs(self.config.hydra.launcher, 1)
+        if "monitor" in self.config:
+            objectives(self.config)
         plan = {"verb": self.config.hydra.job.name, "arguments": sys.argv[1:], "sweeper": sweeper, "started": now()}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

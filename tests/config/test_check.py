@@ -431,10 +431,10 @@ UNFREEZING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"monitor": "val/accuracy"}, "monitor=val/accuracy is never logged; there are val/acc"),
+        ({"monitor": "val/accuracy"}, "monitor=val/accuracy is never measured; there are val/acc"),
         ({"monitor": "val/loss"}, "monitor=val/loss goes with mode=min, not max"),
         ({"mode": "min"}, "monitor=val/acc goes with mode=max, not min"),
-        ({"callbacks": {"stop": {"monitor": "val_loss"}}}, "callbacks.stop.monitor=val_loss is never logged"),
+        ({"callbacks": {"stop": {"monitor": "val_loss"}}}, "callbacks.stop.monitor=val_loss is never measured"),
         (
             {"callbacks": {"stop": {"monitor": "val/loss"}}},
             "callbacks.stop.monitor=val/loss goes with callbacks.stop.mode=min",
@@ -622,6 +622,37 @@ def test_what_to_type_instead_is_said(typed: str, advice: str, compose_quickly: 
 def test_devices_of_gpus_on_a_cpu(devices: str, count: int, compose_quickly: Compose) -> None:
     said = problems(compose_quickly("train", f"trainer.devices={devices}"))
     assert said.endswith(f"names GPUs, and this run is on the CPU: type trainer.devices={count}")
+
+
+# what would choose by the test split
+
+
+@pytest.mark.parametrize(
+    ("typed", "instead"),
+    [
+        ("monitor=test/acc", "monitor=val/acc mode=max"),
+        ("monitor=test/loss", "monitor=val/loss mode=min"),
+        ("monitor=Test_F1", "monitor=val/f1_macro mode=max"),
+        ("monitor=final/test/acc", "monitor=val/acc mode=max"),
+        ("monitor=PrivateTest/acc", "monitor=val/acc mode=max"),
+        ("monitor=test", "monitor=val/acc mode=max"),
+        *(
+            (f"{key}.monitor=test/loss", f"{key}.monitor=val/loss {key}.mode=min")
+            for key in ("callbacks.best_checkpoint", "callbacks.early_stopping", "scheduler")
+        ),
+    ],
+)
+def test_nothing_is_chosen_on_the_test_split(typed: str, instead: str, compose_quickly: Compose) -> None:
+    plateau = ["scheduler=plateau"] if typed.startswith("scheduler") else []
+    said = problems(compose_quickly("train", typed, *plateau))
+    assert said == f"{typed} would choose by the test split, which is read once, after all choices: type {instead}"
+    check_config(compose_quickly("train", *plateau, *instead.split()))
+
+
+def test_the_public_test_of_fer2013_may_choose_by_its_name_here(compose_quickly: Compose) -> None:
+    said = problems(compose_quickly("train", "monitor=PublicTest/acc"))
+    assert "is never measured; there are val/acc" in said
+    assert said.endswith("type monitor=val/acc mode=max")
 
 
 # what the program would replace

@@ -86,6 +86,7 @@ def test_every_pruner_can_be_made(compose: Compose, pruner: str) -> None:
         (["sweep=small_cnn", "hydra/sweeper/sampler=grid"], "GridSampler only supports discrete distributions"),
         (["sweep=small_cnn", "hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials=0 must be a whole number"),
         (["sweep=small_cnn", "sweep.objectives=[val/acc,speed]"], "sweep.objectives=speed is never measured"),
+        (["sweep=small_cnn", "monitor=test/acc"], "would choose by the test split"),
         (["sweep=small_cnn", "sweep.storage=nonsense"], "type a URL such as"),
     ],
     ids=lambda value: "" if isinstance(value, str) else value[-1],
@@ -118,13 +119,27 @@ def test_directions_follow_from_the_names(compose: Compose) -> None:
     assert directions(["val/acc", "val/loss", "latency", "parameters"]) == ["maximize", *["minimize"] * 3]
 
 
-@pytest.mark.parametrize("names", [[], ["val/acc", "val/acc"], ["val/accuracy"]])
-def test_objectives_are_one_or_more_that_are_measured(compose: Compose, names: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], "must name one or more"),
+        (["val/acc", "val/acc"], "each once"),
+        (["val/accuracy"], "is never measured"),
+        (["latency", "test/acc"], "test/acc would choose by the test split.*: type sweep.objectives=val/acc$"),
+    ],
+)
+def test_objectives_are_one_or_more_that_are_measured(compose: Compose, names: list[str], said: str) -> None:
     cfg = compose("train", "output_dir=x")
     OmegaConf.set_struct(cfg, False)
     cfg.sweep.objectives = names
-    with pytest.raises(ConfigError, match=r"sweep\.objectives="):
+    with pytest.raises(ConfigError, match=rf"sweep\.objectives=.*{said}"):
         objectives(cfg)
+
+
+def test_a_sweep_that_would_compare_by_the_test_split_starts_no_job(tmp_path: Path) -> None:
+    said = refused(tmp_path, "monitor=test/acc", "seed=1,2")
+    assert "monitor=test/acc would choose by the test split" in said
+    assert not (tmp_path / "sweep").exists()
 
 
 def compose_with_hydra(*overrides: str) -> DictConfig:
