@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fer_lightning import __version__
 from fer_lightning.core.errors import ConfigError, DivergedError, first_lines
 from fer_lightning.models.backbones import Stem, build_backbone
 from fer_lightning.models.heads import freeze, head_logits, parameter_groups
+from fer_lightning.models.mixing import Blend, build_mix
 from fer_lightning.models.normalize import Normalization, Normalize, statistics
 from fer_lightning.models.optimized_module import OptimizedModule
 from fer_lightning.models.schedules import Mode
@@ -19,7 +21,14 @@ from fer_lightning.models.scores import RunningMean, SplitScores
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 Batch = tuple[Tensor, Tensor, Tensor]
-Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+class Shown(NamedTuple):
+    """What the network is shown in a step of training."""
+
+    images: Tensor  # (B, C, H, W), uint8, or float 0…255 where they are mixed
+    index: Tensor | None  # int64 (B,), rows of the manifest; of mixed images those of the first ones
+    blend: Blend | None  # mixes what belongs to the images before mixing, float (B, n), as they are; None: unmixed
 
 
 class ExpressionClassifier(OptimizedModule):
@@ -116,7 +125,7 @@ class ExpressionClassifier(OptimizedModule):
             freeze(self.backbone, backbone, (channels, side, side), always=unfreeze_epoch is None)
         if compile is not None:
             self.backbone.compile(mode=compile)  # in place, so that names of weights stay
-        self.mix = _build_mix(float(mixup), float(cutmix), len(classes))
+        self.mix = build_mix(float(mixup), float(cutmix))
         self.loss = nn.CrossEntropyLoss() if loss is None else loss
         self.scores = SplitScores(len(classes))
         self.train_loss, self.train_acc = RunningMean(), RunningMean()
@@ -169,8 +178,8 @@ class ExpressionClassifier(OptimizedModule):
             self._log_averages()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images, labels, _ = batch
-        loss, hits = self.loss_and_hits(images, labels)
+        labels = batch[1]
+        loss, hits = self.loss_and_hits(*batch)
         self.train_loss.update(loss.detach() * len(labels), len(labels))
         self.train_acc.update(hits, len(labels))
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it unannotated
@@ -186,15 +195,21 @@ class ExpressionClassifier(OptimizedModule):
             metric = f"train_{name}"
             self.log(f"train/{name}", getattr(self, metric), on_step=False, on_epoch=True, metric_attribute=metric)
 
-    def loss_and_hits(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def loss_and_hits(self, images: Tensor, labels: Tensor, index: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the loss `()`, and the number of images classified correctly `()`."""
-        pixels, targets = self.pixels(images), labels
+        targets, blend = labels, None
         if self.mix is not None:
-            pixels, targets = self.mix(pixels, labels)
-        logits = self._logits(pixels).float()
+            images, blend = self.mix(images.float())
+            targets = blend(F.one_hot(labels, len(self.classes)).float())
+        logits = self._logits(self.pixels(images)).float()
         wanted = targets.argmax(dim=1) if targets.ndim == 2 else targets  # of mixed labels the larger fraction
         hits = (logits.detach().argmax(dim=1) == wanted).sum()
-        return self.loss(logits, targets), hits
+        return self.training_loss(logits, targets, Shown(images, index, blend)), hits
+
+    def training_loss(self, logits: Tensor, targets: Tensor, shown: Shown) -> Tensor:
+        """Return the loss `()` of logits float `(B, K)`; targets are labels `(B,)`, or `(B, K)` of mixed images."""
+        loss: Tensor = self.loss(logits, targets)
+        return loss
 
     def on_train_epoch_end(self) -> None:
         self._check_finite(self.trainer.callback_metrics.get("train/loss"))
@@ -240,14 +255,3 @@ class ExpressionClassifier(OptimizedModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         kind = f"{type(self).__module__}.{type(self).__qualname__}"
         checkpoint["fer_lightning"] = {"version": __version__, "torch": str(torch.__version__), "class": kind}
-
-
-def _build_mix(mixup: float, cutmix: float, num_classes: int) -> Mix | None:
-    """Return a function that mixes the images of a batch and their labels; None if both α are 0."""
-    if mixup == 0 and cutmix == 0:
-        return None
-    from torchvision.transforms import v2  # only runs that mix wait for it
-
-    kinds = [(v2.MixUp, mixup), (v2.CutMix, cutmix)]
-    mix: Mix = v2.RandomChoice([kind(alpha=alpha, num_classes=num_classes) for kind, alpha in kinds if alpha > 0])
-    return mix

@@ -358,9 +358,9 @@ def test_training_accuracy_under_mixing_counts_the_larger_share() -> None:
     model = ExpressionClassifier("small_cnn", EMOTIONS, optimizer=partial(torch.optim.SGD, lr=0.0))
     labels = torch.tensor([0, 1, 2, 3])
     model.backbone.fc.register_forward_hook(lambda *_: torch.eye(7)[(labels + 1) % 4].requires_grad_())
-    model.mix = lambda pixels, labels: (
-        pixels,
-        0.3 * torch.eye(7)[labels] + 0.7 * torch.eye(7)[(labels + 1) % 4],  # the neighbour's share is the larger
+    model.mix = lambda images: (
+        images,
+        lambda values: 0.3 * values + 0.7 * values[(labels + 1) % 4],  # the neighbour's share is the larger
     )
     batch = Batch(random_batch(4).images, labels, torch.arange(4))
     trainer = quiet_trainer(max_epochs=1)
@@ -371,11 +371,15 @@ def test_training_accuracy_under_mixing_counts_the_larger_share() -> None:
 @pytest.mark.parametrize("mix", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}])
 def test_mixing_trains_on_soft_targets(mix: dict[str, float]) -> None:
     model = ExpressionClassifier("small_cnn", EMOTIONS, loss=CrossEntropy([1] * 7), **mix)
-    pixels, labels, _ = random_batch(8)
-    mixed, targets = model.mix(model.pixels(pixels), labels)  # type: ignore[misc]
+    images, labels, _ = random_batch(8)
+    mixed, blend = model.mix(images.float())  # type: ignore[misc]
     assert mixed.shape == (8, 1, 48, 48)
+    targets = blend(torch.eye(7)[labels])
     assert targets.shape == (8, 7)
     np.testing.assert_allclose(targets.sum(1), 1.0, atol=1e-6)
+    brightness = images.float().mean((1, 2, 3))
+    apart = (mixed.mean((1, 2, 3)) - blend(brightness[:, None])[:, 0]).abs()
+    assert apart.max() < (1e-3 if "cutmix" not in mix else 6)  # a rectangle of noise is not of the very same brightness
     quiet_trainer(max_epochs=1).fit(model, loader(random_batch(16), 8))
 
 
