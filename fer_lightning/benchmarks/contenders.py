@@ -26,7 +26,6 @@ from fer_lightning.data.augmentation.per_image import AlbumentationsEngine
 from fer_lightning.data.datamodule import ExpressionDataModule
 from fer_lightning.data.source import read_source
 from fer_lightning.models.classifier import ExpressionClassifier
-from fer_lightning.models.heads import parameter_groups
 from fer_lightning.system.machine import Machine
 from fer_lightning.training import build
 from fer_lightning.training.predict_split import predict_split
@@ -129,7 +128,7 @@ def train_expert(clock: StepClock, settings: str) -> None:
     def augment(batch: Tensor, epoch: int, chosen: Tensor) -> Tensor:
         return batch if engine is None else engine(batch, epoch, rows[chosen], torch.zeros_like(chosen))
 
-    optimizer = make_optimizer(parameter_groups(model.backbone, model.hparams["backbone_lr"]))
+    optimizer = make_optimizer(model.parameter_groups())
     baselines.expert(clock, images, labels, model, model.loss, optimizer, augment, **parts.steps)
 
 

@@ -140,6 +140,11 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
     ddp = strategy.startswith("ddp") or (strategy == "auto" and _processes(cfg) > 1)
     if unfreeze is not None and frozen and ddp and not strategy.startswith(unused):
         yield f"model.unfreeze_epoch under DDP leaves parameters without gradients: type trainer.strategy={unused}"
+    if str(value("optimizer._target_")).endswith(".Muon"):
+        if "fsdp" in str(value("trainer.strategy")):
+            yield "optimizer=muon needs whole matrices, which trainer=fsdp cuts: type optimizer=adamw, or trainer=ddp"
+        if value("model.backbone_lr") is not None:
+            yield "optimizer=muon has a rate for hidden weights: type optimizer.lr in place of model.backbone_lr"
     clip = value("trainer.gradient_clip_val")
     if clip and value("optimizer.fused") is True and value("trainer.precision") in FP16:
         yield f"trainer.gradient_clip_val={clip} in fp16 needs another optimizer step: type optimizer.fused=false"

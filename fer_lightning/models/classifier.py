@@ -12,10 +12,11 @@ from torch.nn import functional as F
 from fer_lightning import __version__
 from fer_lightning.core.errors import ConfigError, DivergedError, first_lines
 from fer_lightning.models.backbones import Stem, build_backbone
-from fer_lightning.models.heads import freeze, head_logits, parameter_groups
+from fer_lightning.models.heads import freeze, head_logits
 from fer_lightning.models.mixing import Blend, build_mix
 from fer_lightning.models.normalize import Normalization, Normalize, statistics
 from fer_lightning.models.optimized_module import OptimizedModule
+from fer_lightning.models.parameter_groups import parameter_groups
 from fer_lightning.models.schedules import Mode
 from fer_lightning.models.scores import RunningMean, SplitScores
 
@@ -250,7 +251,9 @@ class ExpressionClassifier(OptimizedModule):
         return {"index": index, "probabilities": self(images).float().softmax(dim=1)}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        return parameter_groups(self.backbone, self.hparams["backbone_lr"])
+        return parameter_groups(
+            self.backbone, backbone_lr=self.hparams["backbone_lr"], splits_hidden=self.splits_hidden
+        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         kind = f"{type(self).__module__}.{type(self).__qualname__}"

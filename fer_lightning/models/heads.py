@@ -29,15 +29,6 @@ def backbone_parameters(backbone: Network) -> list[nn.Parameter]:
     return [parameter for parameter in backbone.parameters() if id(parameter) not in head]
 
 
-def parameter_groups(backbone: Network, backbone_lr: float | None) -> list[dict[str, Any]]:
-    """Return groups for an optimizer: all trained parameters, with `backbone_lr` for all but the last layer."""
-    head, body = ([p for p in part(backbone) if p.requires_grad] for part in (head_parameters, backbone_parameters))
-    groups: list[dict[str, Any]] = [{"params": head + body}]
-    if backbone_lr is not None:
-        groups = [{"params": head}, {"params": body, "lr": backbone_lr}]
-    return [group for group in groups if group["params"]]
-
-
 def freeze(backbone: Network, name: str, shape: tuple[int, int, int], *, always: bool) -> None:
     """Prepare a network for `head_logits` of images `(C, H, W)`, in place; a ConfigError if its head is not separate.
 

@@ -27,6 +27,11 @@ class OptimizedModule(pl.LightningModule):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return what the optimizer is made from."""
 
+    @property
+    def splits_hidden(self) -> bool:
+        """Whether the optimizer treats weights of hidden layers in a way of their own, and groups must mark them."""
+        return bool(getattr(getattr(self.optimizer, "func", self.optimizer), "splits_hidden", False))
+
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:

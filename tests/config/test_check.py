@@ -424,6 +424,7 @@ def test_the_usual_settings_break_no_rule() -> None:
 
 
 PLATEAU = {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau"}
+MUON = {"_target_": "fer_lightning.models.optimizers.muon.Muon"}
 GPU = {"accelerator": "auto", "devices": 1}
 UNFREEZING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
 
@@ -454,6 +455,8 @@ UNFREEZING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
             "keeps random weights: type model.pretrained=true, or model.weights=FILE",
         ),
         ({"model": {"unfreeze_epoch": 2}}, "type model.freeze_backbone=true too"),
+        ({"optimizer": MUON, "trainer": {"strategy": "fsdp"}}, "type optimizer=adamw, or trainer=ddp"),
+        ({"optimizer": MUON, "model": {"backbone_lr": 0.1}}, "type optimizer.lr in place of model.backbone_lr"),
         ({"trainer": {"limit_val_batches": 0}}, "so that monitor=val/acc is never logged: type monitor=train/loss"),
         (
             {"trainer": {"limit_val_batches": 0.0}, "callbacks": {"stop": {"monitor": "val/acc"}}},

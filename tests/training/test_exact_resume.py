@@ -54,6 +54,7 @@ QUICK = {
 }
 SLOW = {
     "sgd": (["optimizer=sgd"], "step4"),
+    "muon": (["optimizer=muon", "scheduler=onecycle", "trainer.gradient_clip_val=0.1"], "step4"),
     "accumulation": (["trainer.accumulate_grad_batches=2"], "step1"),
     "ema": (
         ["++callbacks.ema={_target_: lightning.pytorch.callbacks.EMAWeightAveraging, decay: 0.9}", "model.mixup=0.2"],
