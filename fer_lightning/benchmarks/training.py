@@ -40,6 +40,7 @@ PLAIN: dict[str, tuple[Any, ...]] = {
     "model.unfreeze_epoch": (None,),
     "model.mixup": (0,),
     "model.cutmix": (0,),
+    "callbacks.progressive_resizing.start_size": (None,),
 }
 GPU_ROWS = {
     ("model=small_cnn", "data.batch_size=512"): 0.97,

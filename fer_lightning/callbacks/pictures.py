@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.gather_outputs import gather_outputs
 
 if TYPE_CHECKING:
@@ -34,8 +35,10 @@ class BatchPreview(pl.Callback):
         from fer_lightning.evaluation.canvas import save
         from fer_lightning.evaluation.galleries import plot_batch
 
-        images, labels = batch.images.cpu().numpy(), batch.labels.cpu().numpy()
-        figure = plot_batch(images, labels, list(module.classes), limit=self.count)
+        images = batch.images
+        if isinstance(module, ExpressionClassifier):  # which may resize them
+            images = module.pixels.resize(images.float()).round().clamp(0, 255).byte()
+        figure = plot_batch(images.cpu().numpy(), batch.labels.cpu().numpy(), list(module.classes), limit=self.count)
         save(figure, self.file)
         _add_figure(trainer, "training batch", figure)
 

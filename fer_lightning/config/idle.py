@@ -12,10 +12,10 @@ from fer_lightning.config.listed import is_listed
 
 
 class Idle(NamedTuple):
-    """Settings that some values of another one leave without effect."""
+    """Settings that some values of others leave without effect."""
 
     keys: str
-    beside: str  # the other
+    beside: str  # the others
     when: Callable[[Any], bool]
     cure: str  # what to type for an effect
 
@@ -41,6 +41,14 @@ IDLE = (
     ),
     Idle("augmentation.brightness augmentation.contrast", "augmentation.light", _is_off, "augmentation.light=1"),
     Idle("augmentation.erase_area", "augmentation.erase", _is_off, "augmentation.erase=0.25"),
+    Idle("model.mix_until", "model.mixup model.cutmix", _is_off, "model.mixup=0.2"),
+    Idle(
+        "callbacks.progressive_resizing.until callbacks.progressive_resizing.step",
+        "callbacks.progressive_resizing.start_size",
+        _is_off,
+        "callbacks.progressive_resizing.start_size=32",
+    ),
+    Idle("callbacks.ema.decay", "callbacks.ema.horizon", lambda part: part is not None, "callbacks.ema.horizon=null"),
     Idle("trainer.gradient_clip_algorithm", "trainer.gradient_clip_val", _is_off, "trainer.gradient_clip_val=1"),
     Idle("sweep.retry", "sweep.resume", _is_off, "sweep.resume=FOLDER"),
 )
@@ -52,11 +60,12 @@ def idle_settings(cfg: DictConfig) -> Iterator[str]:
     Where there is no model, both come from a checkpoint, and nothing can be said.
     """
     for keys, beside, when, cure in IDLE if "model" in cfg else ():
-        other = _read(cfg, beside)
-        for key in keys.split() if other is not ... and when(other) else ():
+        others = {other: _read(cfg, other) for other in beside.split()}
+        idle = all(other is not ... and when(other) for other in others.values())
+        for key in keys.split() if idle else ():
             if (value := _read(cfg, key)) is not ... and not is_listed(key, value):
-                said = "null" if other is None else other
-                yield f"{key}={value} has no effect beside {beside}={said}: type {cure}, or leave it out"
+                said = " ".join(f"{name}={'null' if other is None else other}" for name, other in others.items())
+                yield f"{key}={value} has no effect beside {said}: type {cure}, or leave it out"
 
 
 def _read(cfg: DictConfig, key: str) -> Any:

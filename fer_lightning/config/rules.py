@@ -50,10 +50,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "callbacks.ema.update_every_n_steps": (1, float("inf")),
 }
 
+# what changes in the course of a run, and the value that changes nothing
+COURSE = {"model.mix_until": 1, "callbacks.progressive_resizing.start_size": None, "callbacks.ema.horizon": None}
+
 
 def rules(cfg: DictConfig) -> list[str]:
     """Return one line for each broken rule: what is wrong, and what to type instead."""
-    checks = (replaced, _ranges, _lengths, _empty_paths, monitors, _validation, _schedule, _combinations)
+    checks = (replaced, _ranges, _lengths, _empty_paths, monitors, _validation, _schedule, _course, _combinations)
     return [problem for check in (*checks, _devices, _ranks) for problem in check(cfg)]
 
 
@@ -119,9 +122,20 @@ def _schedule(cfg: DictConfig) -> Iterator[str]:
         needs_steps = target is not None and "total_steps" in read_signature(schedule).hints
     except ImportError:  # reported by the check of targets
         return
-    ends = [get(cfg, f"trainer.{key}") for key in ("max_epochs", "max_steps")]
-    if needs_steps and "trainer" in cfg and all(end in (None, -1) for end in ends):
+    if needs_steps and _has_no_end(cfg):
         yield f"scheduler ({target}) needs the length of the run: type trainer.max_epochs=20 or trainer.max_steps=5000"
+
+
+def _course(cfg: DictConfig) -> Iterator[str]:
+    """Check that what changes in the course of a run can know how long the run is."""
+    for key, usual in COURSE.items() if _has_no_end(cfg) else ():
+        if (value := get(cfg, key)) not in (None, usual):
+            cure = "type trainer.max_epochs=20 or trainer.max_steps=5000"
+            yield f"{key}={value} depends on the length of the run, which has no end: {cure}"
+
+
+def _has_no_end(cfg: DictConfig) -> bool:
+    return "trainer" in cfg and all(get(cfg, f"trainer.{key}") in (None, -1) for key in ("max_epochs", "max_steps"))
 
 
 def _combinations(cfg: DictConfig) -> Iterator[str]:

@@ -17,6 +17,7 @@ from fer_lightning.models.mixing import Blend, build_mix
 from fer_lightning.models.normalize import Normalization, Normalize, statistics
 from fer_lightning.models.optimized_module import OptimizedModule
 from fer_lightning.models.parameter_groups import parameter_groups
+from fer_lightning.models.run_fraction import fraction_done
 from fer_lightning.models.schedules import Mode
 from fer_lightning.models.scores import RunningMean, SplitScores
 
@@ -51,6 +52,7 @@ class ExpressionClassifier(OptimizedModule):
         backbone_lr: learning rate of everything but the last layer; None for the optimizer's.
         mixup, cutmix: α of mixup (Zhang et al., 2018) and of cutmix (Yun et al., 2019); 0 turns it off. With both, each
             batch draws one of them.
+        mix_until: fraction of the run's epochs after which images are no longer mixed, in [0, 1].
         channels_last: memory format of weights and activations.
         compile: mode of `torch.compile` for the backbone: `default`, `reduce-overhead` (CUDA graphs), `max-autotune` or
             `max-autotune-no-cudagraphs`; None runs it as it is.
@@ -85,6 +87,7 @@ class ExpressionClassifier(OptimizedModule):
         backbone_lr: float | None = None,
         mixup: float = 0.0,
         cutmix: float = 0.0,
+        mix_until: float = 1.0,
         channels_last: bool = True,
         compile: CompileMode | None = None,
         data_facts: dict[str, Any] | None = None,
@@ -100,6 +103,8 @@ class ExpressionClassifier(OptimizedModule):
             raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
         if mixup < 0 or cutmix < 0:
             raise ValueError(f"mixup and cutmix must be 0 (off) or positive, got mixup={mixup}, cutmix={cutmix}")
+        if not 0 <= mix_until <= 1:
+            raise ValueError(f"mix_until is a fraction of the run's epochs in [0, 1], got {mix_until}")
         if not 0 <= drop_rate < 1:
             raise ValueError(f"drop_rate must be in [0, 1), got {drop_rate}")
         if unfreeze_epoch is not None and unfreeze_epoch < 0:
@@ -159,6 +164,12 @@ class ExpressionClassifier(OptimizedModule):
         end = self.hparams["unfreeze_epoch"]
         return bool(self.hparams["freeze_backbone"]) and (end is None or self.current_epoch < end)
 
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed now, where a mix is asked for; depends on the epoch alone, as `frozen` does."""
+        until: float = self.hparams["mix_until"]
+        return until == 1 or fraction_done(self.trainer) < until
+
     def train(self, mode: bool = True) -> ExpressionClassifier:
         """Switch to training mode, but for a frozen backbone, whose statistics must not move."""
         super().train(mode)
@@ -199,7 +210,7 @@ class ExpressionClassifier(OptimizedModule):
     def loss_and_hits(self, images: Tensor, labels: Tensor, index: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the loss `()`, and the number of images classified correctly `()`."""
         targets, blend = labels, None
-        if self.mix is not None:
+        if self.mix is not None and self.mixes:
             images, blend = self.mix(images.float())
             targets = blend(F.one_hot(labels, len(self.classes)).float())
         logits = self._logits(self.pixels(images)).float()

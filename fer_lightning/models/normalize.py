@@ -40,7 +40,7 @@ def statistics(normalize: Normalization, mean: Sequence[float], std: Sequence[fl
 
 
 class Normalize(nn.Module):
-    """Scales to 0…1, normalises and, where asked for, upsamples; part of the model, so that it cannot be forgotten.
+    """Scales to 0…1, normalises and, where asked for, resizes; part of the model, so that it cannot be forgotten.
 
     Args:
         mean, std: of each channel on the 0…1 scale, `(C,)`; deviations are positive.
@@ -58,6 +58,7 @@ class Normalize(nn.Module):
         if len(mean) != len(std) or not all(value > 0 for value in std):
             raise ValueError(f"mean and std must be of one length and std positive; got mean={mean}, std={std}")
         self.size = size
+        self.training_size: int | None = None  # in place of `size` in training mode: see ProgressiveResizing
         # one multiply-add on 0…255: (x / 255 - mean) / std; derived, so not stored with the weights
         means, deviations = (torch.tensor(value, dtype=torch.float32).view(1, -1, 1, 1) for value in (mean, std))
         self.register_buffer("scale", 1.0 / (255.0 * deviations), persistent=False)
@@ -65,7 +66,11 @@ class Normalize(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return float32 `(B, C, S, S)` for uint8 (or float 0…255) images `(B, C, H, W)`."""
-        pixels = torch.addcmul(self.shift, images.to(self.scale.dtype), self.scale)
-        if self.size is not None and pixels.shape[-2:] != (self.size, self.size) and len(pixels) > 0:
-            pixels = F.interpolate(pixels, size=(self.size, self.size), mode="bilinear", antialias=True)
-        return pixels
+        return self.resize(torch.addcmul(self.shift, images.to(self.scale.dtype), self.scale))
+
+    def resize(self, pixels: Tensor) -> Tensor:
+        """Return float `(B, C, S, S)` of the size that the network sees now, for pixels float `(B, C, H, W)`."""
+        size = self.training_size if self.training and self.training_size is not None else self.size
+        if size is None or pixels.shape[-2:] == (size, size) or len(pixels) == 0:
+            return pixels
+        return F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)

@@ -443,6 +443,10 @@ UNFREEZING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
         ({"monitor": None, "scheduler": PLATEAU}, "scheduler=plateau waits for a score"),
         ({"trainer": {"max_epochs": -1}}, "needs the length of the run: type trainer.max_epochs=20"),
         ({"trainer": {"max_epochs": None, "max_time": "00:01:00:00"}}, "needs the length of the run"),
+        (
+            {"trainer": {"max_epochs": -1}, "scheduler": None, "model": {"mix_until": 0.8}},
+            "model.mix_until=0.8 depends on the length of the run, which has no end: type trainer.max_epochs=20",
+        ),
         ({"data": {"batch_size": 0}}, "data.batch_size=0 must be at least 1"),
         ({"model": UNFREEZING, "trainer": {"strategy": "ddp"}}, "ddp_find_unused_parameters_true"),
         ({"model": UNFREEZING, "trainer": {"devices": 2}}, "ddp_find_unused_parameters_true"),

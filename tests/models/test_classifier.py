@@ -383,9 +383,16 @@ def test_mixing_trains_on_soft_targets(mix: dict[str, float]) -> None:
     quiet_trainer(max_epochs=1).fit(model, loader(random_batch(16), 8))
 
 
+def test_mixing_ends_where_it_is_asked_to() -> None:
+    model, mixed = ExpressionClassifier("small_cnn", EMOTIONS, mixup=1.0, mix_until=0.6), []
+    model.loss.register_forward_pre_hook(lambda _, inputs: mixed.append(inputs[1].ndim == 2))
+    quiet_trainer(max_epochs=4).fit(model, loader(random_batch(2), 2))
+    assert mixed == [True, True, True, False]  # 0, 0.25 and 0.5 of the run are over when the first three begin
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [{"channels": 2}, {"mixup": -1.0}, {"drop_rate": 1.0}, {"unfreeze_epoch": -1}],
+    [{"channels": 2}, {"mixup": -1.0}, {"mix_until": 1.5}, {"drop_rate": 1.0}, {"unfreeze_epoch": -1}],
     ids=lambda wrong: next(iter(wrong)),
 )
 def test_values_out_of_range_are_named(wrong: dict[str, float]) -> None:

@@ -48,11 +48,25 @@ EACH_EPOCH = (
     f"save_on_train_epoch_end: true, {KEPT}}}"
 )
 SWA = "{_target_: lightning.pytorch.callbacks.StochasticWeightAveraging, swa_lrs: 0.01, swa_epoch_start: 1}"
+RESIZING = "callbacks.progressive_resizing"
 QUICK = {
-    "mixup": (["model.mixup=0.2", "trainer.val_check_interval=2"], "step1 step3"),
+    "mixup, resizing and a moving average": (
+        [
+            "callbacks=ema",
+            "callbacks.ema.horizon=0.5",
+            "model.mixup=0.2",
+            "model.mix_until=0.5",
+            "trainer.val_check_interval=2",
+            "data.image_size=24",
+            f"{RESIZING}.start_size=16",
+            f"{RESIZING}.until=0.5",
+        ],
+        "step1 step3",
+    ),
     "max_steps": (["trainer.max_steps=7"], "epoch3"),
 }
 SLOW = {
+    "mixup": (["model.mixup=0.2", "trainer.val_check_interval=2"], "step1 step3"),
     "sgd": (["optimizer=sgd"], "step4"),
     "muon": (["optimizer=muon", "scheduler=onecycle", "trainer.gradient_clip_val=0.1"], "step4"),
     "accumulation": (["trainer.accumulate_grad_batches=2"], "step1"),
