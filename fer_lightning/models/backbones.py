@@ -12,12 +12,18 @@ from torch import Tensor
 from fer_lightning.core.choices import check_choices
 from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.models.cnn_gru import CnnGRU
+from fer_lightning.models.compact_cnn import CompactCNN
 from fer_lightning.models.keras_cnn import KerasCNN
 from fer_lightning.models.network import Network, evaluating
 from fer_lightning.models.small_cnn import SmallCNN
 
 Stem = Literal["imagenet", "small"]
-NETWORKS: dict[str, Callable[..., Network]] = {"small_cnn": SmallCNN, "keras_cnn": KerasCNN, "cnn_gru": CnnGRU}
+NETWORKS: dict[str, Callable[..., Network]] = {
+    "small_cnn": SmallCNN,
+    "compact_cnn": CompactCNN,
+    "keras_cnn": KerasCNN,
+    "cnn_gru": CnnGRU,
+}
 """Our own, by name. Each is called as `constructor(num_classes=…, in_channels=…, image_size=…, drop_rate=…,
 **backbone_kwargs)` and returns a network with timm's methods; see `build_backbone`."""
 

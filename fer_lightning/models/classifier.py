@@ -40,7 +40,7 @@ class ExpressionClassifier(OptimizedModule):
     therefore describes itself.
 
     Args:
-        backbone: `small_cnn`, `keras_cnn`, `cnn_gru` or any timm name.
+        backbone: `small_cnn`, `compact_cnn`, `keras_cnn`, `cnn_gru` or any timm name.
         classes: names of the outputs, in order.
         channels, image_size: of the images: 1 or 3, and pixels a side.
         mean, std: of each channel of the training split, 0…1, `(channels,)`.

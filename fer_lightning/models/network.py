@@ -30,6 +30,19 @@ class Network(nn.Module):
         """Return logits float `(B, num_classes)` of pixels float `(B, C, H, W)`."""
         return self.forward_head(self.forward_features(x))
 
+    def prepare(self, pixels: Tensor) -> None:
+        """Compute, in place, what is taken from training images float `(N, C, H, W)`, normalised; by default nothing.
+
+        A run calls it on a new network; a continued one gets the result from its checkpoint.
+        """
+
+    def fused(self) -> Network:
+        """Return a network in evaluation mode for inference alone that gives the same logits in less time.
+
+        It is this one if there is nothing to fuse, and else a copy.
+        """
+        return self.eval()
+
     def get_classifier(self) -> Any:
         """Return the last layer; some of timm's networks have two."""
         return self.fc

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.loggers import Logger
@@ -23,6 +24,7 @@ from fer_lightning.data.datamodule import DEFAULT_CACHE, ExpressionDataModule
 from fer_lightning.data.seen_images import seen_by
 from fer_lightning.models.backbones import check_name
 from fer_lightning.models.classifier import ExpressionClassifier
+from fer_lightning.models.network import Network
 from fer_lightning.models.own_module import adapt, takes
 from fer_lightning.models.schedules import scheduler_config
 from fer_lightning.system.machine import Machine
@@ -30,6 +32,7 @@ from fer_lightning.training.checkpoint_files import AtomicCheckpointIO
 from fer_lightning.training.loggers import make_loggers
 from fer_lightning.training.make import blaming, make
 
+PREPARED = 512  # training images that a network may compute filters from
 Makers = tuple[Callable[..., Any], Callable[..., Any] | None]  # of the optimizer and of the schedule
 
 
@@ -108,7 +111,8 @@ def build_model(
 ) -> ExpressionClassifier:
     """Return the model for the classes of data that are set up, with its loss.
 
-    Pretrained weights, where asked for, are loaded into a `fresh` model only; a checkpoint will bring its own.
+    Pretrained weights, where asked for, are loaded into a `fresh` model only, which else may take its first filters
+    from the training images; a checkpoint will bring its own.
 
     Raises:
         ConfigError: a setting is out of its range, or weights cannot be loaded.
@@ -138,11 +142,22 @@ def build_model(
         "mode": cfg.mode,
     }
     if ours:
-        return cast(ExpressionClassifier, make(cfg.model, **offered))
+        model = cast(ExpressionClassifier, make(cfg.model, **offered))
+        if fresh and cfg.model.weights is None:
+            _prepare(model, data)
+        return model
     node, given = _taken_settings(cfg, kind), takes(kind, offered)
     own = cast(ExpressionClassifier, make(node, **given))
     adapt(own, {**_plain(node), **given}, facts)
     return own
+
+
+def _prepare(model: ExpressionClassifier, data: ExpressionDataModule) -> None:
+    """Let a network of ours compute what it takes from training images; every rank takes the same ones."""
+    if is_overridden("prepare", model.backbone, Network):
+        rows = data.rows("train")
+        few = rows[np.unique(np.linspace(0, len(rows) - 1, PREPARED).astype(int))]  # images of a class may lie together
+        model.backbone.prepare(model.pixels(torch.from_numpy(data.images(few))))
 
 
 def network_name(cfg: DictConfig) -> str:

@@ -10,12 +10,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from fer_lightning.models.cnn_gru import CnnGRU
+from fer_lightning.models.compact_cnn import CompactCNN
 from fer_lightning.models.keras_cnn import KerasCNN
 from fer_lightning.models.small_cnn import SmallCNN
 
-NETWORKS = [SmallCNN, KerasCNN, CnnGRU]
-SIDES = {SmallCNN: 3, KerasCNN: 3, CnnGRU: 6}  # of the last map at 48 px
-SMALLEST = {SmallCNN: 16, KerasCNN: 16, CnnGRU: 8}
+NETWORKS = [SmallCNN, CompactCNN, KerasCNN, CnnGRU]
+SIDES = {SmallCNN: 3, CompactCNN: 3, KerasCNN: 3, CnnGRU: 6}  # of the last map at 48 px
+SMALLEST = {SmallCNN: 16, CompactCNN: 16, KerasCNN: 16, CnnGRU: 8}
 
 
 def trainable(network: nn.Module) -> int:
@@ -24,6 +25,7 @@ def trainable(network: nn.Module) -> int:
 
 def test_sizes() -> None:
     assert trainable(SmallCNN()) == 1_174_439
+    assert trainable(CompactCNN()) == 1_755_495
     assert trainable(CnnGRU()) == 978_343
     assert trainable(KerasCNN()) == 4_474_759  # what Keras's summary of the Kaggle network prints
 
@@ -131,7 +133,7 @@ def test_widths_may_be_a_list_of_any_length() -> None:
     assert net.forward_features(torch.zeros(1, 1, 48, 48)).shape == (1, 16, 12, 12)
 
 
-@pytest.mark.parametrize("network", [SmallCNN, CnnGRU])
+@pytest.mark.parametrize("network", [SmallCNN, CompactCNN, CnnGRU])
 def test_the_start_keeps_the_signal_and_guesses_uniformly(network: type[nn.Module]) -> None:
     torch.manual_seed(0)
     net, images = network().train(), torch.randn(64, 1, 48, 48)

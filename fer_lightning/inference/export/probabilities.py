@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from fer_lightning.data.loading.dataset import Batch
 from fer_lightning.models.classifier import ExpressionClassifier
+from fer_lightning.models.network import Network
 from fer_lightning.models.normalize import Normalize
 
 
@@ -31,8 +32,11 @@ class Probabilities(nn.Module):
     def __init__(self, model: ExpressionClassifier, image_size: int) -> None:
         super().__init__()
         self.pixels = FixedNormalize(model.pixels, image_size)
+        backbone = copy.deepcopy(model.backbone)
+        if isinstance(backbone, Network):
+            backbone = backbone.fused()
         # in channels_last, torch.export writes a pooling to 1×1 as a gather over computed indices
-        self.backbone = copy.deepcopy(model.backbone).to(memory_format=torch.contiguous_format)
+        self.backbone = backbone.to(memory_format=torch.contiguous_format)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.backbone(self.pixels(images))

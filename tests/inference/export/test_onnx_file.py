@@ -61,3 +61,14 @@ def test_the_graph_of_the_small_network_has_no_node_too_many(checkpoint: Path, t
     (images,), (probabilities,) = graph.input, graph.output
     assert (images.name, probabilities.name) == ("images", "probabilities")
     assert [axis.dim_param or axis.dim_value for axis in images.type.tensor_type.shape.dim] == ["N", 1, 24, 24]
+
+
+def test_branches_and_batch_norms_are_merged_into_the_convolutions(save_model: SaveModel, tmp_path: Path) -> None:
+    options = {"widths": [4, 4], "depths": [2, 2], "branches": True, "squeeze_excite": 0.5, "stem": "whitened"}
+    checkpoint = save_model("compact_cnn", backbone_kwargs=options)
+    done = export_checkpoint(checkpoint, tmp_path / "model.onnx")
+    agree(checkpoint, done.path)
+    kinds = Counter(node.op_type for node in onnx.load(done.path).graph.node)
+    stem, blocks, gates = 1, 4, 2
+    assert (kinds["Conv"], kinds["MaxPool"], kinds["BatchNormalization"]) == (stem + blocks + 2 * gates, 2, 0)
+    assert (kinds["Relu"], kinds["Add"]) == (stem + blocks + gates, 1)  # of the normalisation
