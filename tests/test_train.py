@@ -24,6 +24,7 @@ from fer_lightning.cli.command import run_task
 from fer_lightning.core.errors import CheckpointError, ConfigError, DataError
 from fer_lightning.data.synthetic.dataset import write_tree
 from fer_lightning.models.checkpoint import Checkpoint
+from fer_lightning.training.build import build_data
 
 Compose = Callable[..., DictConfig]
 TINY = (
@@ -230,6 +231,35 @@ def test_evaluate_repeats_the_score_of_train(compose: Compose, tmp_path: Path, f
     assert again["split"] == "test"
     for key in ("accuracy", "f1_macro", "ece", "loss", "count", "per_class"):
         assert again[key] == before[key]
+
+
+def test_the_views_of_an_image_are_averaged_and_it_is_said(
+    compose: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str], finished: Path
+) -> None:
+    checkpoint = finished / "checkpoints/best.ckpt"
+    evaluate(compose("evaluate", f"ckpt_path={checkpoint}", *JUDGED, "views=flip", f"output_dir={tmp_path}"))
+    name = "Test score (mean of each image and its mirror image)"
+    assert f"{name}: accuracy" in capsys.readouterr().out
+    assert name in (tmp_path / "report.html").read_text()
+    assert json.loads((tmp_path / "metrics.json").read_text())["views"] == "flip"
+    found, before = (pd.read_csv(folder / "predictions.csv") for folder in (tmp_path, finished))
+    data = build_data(compose("train", *TINY))
+    by_path = {path: row for row, path in enumerate(data.table.paths)}
+    images = torch.from_numpy(data.images(np.array([by_path[path] for path in found["path"]])))
+    model = Checkpoint.read(checkpoint).build()
+    with torch.no_grad():
+        expected = torch.stack([model(view).softmax(dim=1) for view in (images, images.flip(-1))]).mean(dim=0)
+    np.testing.assert_allclose(found.iloc[:, -7:], expected, atol=1e-5)
+    assert not np.allclose(found.iloc[:, -7:], before.iloc[:, -7:], atol=1e-3)
+
+
+def test_a_run_scores_its_best_weights_as_evaluate_does(compose: Compose, tmp_path: Path) -> None:
+    train(compose("train", *QUICK, "logger=none", "views=ten_crop", f"output_dir={tmp_path / 'run'}"))
+    best = f"ckpt_path={tmp_path / 'run/checkpoints/best.ckpt'}"
+    evaluate(compose("evaluate", best, *JUDGED, "views=ten_crop", f"output_dir={tmp_path / 'again'}"))
+    one, two = ((tmp_path / name / "predictions.csv").read_text() for name in ("run", "again"))
+    assert one == two
+    assert json.loads((tmp_path / "run/metrics.json").read_text())["views"] == "ten_crop"
 
 
 def write_flat(root: Path) -> Path:

@@ -171,5 +171,6 @@ class Members:
             data["layout"] = "auto"
         without_struct = OmegaConf.create(OmegaConf.to_container(self.cfg, resolve=False))
         changes = {"ckpt_path": str(run.folder / BEST_CHECKPOINT), "split": self.split, "data": data}
+        changes["views"] = run.settings.values.get("views", "single")
         cfg = OmegaConf.merge(without_struct, changes)
         return Evaluation.prepare(cfg)  # type: ignore[arg-type]  # a mapping merged into a mapping is one

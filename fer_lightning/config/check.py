@@ -34,6 +34,7 @@ SCALARS = {
     "mode": Literal["min", "max"],
     "ckpt_path": str | None,
     "split": Literal["train", "validation", "test", "all", "auto"],
+    "views": Literal["single", "flip", "ten_crop"],
     "suite": list[Suite],
     "runs": list[str],
     "rows": int,

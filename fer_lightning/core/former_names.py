@@ -18,7 +18,7 @@ HYPER_PARAMETERS = {"cuda_graph": None}
 # settings that a command line may still name, and what they are called today; None: no longer there
 SETTINGS = {"callbacks.validation_pictures.share": "callbacks.validation_pictures.fraction", "model.cuda_graph": None}
 # settings since 0.2, and what holds in files without them
-ADDED = {"data.max_pixels": 64_000_000, "model.normalize": "standard"}
+ADDED = {"data.max_pixels": 64_000_000, "model.normalize": "standard", "views": "single"}
 INSTEAD = {"model.cuda_graph": "model.compile=reduce-overhead"}  # what to type for a setting that is no longer there
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+# what one prediction is the mean of, where an image was seen more than once
+AVERAGED = {"flip": "mean of each image and its mirror image", "ten_crop": "mean of ten crops of each image"}
 SEEN_IN = {"train": "the network was trained on", "validation": "chose its checkpoint"}
 
 
@@ -12,11 +14,18 @@ def name_score(metrics: Mapping[str, Any]) -> tuple[str, str]:
     """Return the name of a score and the reason in one sentence: (`Validation score`, `The checkpoint was …`).
 
     Args:
-        metrics: with `split` (which images were scored), `selected_on` (which split chose the checkpoint; None: nothing
-            was chosen), `same_data` (whether the weights were trained on another split of this very data), `partial`
-            (whether the batches were limited), what `compute_metrics` says of duplicates, and `left_out_in_train` and
-            `left_out_in_validation` (how many images of the split were not scored, because the network has seen them).
+        metrics: with `split` (which images were scored), `views` (of each image, averaged), `selected_on` (which split
+            chose the checkpoint; None: nothing was chosen), `same_data` (whether the weights were trained on another
+            split of this very data), `partial` (whether the batches were limited), what `compute_metrics` says of
+            duplicates, and `left_out_in_train` and `left_out_in_validation` (how many images of the split were not
+            scored, because the network has seen them).
     """
+    name, reason = _name_and_reason(metrics)
+    averaged = AVERAGED.get(str(metrics.get("views")))
+    return name if averaged is None else f"{name} ({averaged})", reason
+
+
+def _name_and_reason(metrics: Mapping[str, Any]) -> tuple[str, str]:
     split = metrics.get("split")
     if not split:
         return "Score", "The run does not say which images were scored, so this proves nothing about new faces."

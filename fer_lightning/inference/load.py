@@ -32,6 +32,7 @@ def load_predictor(cfg: DictConfig, *, threads: int | None = None) -> Predictor:
         faces=cfg.faces,
         detector_file=cfg.detector_file,
         threshold=float(cfg.threshold),
+        views=cfg.get("views", "single"),  # which only `predict` has
         threads=threads,
         allow=allowed_modules(cfg),
     )

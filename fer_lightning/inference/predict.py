@@ -66,5 +66,6 @@ def facts(cfg: DictConfig, predictor: Predictor) -> dict[str, Any]:
         },
         "faces": "whole" if predictor.detector is None else predictor.detector.name,
         "threshold": predictor.threshold,
+        "views": predictor.views,
         "videos": {key: cfg[key] for key in ("every", "seconds", "smooth", "hold")},
     }

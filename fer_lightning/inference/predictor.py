@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from fer_lightning.inference.map_ahead import map_ahead
 from fer_lightning.inference.pictures import Picture, as_images, read_image
 from fer_lightning.inference.recognizer import Recognizer, load_recognizer
 from fer_lightning.inference.shipped import find_model
+from fer_lightning.models.views import Views, average
 from fer_lightning.system.resources import available_cores
 
 MOST_HELD = 2**25  # bytes of pictures that are searched for faces, and of those that wait until theirs fill a batch
@@ -39,9 +40,10 @@ class Predictor:
         auto: whether pictures that are all small and about square are taken as faces, without asking the detector; see
             `cut_out.look_ahead`.
         threads: that search pictures of a stream for faces, each its own; None for as many as there are cores.
+        views: of each face, over which its probabilities are averaged; see `models.views`.
 
     Raises:
-        ConfigError: threshold or batch size is out of its range.
+        ConfigError: threshold, batch size or views is out of its range.
     """
 
     recognizer: Recognizer
@@ -50,12 +52,15 @@ class Predictor:
     batch_size: int = 64
     auto: bool = False
     threads: int | None = None
+    views: Views = "single"
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise ConfigError(f"threshold={self.threshold} is a probability: type a number from 0 to 1")
         if self.batch_size < 1:
             raise ConfigError(f"batch_size={self.batch_size} must be 1 or more")
+        if self.views not in get_args(Views):
+            raise ConfigError(f"views={self.views}: choose one of {', '.join(get_args(Views))}")
 
     def __repr__(self) -> str:
         return f"Predictor({'; '.join(f'{name}: {value}' for name, value in self._facts().items())})"
@@ -75,6 +80,7 @@ class Predictor:
             "takes": f"{size} × {size} pixels, {kind}",
             "faces": f"{finder}, or small square pictures as a whole" if self.auto else finder,
             **uncertain,
+            **({} if self.views == "single" else {"views": self.views}),
         }
 
     @classmethod
@@ -87,6 +93,7 @@ class Predictor:
         threshold: float = 0.0,
         batch_size: int = 64,
         threads: int | None = None,
+        views: Views = "single",
         allow: Sequence[str] = (),
     ) -> Predictor:
         """Return the predictor of a model.
@@ -96,7 +103,7 @@ class Predictor:
             faces: how faces are found, see `load_detector`; `whole` takes each picture as a face that is cut out; so
                 does `auto` where all pictures are small and about square.
             detector_file: see `load_detector`.
-            threshold, batch_size: see the class.
+            threshold, batch_size, views: see the class.
             threads: of the CPU, which search for faces and run the model; None for as many as there are cores.
             allow: see `load_recognizer`.
 
@@ -114,7 +121,7 @@ class Predictor:
             if faces != "auto" or detector_file is not None:
                 raise
             detector = _Missing(error)
-        return cls(recognizer, detector, threshold, batch_size, auto=faces == "auto", threads=threads)
+        return cls(recognizer, detector, threshold, batch_size, faces == "auto", threads, views)
 
     def __call__(self, images: Any) -> Predictions:
         """Return the faces of each image, in a list that holds all pictures; `stream` is for thousands of photographs.
@@ -181,7 +188,8 @@ class Predictor:
     def _label(self, pictures: list[tuple[Picture, list[Box | None]]], crops: list[np.ndarray]) -> Iterator[Faces]:
         """Yield the faces of each picture, given where they are and all their crops in order."""
         batches = (crops[at : at + self.batch_size] for at in range(0, len(crops), self.batch_size))
-        rows = (row for batch in batches for row in self.recognizer(np.array(batch)).tolist())
+        probabilities = (average(self.recognizer, np.array(batch), self.views) for batch in batches)
+        rows = (row for batch in probabilities for row in batch.tolist())
         for picture, boxes in pictures:
             faces = [self._face(next(rows), box) for box in boxes]
             if not faces:

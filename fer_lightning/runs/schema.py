@@ -127,7 +127,7 @@ _METRICS: dict[str, tuple[str, Check]] = {
     **dict.fromkeys(("left_out_in_train", "left_out_in_validation"), _COUNT),
     "accuracy_without_duplicates": _NUMBER,
     "accuracy_without_duplicates_interval": _INTERVAL,
-    **dict.fromkeys(("split", "monitor", "model", "checkpoint", "data", "selected_on"), _TEXT),
+    **dict.fromkeys(("split", "views", "monitor", "model", "checkpoint", "data", "selected_on"), _TEXT),
     **dict.fromkeys(("partial", "interrupted", "same_data"), _TRUTH),
     "monitored": ("number", _is_measured),
     "accuracy_interval": _INTERVAL,

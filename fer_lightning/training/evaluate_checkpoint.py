@@ -141,7 +141,8 @@ class Evaluation:
         without = [f"left out {count:,} {split} images that {what}" for what, count in skipped.items()]
         for note in (*data.notes, *without, machine.summary, delivery) if announce else ():
             log.info(note)
-        table, images = predict_split(trainer, model, data, rows, seen=seen, own_division=own_division)
+        views = cfg.get("views", "single")  # which `explain` has none of
+        table, images = predict_split(trainer, model, data, rows, seen=seen, own_division=own_division, views=views)
         first = trainer.is_global_zero
         same_data &= own_division or split != "train"  # of other splits, it was not trained on these very images
         return Rescored(table, images, split, len(rows), left_out, data, same_data, machine, delivery, first)
@@ -202,6 +203,7 @@ def evaluate(cfg: DictConfig) -> float:
             done.images,
             folder,
             split=done.split,
+            views=evaluation.cfg.views,
             same_data=done.same_data,
             **{f"left_out_in_{role}": count for role, count in done.left_out.items() if count},
             **evaluation.checkpoint.selection,

@@ -113,11 +113,14 @@ class TrainingRun:
         facts = self._load_best()
         split = self.data.report_split if self.cfg.split == "auto" else self.cfg.split
         rows = self.data.require(split)
-        table, images = predict_split(self.trainer, self.model, self.data, rows, seen=self.data.seen, own_division=True)
+        table, images = predict_split(
+            self.trainer, self.model, self.data, rows, seen=self.data.seen, own_division=True, views=self.cfg.views
+        )
         if not self.trainer.is_global_zero:
             return
         facts |= {
             "split": split,
+            "views": self.cfg.views,
             "partial": len(table) < len(rows) or self.data.limit is not None,
             "monitor": self.monitor,
             "monitored": self.monitored,

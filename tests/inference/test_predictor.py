@@ -20,6 +20,7 @@ from fer_lightning.core.errors import ConfigError
 from fer_lightning.inference.detection.detector import Detection
 from fer_lightning.inference.face import Box
 from fer_lightning.inference.predictor import Predictor
+from fer_lightning.models.views import views_of
 
 CLASSES = ["dark", "bright"]
 
@@ -149,6 +150,23 @@ def test_small_square_pictures_are_faces_and_it_is_said(tmp_path: Path, caplog: 
     assert statuses(files) == ["no_face", "no_face"]
     assert statuses([files[0].read_bytes()]) == ["ok"]
     assert statuses(Image.open(files[1])) == ["no_face"]
+
+
+def test_the_views_of_a_face_are_averaged(tiny_onnx: Path) -> None:
+    face = np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8)
+    seen = {}
+    for views in ("single", "flip", "ten_crop"):
+        predictor = Predictor.load(tiny_onnx, faces="whole", views=views)
+        seen[views] = [*predictor(face)[0][0].probabilities.values()]
+    mirrored = [*Predictor.load(tiny_onnx, faces="whole")(face[:, ::-1].copy())[0][0].probabilities.values()]
+    np.testing.assert_allclose(seen["flip"], np.mean([seen["single"], mirrored], axis=0), atol=1e-6)
+    images = face[None, None]
+    crops = [predictor.recognizer(np.ascontiguousarray(view))[0] for view in views_of(images, "ten_crop")]
+    np.testing.assert_allclose(seen["ten_crop"], np.mean(crops, axis=0), atol=1e-6)
+    assert not np.allclose(seen["ten_crop"], seen["flip"], atol=1e-3)
+    assert "; views: ten_crop" in repr(predictor)
+    with pytest.raises(ConfigError, match="views=five_crop: choose one of single, flip, ten_crop"):
+        whole(views="five_crop")
 
 
 def test_it_says_what_it_is() -> None:
