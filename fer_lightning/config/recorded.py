@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from fer_lightning.config.overrides import override_key
 
 # settings that name files to read, wherever they are
-READ = ("data.root", "model.weights", "ckpt_path")
+READ = ("data.root", "model.weights", "model.teachers", "ckpt_path")
 # names of arguments that say where something is written, as a key or inside a mapping
 WRITTEN = "dirpath|(save|log|root|cache|output|default_root)_dir|default_root_dir|folder|tracking_uri|storage|_args_"
 # a value that names a place: absolute, from the home folder, above the working directory, or a URL

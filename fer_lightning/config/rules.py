@@ -159,6 +159,8 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
             yield "optimizer=muon needs whole matrices, which trainer=fsdp cuts: type optimizer=adamw, or trainer=ddp"
         if value("model.backbone_lr") is not None:
             yield "optimizer=muon has a rate for hidden weights: type optimizer.lr in place of model.backbone_lr"
+    if value("model.teachers") == []:
+        yield "model.teachers=[] is nobody to learn from: type 'model.teachers=[<run folder>/checkpoints/best.ckpt]'"
     clip = value("trainer.gradient_clip_val")
     if clip and value("optimizer.fused") is True and value("trainer.precision") in FP16:
         yield f"trainer.gradient_clip_val={clip} in fp16 needs another optimizer step: type optimizer.fused=false"

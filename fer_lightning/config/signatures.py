@@ -77,7 +77,11 @@ def read_signature(target: Any) -> Signature:
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             hint = _evaluate(parameter.annotation, namespace)
             hints[name] = hint if parameter.default is not None or hint is Any else Union[hint, None]  # noqa: UP007
-    return Signature(hints, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()))
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    if takes_any and owners[1:] and owners[1].__module__.startswith("fer_lightning."):  # classes of ours pass them on
+        inherited = read_signature(owners[1])
+        return Signature(inherited.hints | hints, inherited.takes_any)
+    return Signature(hints, takes_any)
 
 
 def fits(value: Any, hint: Any) -> bool:

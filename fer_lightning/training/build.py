@@ -21,7 +21,7 @@ from fer_lightning.config.allowed import allowed_modules, resolve_target
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.core.home import expand_user
 from fer_lightning.data.datamodule import DEFAULT_CACHE, ExpressionDataModule
-from fer_lightning.data.seen_images import seen_by
+from fer_lightning.data.seen_images import SeenImages, seen_by
 from fer_lightning.models.backbones import check_name
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.network import Network
@@ -119,8 +119,9 @@ def build_model(
     """
     kind = _model_class(cfg)
     ours = issubclass(kind, ExpressionClassifier)
-    if ours and fresh and cfg.model.weights is not None:
-        data.trained_before(seen_by(cfg.model.weights))
+    if ours and fresh:
+        for file in (cfg.model.weights, *cfg.model.get("teachers", ())):
+            data.trained_before(SeenImages.none() if file is None else seen_by(file))
     mean, std = data.statistics()
     optimizer, scheduler = makers
     facts = {

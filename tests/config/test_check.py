@@ -95,6 +95,7 @@ MUST_BE_GIVEN = {
     "data=csv": ["data.root=x"],
     "data=folders": ["data.root=x"],
     "experiment=vgg16_features": ["model.pretrained=true"],
+    "model=distilled": ["model.teachers=[x.ckpt]"],
 }
 
 

@@ -1,0 +1,113 @@
+"""Students learn from trained networks, on the fly or by stored logits; their checkpoints need no teachers."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from fer_lightning.config.check import check_config
+from fer_lightning.inference.checkpoint_recognizer import CheckpointRecognizer
+from fer_lightning.models.checkpoint import Checkpoint
+from fer_lightning.models.classifier import ExpressionClassifier
+from fer_lightning.training.evaluate_checkpoint import evaluate
+from fer_lightning.training.run import TrainingRun
+
+Compose = Callable[..., DictConfig]
+TINY = (
+    "data.synthetic={train: 42, validation: 14, test: 14}",
+    "data.image_size=16",
+    "data.batch_size=14",
+    "trainer=cpu",
+    "trainer.precision=32-true",
+    "trainer.enable_progress_bar=false",
+    "trainer.max_epochs=2",
+    "logger=none",
+    "~callbacks.batch_preview",
+    "~callbacks.validation_pictures",
+)
+EACH_STEP = (
+    "++callbacks.steps={_target_: fer_lightning.callbacks.checkpoint.RunCheckpoint, filename: 'step{step}', "
+    "every_n_train_steps: 1, dirpath: '${output_dir}/kept', save_top_k: -1, auto_insert_metric_name: false}"
+)
+STUDENT = ("model=distilled", "++model.backbone_kwargs={widths: [4, 8]}", "model.drop_rate=0.3")
+
+
+@pytest.fixture(scope="module")
+def teachers(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Checkpoints of two networks of different kinds, one of which reads larger colour images in another way."""
+    folder = tmp_path_factory.mktemp("teachers")
+    kinds = {
+        "a": ("model=small_cnn", "++model.backbone_kwargs={widths: [4, 4]}"),
+        "b": ("model=cnn_gru", "data.image_size=24", "data.channels=3", "model.normalize=unit"),
+    }
+    for name, options in kinds.items():
+        TrainingRun(compose("train", *TINY, *options, "trainer.max_epochs=1", f"output_dir={folder / name}")).fit()
+    return [str(folder / name / "checkpoints/best.ckpt") for name in kinds]
+
+
+@pytest.fixture
+def run(compose: Compose, tmp_path: Path) -> Callable[..., TrainingRun]:
+    """Return a function that makes a run of a student of some teachers in a folder of its own."""
+
+    def make(teachers: list[str], *options: str, name: str = "student") -> TrainingRun:
+        typed = (*TINY, *STUDENT, f"model.teachers=[{','.join(teachers)}]", f"data.cache_dir={tmp_path / 'cache'}")
+        cfg = compose("train", *typed, *options, f"output_dir={tmp_path / name}")
+        check_config(cfg)
+        return TrainingRun(cfg)
+
+    return make
+
+
+Run = Callable[..., TrainingRun]
+
+
+def trained(run: TrainingRun) -> dict[str, torch.Tensor]:
+    run.fit()
+    return {name: value.clone() for name, value in run.model.state_dict().items()}
+
+
+def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert [name for name, value in one.items() if not torch.equal(value, other[name])] == []
+
+
+@pytest.mark.parametrize("view", ["augmented", "plain"])
+def test_a_student_without_its_teachers_is_an_ordinary_network(
+    run: Run, compose: Compose, tmp_path: Path, teachers: list[str], view: str
+) -> None:
+    here = [str(shutil.copy(path, tmp_path / f"{number}.ckpt")) for number, path in enumerate(teachers)]
+    student = run(here, f"model.teacher_view={view}", "callbacks=ema", "model.mixup=0.4")
+    alone = ExpressionClassifier(**student.model.hparams)
+    assert student.parameters == sum(parameter.numel() for parameter in alone.parameters())
+    weights = trained(student)
+    assert weights.keys() == alone.state_dict().keys()
+    assert copy.deepcopy(student.model).panel is student.model.panel
+    for path in here:
+        Path(path).unlink()
+    best = tmp_path / "student/checkpoints/best.ckpt"
+    model = Checkpoint.read(best).build()
+    assert type(model) is ExpressionClassifier
+    cfg = compose("evaluate", f"ckpt_path={best}", "trainer=cpu", f"output_dir={tmp_path / 'score'}")
+    assert 0 <= evaluate(cfg) <= 1
+    assert CheckpointRecognizer.load(best)(np.zeros((2, 1, 16, 16), np.uint8)).shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("model.method=kd", "model.mixup=0.4"), ("model.teacher_view=plain", "model.method=dkd", "model.cutmix=1")],
+    ids=["augmented", "plain"],
+)
+def test_a_resumed_student_is_the_unbroken_one(
+    run: Run, tmp_path: Path, teachers: list[str], options: tuple[str, ...]
+) -> None:
+    unbroken = trained(run(teachers, *options, EACH_STEP, "trainer.max_epochs=3"))
+    shutil.copytree(tmp_path / "student", tmp_path / "again", ignore=shutil.ignore_patterns("last.ckpt", "history.csv"))
+    checkpoint = f"ckpt_path={tmp_path / 'again/kept/step4.ckpt'}"  # amid the second epoch
+    assert_equal(trained(run(teachers, *options, "trainer.max_epochs=3", checkpoint, name="again")), unbroken)
