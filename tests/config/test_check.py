@@ -489,6 +489,10 @@ UNFREEZING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
         ({"data": {"resident": True, "num_workers": 4}}, "data.num_workers has no effect"),
         ({"data": {"resident": True, "pin_memory": True}}, "data.pin_memory has no effect"),
         ({"data": {"persistent_workers": True, "num_workers": 0}}, "needs data.num_workers of 1 or more"),
+        (
+            {"data": {"sampler": "balanced"}, "loss": {"_target_": "fer_lightning.models.losses.LogitAdjustedLoss"}},
+            "correct for rare classes twice: leave out one of the two",
+        ),
     ],
 )
 def test_a_broken_rule_says_what_to_type(more: dict[str, Any], said: str) -> None:
