@@ -44,6 +44,10 @@ class DivergedError(UserError):
     """The loss of a training became infinite or NaN."""
 
 
+class OutOfMemoryError(UserError):
+    """A training step needs more memory than there is, however few images it has."""
+
+
 class StorageError(UserError, OSError):
     """A folder, a disk or a database cannot be written to.
 

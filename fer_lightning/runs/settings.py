@@ -17,6 +17,7 @@ from fer_lightning.runs.schema import is_number, read_text
 
 SEEDS = ("seed", "data.seed", "data.draw_seed")
 WATCHING = ("progress_bar", "lr_monitor", "history", "batch_preview", "validation_pictures", "stop_on_interrupt")
+WATCHING += ("micro_batches",)
 # where files are and how a run is watched: no score depends on these
 IRRELEVANT = (
     *("hydra", "split", "ckpt_path", "data.cache_dir", "machine"),

@@ -16,11 +16,11 @@ from fer_lightning import __version__
 from fer_lightning.core.atomic_write import make_folder, write_text
 from fer_lightning.core.errors import DataError, DivergedError, StorageError, UserError, first_lines
 from fer_lightning.core.former_names import renamed
+from fer_lightning.core.memory_errors import is_out_of_memory
 from fer_lightning.runs.files import STATUS
 from fer_lightning.runs.schema import check_status, read_object
 
 RUNNING, FINISHED, PRUNED, FAILED, INTERRUPTED = "running", "finished", "pruned", "failed", "interrupted"
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed", "cannot allocate memory")
 _NO_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 
@@ -114,12 +114,11 @@ def reason_of(error: BaseException) -> str:
     """Return the kind of a failure: that of the first among the error and its causes that has one."""
     chain = [*_chain(error)]
     for one in chain:
-        no_memory = isinstance(one, (RuntimeError, OSError)) and any(text in str(one).lower() for text in _NO_MEMORY)
         if isinstance(one, DivergedError):
             return "diverged"
         if isinstance(one, StorageError) or (isinstance(one, OSError) and one.errno in _NO_STORAGE):
             return "storage"
-        if no_memory or isinstance(one, MemoryError) or type(one).__name__ == "OutOfMemoryError":
+        if is_out_of_memory(one):
             return "out of memory"
     for one in chain:
         if isinstance(one, DataError):

@@ -17,6 +17,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from fer_lightning.callbacks.history import History
 from fer_lightning.callbacks.interrupt import Interrupted
+from fer_lightning.callbacks.micro_batches import MicroBatches
 from fer_lightning.core.atomic_write import write_text
 from fer_lightning.core.command_words import path_setting
 from fer_lightning.core.errors import CheckpointError, ConfigError
@@ -98,6 +99,12 @@ class TrainingRun:
             update_status(self.folder, message=self.ended)
 
     @property
+    def parts(self) -> int:
+        """How many parts of a batch went through the network at a time, for want of memory; 1: it went as a whole."""
+        callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # Lightning's, unannotated
+        return max((callback.parts for callback in callbacks if isinstance(callback, MicroBatches)), default=1)
+
+    @property
     def continuing(self) -> str | None:
         """The command that continues this run; None where no checkpoint was kept."""
         last = self.folder / "checkpoints" / "last.ckpt"
@@ -130,6 +137,7 @@ class TrainingRun:
             "model": build.network_name(self.cfg),
             "parameters": self.parameters,
             "data": self.data.notes[0],
+            **({} if self.parts == 1 else {"parts_of_a_batch": self.parts}),
         }
         metrics = write_results(table, images, self.folder, **facts)
         self._record_objectives(facts["epoch"], images[0])
