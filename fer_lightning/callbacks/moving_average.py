@@ -10,11 +10,12 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from fer_lightning.callbacks.averaged_weights import AveragedWeights
 from fer_lightning.core.errors import ConfigError
 
 
-class MovingAverage(EMAWeightAveraging):
-    """Validates and saves an exponential moving average of the weights; the optimizer goes on from the latest ones.
+class MovingAverage(AveragedWeights, EMAWeightAveraging):
+    """Validates and saves an exponential moving average of the weights.
 
     Each update keeps the fraction `decay` of the average, which therefore remembers 1 / (1 - `decay`) updates. With
     `horizon` the memory is that fraction of the run's steps instead, so that it suits a run of another length. After t
@@ -59,13 +60,6 @@ class MovingAverage(EMAWeightAveraging):
             decay = max(0.0, 1 - self.update_every_n_steps / (self.horizon * self._steps))
         return min(decay, (1 + updates) / (10 + updates)) if self.warmup else decay
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        if self._device is None:  # Lightning would take the model's, which is still on the CPU
-            self._device = trainer.strategy.root_device
-        super().setup(trainer, pl_module, stage)
-        if self._average_model is not None:  # torch asks it at each update, and would wait for the device
-            self._average_model.n_averaged = self._average_model.n_averaged.cpu()
-
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._steps = float(trainer.estimated_stepping_batches)
         if self.horizon is not None and math.isinf(self._steps):
@@ -73,10 +67,9 @@ class MovingAverage(EMAWeightAveraging):
 
     def _update(self, averages: Any, current: Any, _: Any) -> None:
         """Update tensors of one dtype and device, in place."""
-        assert self._average_model is not None
         average: Tensor = averages[0]
         if average.is_floating_point():
-            updates = int(self._average_model.n_averaged)
+            updates = int(self.average.n_averaged)
             get_ema_multi_avg_fn(self.kept(updates))(averages, current, updates)
         else:  # counts, of which an average would be rounded
             for average, latest in zip(averages, current, strict=True):

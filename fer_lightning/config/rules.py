@@ -51,7 +51,12 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 
 # what changes in the course of a run, and the value that changes nothing
-COURSE = {"model.mix_until": 1, "callbacks.progressive_resizing.start_size": None, "callbacks.ema.horizon": None}
+COURSE = {
+    "model.mix_until": 1,
+    "callbacks.progressive_resizing.start_size": None,
+    "callbacks.ema.horizon": None,
+    "callbacks.swa.start": None,
+}
 
 
 def rules(cfg: DictConfig) -> list[str]:

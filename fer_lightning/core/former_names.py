@@ -18,7 +18,15 @@ HYPER_PARAMETERS = {"cuda_graph": None}
 # settings that a command line may still name, and what they are called today; None: no longer there
 SETTINGS = {"callbacks.validation_pictures.share": "callbacks.validation_pictures.fraction", "model.cuda_graph": None}
 # settings since 0.2, and what holds in files without them
-ADDED = {"data.max_pixels": 64_000_000, "model.normalize": "standard", "views": "single"}
+ADDED = {
+    "data.max_pixels": 64_000_000,
+    "model.normalize": "standard",
+    "views": "single",
+    "model.mix_until": 1.0,
+    "scheduler.until": 1.0,
+    "callbacks.progressive_resizing.until": 0.7,
+    "callbacks.progressive_resizing.step": 8,
+}
 INSTEAD = {"model.cuda_graph": "model.compile=reduce-overhead"}  # what to type for a setting that is no longer there
 
 

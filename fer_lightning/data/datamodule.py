@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
@@ -217,6 +217,15 @@ class ExpressionDataModule(pl.LightningDataModule):
     def image_rows(self, rows: np.ndarray) -> ImageRows:
         """Return the same as `images`, read one by one."""
         return ImageRows(self.source.images, self.table.rows[rows])
+
+    def training_sample(self, count: int = 10_000) -> Iterator[torch.Tensor]:
+        """Yield at most `count` unaugmented training images, uint8 `(B, C, H, W)`, in mixed order, the same each time.
+
+        The batches are about as large as those of training, and all of nearly one size.
+        """
+        rows = np.random.default_rng(0).permutation(self.rows("train"))[:count]
+        for part in np.array_split(rows, -(-len(rows) // self.batch_size)):
+            yield torch.from_numpy(self.images(part))
 
     def facts(self) -> dict[str, Any]:
         """Return what a checkpoint stores about the data, to restore and compare its splits."""

@@ -16,7 +16,9 @@ from fer_lightning.core.errors import ConfigError
 Mode = Literal["max", "min"]
 
 
-def cosine_with_warmup(optimizer: Optimizer, total_steps: int, warmup: float = 0.05, final: float = 0.0) -> LambdaLR:
+def cosine_with_warmup(
+    optimizer: Optimizer, total_steps: int, warmup: float = 0.05, final: float = 0.0, until: float = 1.0
+) -> LambdaLR:
     """Rise in a line to each group's learning rate, then fall along half a cosine (Loshchilov & Hutter, 2017).
 
     Args:
@@ -24,6 +26,7 @@ def cosine_with_warmup(optimizer: Optimizer, total_steps: int, warmup: float = 0
         total_steps: optimizer steps of the run, 1 or more; afterwards the rate stays at its last value.
         warmup: fraction of the steps spent rising, in [0, 1).
         final: last learning rate as a fraction of the peak, in [0, 1].
+        until: fraction of the steps after which it has fallen, and stays, in (`warmup`, 1].
 
     Raises:
         ValueError: an argument is out of its range.
@@ -33,12 +36,15 @@ def cosine_with_warmup(optimizer: Optimizer, total_steps: int, warmup: float = 0
         raise ValueError(f"warmup is a fraction of the steps in [0, 1), got {warmup}")
     if not 0 <= final <= 1:
         raise ValueError(f"final is a fraction of the learning rate in [0, 1], got {final}")
-    rise = min(round(warmup * total_steps), total_steps - 1)
+    if not warmup < until <= 1:
+        raise ValueError(f"until is a fraction of the steps in ({warmup}, 1], above warmup, got {until}")
+    end = max(1, round(until * total_steps))
+    rise = min(round(warmup * total_steps), end - 1)
 
     def factor(step: int) -> float:
         if step < rise:
             return (step + 1) / (rise + 1)  # not 0, which would waste the first batch
-        progress = min(1.0, (step - rise) / (total_steps - rise))
+        progress = min(1.0, (step - rise) / (end - rise))
         return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
 
     return LambdaLR(optimizer, factor)

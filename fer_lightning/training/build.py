@@ -222,6 +222,12 @@ def _make_callbacks(cfg: DictConfig) -> list[pl.Callback]:
                 f"callbacks.{other} and callbacks.{name} are both of class {kind} with the same settings, so "
                 f"checkpoints cannot keep them apart: type '~callbacks.{name}', or give one of them another monitor"
             )
+    averages = [name for name, callback in made.items() if isinstance(callback, pl.callbacks.WeightAveraging)]
+    if len(averages) > 1:  # each would take the other's average for the latest weights
+        first_one, second = averages[:2]
+        raise ConfigError(
+            f"callbacks.{first_one} and callbacks.{second} both average the weights: type '~callbacks.{second}'"
+        )
     return list(made.values())
 
 

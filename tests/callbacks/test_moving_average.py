@@ -74,6 +74,12 @@ def test_the_horizon_counts_steps_of_the_whole_run_whatever_the_updates() -> Non
     assert 1 / (1 - average.kept(99)) == pytest.approx(0.5 * 18 / 2)
 
 
+def test_until_the_first_update_the_latest_weights_count() -> None:
+    assert averaged(MovingAverage(decay=0.5, update_starting_at_step=99)).weight == 6
+    late = averaged(MovingAverage(decay=0.5, warmup=False, update_starting_at_step=4))
+    assert late.weight == (5 + 6) / 2
+
+
 def test_a_run_without_an_end_has_no_horizon() -> None:
     with pytest.raises(ConfigError, match=r"type trainer\.max_epochs=20"):
         averaged(MovingAverage(horizon=0.1), epochs=-1)

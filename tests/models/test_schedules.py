@@ -64,6 +64,13 @@ def test_cosine_peaks_at_each_groups_rate_and_stays_at_the_end() -> None:
     assert rates[100] == rates[120] == pytest.approx([0.05 * rate for rate in RATES])
 
 
+def test_cosine_can_end_early_and_stay() -> None:
+    rates = run(cosine_with_warmup(make_optimizer(), 100, warmup=0.1, final=0.2, until=0.75), 100)
+    shorter = run(cosine_with_warmup(make_optimizer(), 75, warmup=10 / 75, final=0.2), 75)
+    close(rates[:76], shorter[:76])
+    assert rates[75] == rates[100] == pytest.approx([0.2 * rate for rate in RATES])
+
+
 @pytest.mark.parametrize("cls", [torch.optim.SGD, torch.optim.AdamW])
 @pytest.mark.parametrize("momentum", [False, True])
 def test_one_cycle_is_torchs(cls: type[torch.optim.Optimizer], momentum: bool) -> None:
@@ -141,6 +148,8 @@ def test_plateau_is_torchs() -> None:
         (cosine_with_warmup, {"total_steps": 0}, "total_steps must be 1 or more"),
         (cosine_with_warmup, {"total_steps": 9, "warmup": 1.0}, "warmup is a fraction"),
         (cosine_with_warmup, {"total_steps": 9, "warmup": 500}, "warmup is a fraction"),
+        (cosine_with_warmup, {"total_steps": 9, "until": 0.05}, "until is a fraction"),
+        (cosine_with_warmup, {"total_steps": 9, "until": 1.5}, "until is a fraction"),
         (cosine_with_warmup, {"total_steps": 9, "final": -0.1}, "final is a fraction"),
         (one_cycle, {"total_steps": 0}, "total_steps must be 1 or more"),
         (one_cycle, {"total_steps": 9, "pct_start": 1.0}, "pct_start is a fraction"),
