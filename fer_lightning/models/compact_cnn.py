@@ -29,7 +29,8 @@ class CompactCNN(Network):
         depths: convolutions of each stage.
         final_pool: pool at the end of the last stage, too.
         squeeze_excite: hidden units over channels of a `SqueezeExcite` at the end of each stage, in (0, 1]; 0 for none.
-        branches: train RepVGG branches beside each 3×3 convolution; `fused` merges them.
+        branches: train RepVGG branches beside each 3×3 convolution but the first, on whose large map they would take
+            more time than all others; `fused` merges them.
         residual: add the input of each 3×3 convolution that keeps the number of channels; `fused` merges it, too.
         drop_path: rate of stochastic depth, in [0, 1), of the last block; it grows linearly from 0 at the first. Only
             blocks that keep the number of channels have a way around.
@@ -94,7 +95,7 @@ class CompactCNN(Network):
                         before,
                         width,
                         pool=pool and number == depth,
-                        branches=branches,
+                        branches=branches and bool(stages or layers),
                         residual=residual,
                         drop_path=next(rates),
                         dirac=dirac,

@@ -70,11 +70,10 @@ class ConvBlock(nn.Module):
             if isinstance(self.identity, nn.BatchNorm2d):
                 more, shift = _folded(more, self.identity)
             kernel, bias = kernel + more, bias + shift
-        conv = nn.Conv2d(kernel.shape[1], kernel.shape[0], kernel_size=3, padding=1)
-        conv.weight.copy_(kernel)
-        conv.bias.copy_(bias)  # type: ignore[union-attr]
+        conv = nn.utils.skip_init(nn.Conv2d, kernel.shape[1], kernel.shape[0], kernel_size=3, padding=1)
+        conv.weight, conv.bias = nn.Parameter(kernel), nn.Parameter(bias)  # on their device, in their memory format
         layers = [conv, nn.ReLU(inplace=True)]  # side by side, which runtimes compute in one go
-        return nn.Sequential(*layers, *([] if isinstance(self.pool, nn.Identity) else [self.pool])).to(kernel.device)
+        return nn.Sequential(*layers, *([] if isinstance(self.pool, nn.Identity) else [self.pool]))
 
 
 class SqueezeExcite(nn.Module):

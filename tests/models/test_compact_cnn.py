@@ -87,12 +87,13 @@ def test_the_preset_lists_every_option_with_its_default() -> None:
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_every_option_learns_a_batch_by_heart(options: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    network = CompactCNN(**(TINY | {"widths": (16, 16, 32)} | options | {"drop_path": options.get("drop_path", 0) / 4}))
-    network.to(memory_format=torch.channels_last)
+    network = CompactCNN(**(TINY | {"widths": (16, 16, 32)} | options)).to(memory_format=torch.channels_last)
     images, labels = torch.randn(14, 1, 16, 16), torch.arange(14) % 7
     with torch.autocast("cpu", dtype=torch.bfloat16):
         F.cross_entropy(network(images).float(), labels).backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in network.parameters())
+    for block in (module for module in network.modules() if isinstance(module, ConvBlock)):
+        block.drop_path = 0  # or its statistics would take longer
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
     for _ in range(40):
         optimizer.zero_grad()
@@ -142,6 +143,8 @@ def test_blocks_that_widen_have_no_way_around() -> None:
     network = CompactCNN(**TINY, residual=True, drop_path=0.3)
     blocks = [module for module in network.modules() if isinstance(module, ConvBlock)]
     assert [block.identity is not None for block in blocks] == [False, False, True, False, True, True]
+    branched = [module for module in CompactCNN(**TINY, branches=True).modules() if isinstance(module, ConvBlock)]
+    assert [block.pointwise is not None for block in branched] == [False, True, True, True, True, True]
     assert [round(block.drop_path, 2) for block in blocks] == [0, 0, 0.12, 0, 0.24, 0.3]
 
 

@@ -11,11 +11,13 @@ import numpy as np
 import onnx
 import pytest
 import yaml
+from torch.nn import BatchNorm2d
 
 from fer_lightning.config.compose import conf_dir
 from fer_lightning.inference.checkpoint_recognizer import CheckpointRecognizer
 from fer_lightning.inference.export.export import export_checkpoint
 from fer_lightning.inference.onnx_recognizer import OnnxRecognizer
+from fer_lightning.models.checkpoint import Checkpoint
 
 SaveModel = Callable[..., Path]
 SHIPPED = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
@@ -28,7 +30,7 @@ FAMILIES = (
 
 def agree(checkpoint: Path, exported: Path) -> None:
     """Assert that both give the same for batches of several sizes."""
-    original, graph = CheckpointRecognizer.load(checkpoint), OnnxRecognizer.load(exported)
+    original, graph = CheckpointRecognizer.of(Checkpoint.read(checkpoint)), OnnxRecognizer.load(exported)
     for count in (1, 2, 7):
         shape = (count, original.channels, original.image_size, original.image_size)
         faces = np.random.default_rng(count).integers(0, 256, shape, dtype=np.uint8)
@@ -72,3 +74,12 @@ def test_branches_and_batch_norms_are_merged_into_the_convolutions(save_model: S
     stem, blocks, gates = 1, 4, 2
     assert (kinds["Conv"], kinds["MaxPool"], kinds["BatchNormalization"]) == (stem + blocks + 2 * gates, 2, 0)
     assert (kinds["Relu"], kinds["Add"]) == (stem + blocks + gates, 1)  # of the normalisation
+
+
+def test_predictions_use_the_merged_network(save_model: SaveModel) -> None:
+    checkpoint = save_model("compact_cnn", backbone_kwargs={"widths": [4, 6], "depths": [2, 2], "branches": True})
+    merged, original = CheckpointRecognizer.load(checkpoint), CheckpointRecognizer.of(Checkpoint.read(checkpoint))
+    faces = np.random.default_rng(0).integers(0, 256, (3, 1, 32, 32), dtype=np.uint8)
+    np.testing.assert_allclose(merged(faces), original(faces), atol=1e-6)
+    norms = [sum(isinstance(m, BatchNorm2d) for m in used.model.modules()) for used in (merged, original)]
+    assert norms == [0, 4 + 3 + 2]  # of 3×3 convolutions, of 1×1 and of identities
