@@ -232,6 +232,12 @@ class ExpressionDataModule(pl.LightningDataModule):
         settings = self.settings | {"division": self.division}
         return {"fingerprint": self.source.fingerprint, "splits": self._splits_digest, "settings": settings}
 
+    def shown_as(self) -> str:
+        """Return, as text, what the pictures of a training depend on, apart from epoch and row."""
+        engine = self.loaders.engine
+        drawn = None if engine is None else (type(engine).__name__, engine.seed, engine.spec)
+        return repr((self.facts(), self.limit, drawn))
+
     def identities(self, rows: np.ndarray) -> np.ndarray:
         """Return uint64 `(n,)`: what tells the pictures of these rows of `table` from others; see `Source`."""
         return np.asarray(self.source.identities[self.table.rows[rows]])

@@ -36,7 +36,8 @@ class DistilledClassifier(ExpressionClassifier):
             before training, the images without augmentation and their mirror images. Their probabilities are mixed
             as the images are.
         stored_logits: where teachers' logits are kept, so that another run pays nothing for them: `auto`, in the cache
-            folder; a path; or None, nowhere.
+            of the data, but for augmented images on a GPU, which is faster to ask; a folder; an `.npz` file for the
+            plain view; or None, nowhere.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -86,12 +87,17 @@ class DistilledClassifier(ExpressionClassifier):
 
     def _probabilities(self, shown: Shown) -> Tensor:
         """Return the teachers' probabilities for what is shown, softened, float32 `(B, K)`."""
-        softened = soften(self.panel.logits(shown), self.temperature)
+        softened = soften(self.panel.logits(shown, self.current_epoch), self.temperature)
         return softened if shown.blend is None or self.panel.view == "augmented" else shown.blend(softened)
+
+    def on_train_epoch_end(self) -> None:
+        super().on_train_epoch_end()
+        self.panel.flush()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         checkpoint["distillation"] = {"teachers": self.panel.facts()}
+        self.panel.flush()  # a run that is interrupted goes on from here
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to continue a run with other teachers."""

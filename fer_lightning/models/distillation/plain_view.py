@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from fer_lightning.core.counts import count_images
 from fer_lightning.core.errors import CheckpointError, ConfigError, DataError, StorageError
 from fer_lightning.core.home import expand_user
 from fer_lightning.models.distillation.logit_table import SUFFIX, LogitTable
+from fer_lightning.models.distillation.stored_logits import file_of
 from fer_lightning.models.distillation.teachers import Teacher
 
 log = logging.getLogger(__name__)
@@ -62,22 +62,21 @@ def open_table(teachers: Members, data: Any, precision: str) -> LogitTable:
         log.info(f"asked the teachers for {count_images(len(identities), 'training')} once: {took}; kept in {path}")
     except StorageError as error:
         if teachers.stored != "auto":
-            raise error.advising("model.stored_logits=FILE") from error
+            raise error.advising("model.stored_logits=PATH") from error
         log.warning(f"{error}; the next run will ask the teachers again")
     return found
 
 
 def _file(teachers: Members, data: Any, precision: str) -> Path | None:
     """Return where the logits are kept; None for nowhere."""
-    if teachers.stored is None or (teachers.stored == "auto" and not teachers.networks):
-        return None
-    if teachers.stored != "auto":
+    if teachers.stored is not None and teachers.stored.endswith(SUFFIX):
         return expand_user(teachers.stored)
+    if teachers.stored is None or not teachers.networks:
+        return None
     facts = data.facts()
     names = [member.fingerprint for member in (*teachers.networks.values(), *teachers.tables.values())]
-    key = repr((names, facts["fingerprint"], facts["splits"], data.limit, precision))
-    name = hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
-    return Path(data.cache_dir) / "logits" / f"plain-{name}{SUFFIX}"
+    key = (names, facts["fingerprint"], facts["splits"], data.limit, precision)
+    return file_of(teachers.stored, data, "plain", key, SUFFIX)
 
 
 def _kept(path: Path, teachers: Members) -> LogitTable | None:
@@ -85,7 +84,7 @@ def _kept(path: Path, teachers: Members) -> LogitTable | None:
     try:
         return LogitTable.read(path, teachers.classes, "model.stored_logits")
     except CheckpointError:
-        if teachers.stored != "auto":
+        if str(path) == str(teachers.stored):
             raise
         return None
 
