@@ -159,11 +159,7 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
     ddp = strategy.startswith("ddp") or (strategy == "auto" and _processes(cfg) > 1)
     if unfreeze is not None and frozen and ddp and not strategy.startswith(unused):
         yield f"model.unfreeze_epoch under DDP leaves parameters without gradients: type trainer.strategy={unused}"
-    if str(value("optimizer._target_")).endswith(".Muon"):
-        if "fsdp" in str(value("trainer.strategy")):
-            yield "optimizer=muon needs whole matrices, which trainer=fsdp cuts: type optimizer=adamw, or trainer=ddp"
-        if value("model.backbone_lr") is not None:
-            yield "optimizer=muon has a rate for hidden weights: type optimizer.lr in place of model.backbone_lr"
+    yield from _optimizer(cfg)
     if value("model.teachers") == []:
         yield "model.teachers=[] is nobody to learn from: type 'model.teachers=[<run folder>/checkpoints/best.ckpt]'"
     clip = value("trainer.gradient_clip_val")
@@ -182,6 +178,24 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
         yield "suite=[] leaves nothing to measure: type suite=[train], for example"
     if "suite" in cfg and _processes(cfg) > 1:
         yield "the benchmark measures one device: type trainer.devices=1 trainer.num_nodes=1"
+
+
+def _optimizer(cfg: DictConfig) -> Iterator[str]:
+    name = str(get(cfg, "optimizer._target_")).rpartition(".")[2].lower()
+    if name not in ("muon", "sam"):
+        return
+    if "fsdp" in str(get(cfg, "trainer.strategy")):
+        yield f"optimizer={name} needs whole weights, which trainer=fsdp cuts: type optimizer=adamw, or trainer=ddp"
+    if name == "muon" and get(cfg, "model.backbone_lr") is not None:
+        yield "optimizer=muon has a rate for hidden weights: type optimizer.lr in place of model.backbone_lr"
+    if name == "sam" and get(cfg, "trainer.precision") in FP16:
+        yield "optimizer=sam computes gradients twice, which fp16 cannot scale: type trainer.precision=bf16-mixed"
+    batches = get(cfg, "trainer.accumulate_grad_batches")
+    if name == "sam" and isinstance(batches, int) and batches > 1:
+        yield (
+            f"optimizer=sam computes each gradient twice and cannot sum those of {batches} batches: type "
+            "trainer.accumulate_grad_batches=1, or another optimizer"
+        )
 
 
 def _devices(cfg: DictConfig) -> Iterator[str]:

@@ -192,6 +192,8 @@ class ExpressionClassifier(OptimizedModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         labels = batch[1]
         loss, hits = self.loss_and_hits(*batch)
+        if self.in_second_pass:
+            return loss
         self.train_loss.update(loss.detach() * len(labels), len(labels))
         self.train_acc.update(hits, len(labels))
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it unannotated

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,7 +13,14 @@ from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from fer_lightning.core.errors import ConfigError
+from fer_lightning.models.optimizers.sam import SharpnessAware
 from fer_lightning.models.schedules import Mode, scheduler_config
+
+ACCUMULATED = (
+    "optimizer=sam computes each gradient twice and cannot sum those of several batches: type "
+    "trainer.accumulate_grad_batches=1, or another optimizer"
+)
 
 
 class OptimizedModule(pl.LightningModule):
@@ -22,6 +30,7 @@ class OptimizedModule(pl.LightningModule):
     scheduler: Callable[..., Any] | None  # makes a schedule from an optimizer; see `schedules.scheduler_config`
     monitor: str  # logged value that a plateau schedule watches
     mode: Mode  # whether `max` or `min` of it is better
+    in_second_pass = False  # of SAM over a batch, which is not to be logged and counted again
 
     @abstractmethod
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -59,8 +68,24 @@ class OptimizedModule(pl.LightningModule):
             if isinstance(config.scheduler, ReduceLROnPlateau) and value is not None:
                 config.scheduler.step(value)
 
+    @contextmanager
+    def _second_pass(self) -> Iterator[None]:
+        """Let a batch be seen again without a trace: buffers, such as statistics of batch norm, stay as they are."""
+        before = [(buffer, buffer.clone()) for buffer in self.buffers()]
+        self.in_second_pass = True
+        try:
+            yield
+        finally:
+            self.in_second_pass = False
+            for buffer, value in before:
+                buffer.copy_(value)
+
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.parameter_groups())
+        if isinstance(optimizer, SharpnessAware):
+            if self.trainer.accumulate_grad_batches > 1:
+                raise ConfigError(ACCUMULATED)
+            optimizer.second_pass = self._second_pass
         if self.scheduler is None:
             return optimizer
         steps = self.trainer.estimated_stepping_batches

@@ -426,6 +426,7 @@ def test_the_usual_settings_break_no_rule() -> None:
 
 PLATEAU = {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau"}
 MUON = {"_target_": "fer_lightning.models.optimizers.muon.Muon"}
+SAM = {"_target_": "fer_lightning.models.optimizers.sam.SAM"}
 GPU = {"accelerator": "auto", "devices": 1}
 UNFREEZING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
 
@@ -461,6 +462,9 @@ UNFREEZING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
         ),
         ({"model": {"unfreeze_epoch": 2}}, "type model.freeze_backbone=true too"),
         ({"optimizer": MUON, "trainer": {"strategy": "fsdp"}}, "type optimizer=adamw, or trainer=ddp"),
+        ({"optimizer": SAM, "trainer": {"strategy": "fsdp"}}, "optimizer=sam needs whole weights"),
+        ({"optimizer": SAM, "trainer": {"precision": "16-mixed"}}, "type trainer.precision=bf16-mixed"),
+        ({"optimizer": SAM, "trainer": {"accumulate_grad_batches": 2}}, "type trainer.accumulate_grad_batches=1"),
         ({"optimizer": MUON, "model": {"backbone_lr": 0.1}}, "type optimizer.lr in place of model.backbone_lr"),
         ({"trainer": {"limit_val_batches": 0}}, "so that monitor=val/acc is never logged: type monitor=train/loss"),
         (

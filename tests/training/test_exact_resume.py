@@ -69,6 +69,7 @@ SLOW = {
     "mixup": (["model.mixup=0.2", "trainer.val_check_interval=2"], "step1 step3"),
     "sgd": (["optimizer=sgd"], "step4"),
     "muon": (["optimizer=muon", "scheduler=onecycle", "trainer.gradient_clip_val=0.1"], "step4"),
+    "sam": (["optimizer=sam", "model.mixup=0.2"], "step4"),
     "accumulation": (["trainer.accumulate_grad_batches=2"], "step1"),
     "ema": (
         ["++callbacks.ema={_target_: lightning.pytorch.callbacks.EMAWeightAveraging, decay: 0.9}", "model.mixup=0.2"],
