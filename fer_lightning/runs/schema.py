@@ -143,7 +143,8 @@ _HEAT_MAPS: dict[str, tuple[str, Check]] = {
     "classes": ("table of scores", _are_classes),
 }
 _STATUS: dict[str, tuple[str, Check]] = {
-    **dict.fromkeys(("status", "reason", "message", "identity", "fingerprint", "started", "ended", "version"), _TEXT),
+    **dict.fromkeys(("status", "reason", "message", "identity", "fingerprint", "started", "expected", "ended"), _TEXT),
+    "version": _TEXT,
     "overrides": ("list of texts", _is_texts),
     "values": ("scores", _are_scores),
     "attempts": _COUNT,

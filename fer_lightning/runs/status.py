@@ -41,6 +41,7 @@ class Status:
     values: dict[str, float] = field(default_factory=dict)  # the objectives of a sweep
     attempts: int = 1
     started: str | None = None
+    expected: str | None = None  # when a long run that is not over is expected to end
     ended: str | None = None
     seconds: float | None = None
     version: str | None = None  # of fer_lightning; None before 0.2
@@ -90,7 +91,9 @@ def recorded(folder: Path, identity: str, overrides: Sequence[str]) -> Iterator[
     write_status(folder, status)
 
     def end(status: str, **facts: Any) -> None:
-        update_status(folder, status=status, ended=now(), seconds=round(time.monotonic() - clock, 2), **facts)
+        update_status(
+            folder, status=status, expected=None, ended=now(), seconds=round(time.monotonic() - clock, 2), **facts
+        )
 
     def fail(error: Exception) -> None:
         with suppress(OSError):  # a full disk, say, of which the error itself tells more
