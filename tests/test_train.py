@@ -374,11 +374,11 @@ def test_several_bad_values_are_told_together(compose: Compose, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("overrides", "text"),
     [
-        ([], "ckpt_path has no value"),
-        (["ckpt_path=null"], "ckpt_path has no value"),
+        ([], "data.root has no value"),
+        (["ckpt_path=compct"], "did you mean model=compact?"),
         (["{last}", "data.image_size=40"], "takes 16"),
     ],
-    ids=["missing", "null", "size"],
+    ids=["data", "name", "size"],
 )
 def test_evaluate_asks_for_what_it_needs(
     compose: Compose, tmp_path: Path, finished: Path, overrides: list[str], text: str

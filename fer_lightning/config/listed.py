@@ -30,7 +30,8 @@ def own_settings(verb: str) -> list[str]:
 
 def other_names(settings: Container[str]) -> Mapping[str, str]:
     """Return settings of a verb by other names that they may be typed with: `model` is a file where none is trained."""
-    return {"model": "ckpt_path"} if "faces" in settings else {}
+    trains = "monitor" in settings or "suite" in settings
+    return {"model": "ckpt_path"} if "ckpt_path" in settings and not trains else {}
 
 
 def options_of(group: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from fer_lightning.core.home import expand_user
 from fer_lightning.data.table.columns import CategoricalColumn
@@ -62,7 +63,11 @@ class SeenImages:
 def seen_by(file: str | Path) -> SeenImages:
     """Return what the weights in a file were trained on; nothing, where it does not say."""
     try:
-        content = torch.load(expand_user(file), map_location="cpu", weights_only=True, mmap=True)
+        path = expand_user(file)
+        if path.suffix == ".safetensors":  # in the file, the names of these tensors have a prefix
+            content: Any = {"": {name.rpartition(".")[2]: tensor for name, tensor in load_file(path).items()}}
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception:  # of another kind: whoever loads the weights says what is wrong with it
         return SeenImages.none()
     known = SeenImages.from_checkpoint(content) if isinstance(content, dict) else None

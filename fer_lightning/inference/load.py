@@ -8,8 +8,9 @@ from fer_lightning.config.allowed import allowed_modules
 from fer_lightning.core.command_words import path_setting
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.inference.predictor import Predictor
+from fer_lightning.models.shipped.find import find_model
 
-MODELS = (".ckpt", ".onnx")  # how their files end
+MODELS = (".ckpt", ".onnx", ".safetensors")  # how their files end
 
 
 def load_predictor(cfg: DictConfig, *, threads: int | None = None) -> Predictor:
@@ -20,15 +21,16 @@ def load_predictor(cfg: DictConfig, *, threads: int | None = None) -> Predictor:
 
     Raises:
         CheckpointError: the file is no model of fer_lightning.
-        ConfigError: no model is named, or the detector or onnxruntime is not installed.
+        ConfigError: no such model ships with the package, or the detector or onnxruntime is not installed.
     """
     source = cfg.get("source") or []
     for name in [source] if isinstance(source, (str, int)) else source:
         if cfg.ckpt_path is None and str(name).endswith(MODELS):
-            key = "model" if str(name).endswith(".onnx") else "ckpt_path"
+            key = "ckpt_path" if str(name).endswith(".ckpt") else "model"
             raise ConfigError(f"{name} is a model and no picture: type {path_setting(key, str(name))}")
+    gradients = cfg.get("method") == "gradcam"  # which no ONNX file gives
     return Predictor.load(
-        cfg.ckpt_path,
+        find_model(cfg.ckpt_path, graph=not gradients),
         faces=cfg.faces,
         detector_file=cfg.detector_file,
         threshold=float(cfg.threshold),

@@ -19,7 +19,7 @@ from fer_lightning.inference.face import UNCERTAIN, Box, Face, Faces, Prediction
 from fer_lightning.inference.map_ahead import map_ahead
 from fer_lightning.inference.pictures import Picture, as_images, read_image
 from fer_lightning.inference.recognizer import Recognizer, load_recognizer
-from fer_lightning.inference.shipped import find_model
+from fer_lightning.models.shipped.find import find_model
 from fer_lightning.models.views import Views, average
 from fer_lightning.system.resources import available_cores
 
@@ -99,7 +99,8 @@ class Predictor:
         """Return the predictor of a model.
 
         Args:
-            path: a checkpoint of `fer_lightning.train` or an ONNX file of `fer_lightning.export`.
+            path: a checkpoint of `fer_lightning.train`, or an ONNX or safetensors file of `fer_lightning.export`; or
+                the name of a model that ships with the package, `compact` or `xs`; None for `compact`.
             faces: how faces are found, see `load_detector`; `whole` takes each picture as a face that is cut out; so
                 does `auto` where all pictures are small and about square.
             detector_file: see `load_detector`.
@@ -113,7 +114,7 @@ class Predictor:
         """
         if faces == "whole" and detector_file is not None:
             raise ConfigError(f"faces=whole searches for no faces: leave out detector_file={detector_file}")
-        recognizer = load_recognizer(find_model(path), threads=threads, allow=allow)
+        recognizer = load_recognizer(find_model(path, graph=True), threads=threads, allow=allow)
         detector: FaceDetector | None
         try:
             detector = None if faces == "whole" else load_detector(faces, detector_file)

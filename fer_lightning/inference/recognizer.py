@@ -12,6 +12,7 @@ from fer_lightning.core.command_words import path_setting
 from fer_lightning.core.errors import CheckpointError, ConfigError
 from fer_lightning.core.fast_imports import fast_imports
 from fer_lightning.core.whole_checkpoints import whole_checkpoints
+from fer_lightning.models.weights.file_kinds import is_safetensors
 
 
 class Recognizer(Protocol):
@@ -42,12 +43,12 @@ class Recognizer(Protocol):
 
 
 def load_recognizer(path: str | Path, *, threads: int | None = None, allow: Sequence[str] = ()) -> Recognizer:
-    """Return the model in an ONNX file of `fer_lightning.export`, or in a checkpoint of `fer_lightning.train`.
+    """Return the model in an ONNX or safetensors file of `export`, or in a checkpoint of `fer_lightning.train`.
 
-    Only a checkpoint imports torch.
+    Only an ONNX file does without torch.
 
     Args:
-        path: of the file; its content says which of both it is.
+        path: of the file; its content says which of them it is.
         threads: of the CPU for one call; None for as many as there are cores. For a checkpoint, it is torch's setting,
             which holds for the whole process.
         allow: modules of your own that may be imported for a checkpoint of a LightningModule in one of them.
@@ -75,7 +76,7 @@ def _is_onnx(path: Path) -> bool:
     """Return whether a file is for onnxruntime: by its first bytes, then by its name."""
     with path.open("rb") as file:
         begin = file.read(4)
-    if begin == b"PK\3\4":  # the archive that torch writes
+    if begin == b"PK\3\4" or is_safetensors(path):  # the archive that torch writes, or weights
         return False
     return path.suffix == ".onnx" or begin[:1] == b"\x08"  # the version of the format, the first field of ONNX
 

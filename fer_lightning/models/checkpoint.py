@@ -16,14 +16,18 @@ from fer_lightning.core.former_names import HYPER_PARAMETERS, renamed
 from fer_lightning.core.whole_checkpoints import whole_checkpoints
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.own_module import rebuild
-from fer_lightning.models.weights.file_kinds import check_size
+from fer_lightning.models.safetensors_file import read_safetensors
+from fer_lightning.models.weights.file_kinds import check_size, is_safetensors
 
 HINT = "type ckpt_path=<run folder>/checkpoints/best.ckpt"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint of an `ExpressionClassifier`, read once; `content` is Lightning's dictionary."""
+    """A checkpoint of an `ExpressionClassifier`, read once; `content` is Lightning's dictionary.
+
+    A safetensors file of `fer_lightning.export` is one, too, which holds nothing to continue with.
+    """
 
     path: Path
     content: dict[str, Any]
@@ -39,9 +43,12 @@ class Checkpoint:
         if not path.is_file():
             raise CheckpointError(f"no checkpoint at {path}; {_others(path)}")
         try:
-            if zipfile.is_zipfile(path):
-                check_size(path)
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            if is_safetensors(path):
+                content = read_safetensors(path)
+            else:
+                if zipfile.is_zipfile(path):
+                    check_size(path)
+                content = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises a dozen types here, none of which says more to the user
             why = f"{path} cannot be read as a checkpoint ({type(error).__name__})"
             raise CheckpointError(f"{why}; {_others(path)}") from error
@@ -49,6 +56,14 @@ class Checkpoint:
             raise CheckpointError(f"{path} holds no fer_lightning model; {HINT}")
         content["hyper_parameters"] = renamed(content["hyper_parameters"], HYPER_PARAMETERS)
         return cls(path, content)
+
+    def check_whole(self) -> None:
+        """Raise a CheckpointError where the optimizer's state, without which no run continues, is missing."""
+        if "optimizer_states" not in self.content:
+            raise CheckpointError(
+                f"{self.path} holds weights alone and cannot be continued; to begin with them type "
+                f"{path_setting('model.weights', self.path)} without ckpt_path"
+            )
 
     @property
     def hyper_parameters(self) -> dict[str, Any]:
@@ -82,6 +97,8 @@ class Checkpoint:
 
         Checkpoints of one run hold the same states of callbacks, so the file's name tells which of them this is.
         """
+        if "selection" in self.content:  # of a file without callbacks
+            return cast("dict[str, str | None]", self.content["selection"])
         states = [state for name, state in self.content.get("callbacks", {}).items() if "Checkpoint" in name]
         for state in sorted(states, key=lambda state: state["monitor"] is None):
             files = (*state["best_k_models"], state["best_model_path"], state.get("best_name", ""))

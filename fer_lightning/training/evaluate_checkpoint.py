@@ -23,6 +23,7 @@ from fer_lightning.data.seen_images import ROLES, SeenImages
 from fer_lightning.data.source import ImageRows
 from fer_lightning.evaluation.score_name import SEEN_IN
 from fer_lightning.models.checkpoint import Checkpoint
+from fer_lightning.models.shipped.find import find_model, model_name
 from fer_lightning.runs import console
 from fer_lightning.runs.environment import write_environment
 from fer_lightning.runs.results import write_results
@@ -73,13 +74,13 @@ class Evaluation:
     def prepare(cls, cfg: DictConfig) -> Evaluation:
         """Read `cfg.ckpt_path`, and take from it what is null of `cfg.data`: its splits and how images are read.
 
+        A null path, or a name in its place, is of a model that ships with the package.
+
         Raises:
             CheckpointError: the file is not a checkpoint of fer_lightning, or does not know its data.
-            ConfigError: checkpoint or images are not named, or a setting cannot work or does not suit the network.
+            ConfigError: images are not named, no such model ships, a setting cannot work or does not suit the network.
         """
-        if OmegaConf.is_missing(cfg, "ckpt_path") or cfg.ckpt_path is None:
-            raise ConfigError("ckpt_path has no value: type ckpt_path=<run folder>/checkpoints/best.ckpt")
-        checkpoint = Checkpoint.read(cfg.ckpt_path)
+        checkpoint = Checkpoint.read(find_model(cfg.ckpt_path))
         facts = checkpoint.data_facts
         settings: dict[str, Any] = facts["settings"]
         if not facts["fingerprint"].startswith("drawn-") and cfg.data.layout == "auto" and cfg.data.root is None:
@@ -99,6 +100,11 @@ class Evaluation:
         assert isinstance(completed, DictConfig)  # for mypy: a mapping merged into a mapping is one
         check_config(completed)
         return cls(completed, checkpoint)
+
+    @property
+    def name(self) -> str:
+        """What messages and results call the checkpoint."""
+        return model_name(self.checkpoint.path)
 
     @property
     def seen(self) -> SeenImages | None:
@@ -151,14 +157,14 @@ class Evaluation:
         """Return the rows that are not barred; a DataError if there is none."""
         if barred.all():
             raise DataError(
-                f"{self.cfg.ckpt_path} was trained on or chosen by all {len(rows):,} {split} images, so there is none "
+                f"{self.name} was trained on or chosen by all {len(rows):,} {split} images, so there is none "
                 "to score; split=all scores every image and says what it has seen"
             )
         return np.asarray(rows[~barred])
 
     def check_classes(self, data: ExpressionDataModule) -> None:
         """Refuse classes that the model cannot name."""
-        file, classes = self.cfg.ckpt_path, self.checkpoint.hyper_parameters["classes"]
+        file, classes = self.name, self.checkpoint.hyper_parameters["classes"]
         if set(data.classes) - set(classes):
             raise CheckpointError(
                 f"{file} knows {', '.join(classes)}; the data has {', '.join(data.classes)}. "
@@ -173,7 +179,7 @@ class Evaluation:
         listed = ", ".join(names[:-1]) + " and " * (len(names) > 1) + names[-1]
         typed = " ".join(shlex.quote(f"{name}={_typed(known[key])}") for name, key in zip(names, other, strict=True))
         return (
-            f"{self.cfg.ckpt_path} was trained on other splits of these images, so its training images would be "
+            f"{self.name} was trained on other splits of these images, so its training images would be "
             f"scored. Leave out {listed}, or type {typed}"
         )
 
@@ -208,7 +214,7 @@ def evaluate(cfg: DictConfig) -> float:
             **{f"left_out_in_{role}": count for role, count in done.left_out.items() if count},
             **evaluation.checkpoint.selection,
             partial=len(done.table) < done.asked or done.data.limit is not None,
-            checkpoint=str(cfg.ckpt_path),
+            checkpoint=evaluation.name,
             model=evaluation.checkpoint.hyper_parameters["backbone"],
             data=done.data.notes[0],
         )

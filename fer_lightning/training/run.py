@@ -56,6 +56,8 @@ class TrainingRun:
             )
             raise ConfigError(f"{self.folder} holds a run already: {hint}")
         resumed = None if cfg.ckpt_path is None else Checkpoint.read(cfg.ckpt_path)
+        if resumed is not None:
+            resumed.check_whole()
         self.resumed_at = None if resumed is None else resumed.global_step
         self.machine, self.data, makers, self.trainer = build.build_components(cfg, self.resumed_at)
         self.machine.apply()
@@ -165,11 +167,6 @@ class TrainingRun:
         for what, (old, new) in pairs.items():
             if old != new:
                 raise CheckpointError(f"{self.cfg.ckpt_path} cannot be continued: {what} was {old} and is {new} now")
-        if "optimizer_states" not in checkpoint.content:
-            raise CheckpointError(
-                f"{self.cfg.ckpt_path} holds weights alone (save_weights_only) and cannot be continued; to begin with "
-                f"them type {path_setting('model.weights', self.cfg.ckpt_path)} without ckpt_path"
-            )
         done, last = checkpoint.epoch, self.cfg.trainer.max_epochs
         if last not in (None, -1) and done > last:
             raise ConfigError(

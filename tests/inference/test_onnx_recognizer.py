@@ -133,8 +133,6 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
         load_recognizer(run.parent)
     with pytest.raises(ConfigError, match="threads=0 must be 1 or more"):
         load_recognizer(run / "best.ckpt", threads=0)
-    with pytest.raises(ConfigError, match=r"no model is named: type ckpt_path=.*, or model=FILE\.onnx"):
-        Predictor.load()
 
 
 def test_it_runs_without_the_libraries_of_training(tiny_onnx: Path, portrait_file: Path, tmp_path: Path) -> None:

@@ -291,7 +291,8 @@ def test_a_server_that_sends_byte_after_byte_is_not_waited_for(
         (["photos", "ckpt_path=a"], 3, "no picture in photos (left out: .txt (1))"),
         (["photo", "notes.tx", "ckpt_path=a"], 3, "there is no photo; did you mean photos?; there is no notes.tx"),
         (["photos", "x/*.jpg", "ckpt_path=a"], 3, "there is no x/*.jpg"),
-        (["x.jpg"], 2, "no model is named: type ckpt_path=<run folder>/checkpoints/best.ckpt"),
+        (["x.jpg", "model=compct"], 2, "did you mean model=compact?"),
+        (["x.jpg", "a.safetensors"], 2, "a.safetensors is a model and no picture: type model=a.safetensors"),
         (["x.jpg", "model=nowhere.onnx"], 2, "no model at nowhere.onnx"),
         (["", "ckpt_path=a"], 2, "a word is empty, as if a variable had no value"),
         (["x.jpg", "--model", "a.onnx"], 2, "settings are typed without dashes: type model=a.onnx"),
@@ -312,6 +313,7 @@ def test_mistakes_are_refused(
     (tmp_path / "x.jpg").touch()
     (tmp_path / "-x.jpg").touch()
     (tmp_path / "a.onnx").touch()
+    (tmp_path / "a.safetensors").touch()
     got, message = refused(*typed, capsys=capsys)
     assert (got, said in message) == (code, True), message
     assert not (tmp_path / "outputs" / "predict").exists()

@@ -20,8 +20,8 @@ from fer_lightning.inference.explain.figures import plot_averages
 from fer_lightning.inference.explain.heat_maps import check_method
 from fer_lightning.inference.explain.regions import areas
 from fer_lightning.inference.recognizer import load_recognizer
-from fer_lightning.inference.shipped import find_model
 from fer_lightning.models.checkpoint import Checkpoint
+from fer_lightning.models.shipped.find import find_model
 from fer_lightning.runs import files
 from fer_lightning.runs.find import run_of
 from fer_lightning.runs.results import write_report

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from fer_lightning.config.allowed import allowed_modules
 from fer_lightning.core.atomic_write import atomic_folder, atomic_write, make_folder
@@ -17,11 +17,14 @@ from fer_lightning.core.errors import ConfigError, StorageError, UserError
 from fer_lightning.core.file_names import shown
 from fer_lightning.core.home import expand_user
 from fer_lightning.core.quiet_libraries import silence_libraries
-from fer_lightning.inference.export.compare import Comparison, compare
+from fer_lightning.inference.export.compare import ROUNDED, TOLERANCE, Comparison, compare
 from fer_lightning.inference.export.formats import FORMATS
 from fer_lightning.inference.export.images import Images, Splits, stand_ins
 from fer_lightning.inference.export.quantize import CALIBRATED, Cost, quantize
 from fer_lightning.inference.export.trained import Trained
+from fer_lightning.models.shipped.find import find_model
+
+STORED = ("onnx", "safetensors", "release")  # formats whose weights may be stored in two bytes
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,16 @@ def export(cfg: DictConfig) -> Path:
     A UserError says if the checkpoint, the images or the output cannot be used, or what was exported is not the same.
     """
     silence_libraries()
-    if OmegaConf.is_missing(cfg, "ckpt_path") or cfg.ckpt_path is None:
-        raise ConfigError("ckpt_path has no value: type ckpt_path=<run folder>/checkpoints/best.ckpt")
     if cfg.quantize is not None and cfg.format != "onnx":
         raise ConfigError(f"quantize={cfg.quantize} is for format=onnx: leave it out, or leave out format={cfg.format}")
-    trained = Trained.read(expand_user(cfg.ckpt_path), allowed_modules(cfg))
+    if cfg.storage != "float32" and (cfg.quantize is not None or cfg.format not in STORED):
+        other = f"quantize={cfg.quantize}" if cfg.quantize is not None else f"format={cfg.format}"
+        raise ConfigError(
+            f"storage={cfg.storage} is for format={', '.join(STORED)}: leave it out, or leave out {other}"
+        )
+    trained = Trained.read(find_model(cfg.ckpt_path), allowed_modules(cfg), cfg.storage)
     output = _output(cfg, trained)
+    trained = replace(trained, name=output.name, dataset=cfg.dataset)
     FORMATS[cfg.format].check(trained, output)
     splits = Splits.find(cfg, trained)
     if cfg.quantize is not None and splits is None:
@@ -93,7 +100,8 @@ def write(
     make_folder(output.parent)
     with (atomic_write if chosen.suffix else atomic_folder)(output) as new:
         chosen.write(trained, new)
-        comparison = compare(chosen.load(new), trained.original, images.faces)
+        tolerance = ROUNDED if trained.storage == "float16" else TOLERANCE
+        comparison = compare(chosen.load(new), trained.original, images.faces, tolerance)
         if not comparison.equal:
             raise UserError(f"nothing was written: the exported model is not the same ({comparison})")
         if quantized_on is not None:
@@ -113,7 +121,7 @@ def _size(path: Path) -> int:
 def _output(cfg: DictConfig, trained: Trained) -> Path:
     """Return the file or folder to write; a ConfigError if its name says another format."""
     suffix = FORMATS[cfg.format].suffix
-    kind = f"_{cfg.quantize}" if cfg.quantize else "" if suffix else "_timm"
+    kind = f"_{cfg.quantize}" if cfg.quantize else "" if suffix else f"_{cfg.format}"
     name = re.sub(r"[^\w.-]+", "_", trained.backbone) + kind + suffix
     if cfg.output is None:
         return Path(cfg.output_dir) / name

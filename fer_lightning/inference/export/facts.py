@@ -33,17 +33,22 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         **checkpoint.selection,
         "trained_with": checkpoint.content["fer_lightning"]["version"],
         "exported": now(),
-        "scores": _scores(checkpoint),
+        "scores": checkpoint.content.get("facts", {}).get("scores") or _scores(checkpoint),
     }
     return {key: value for key, value in facts.items() if value is not None}
 
 
 def _scores(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Return the scores in the run folder that a checkpoint lies in, if they are its own."""
+    metrics = own_metrics(checkpoint)
+    return None if metrics is None else {key: metrics[key] for key in SCORES if key in metrics}
+
+
+def own_metrics(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Return `metrics.json` in the run folder that a checkpoint lies in, if it is of this checkpoint."""
     try:
         metrics = read_metrics(checkpoint.path.absolute().parents[1] / METRICS)
     except (OSError, ValueError, IndexError):
         return None
     told = (metrics.get("checkpoint"), metrics.get("epoch"))
     own = told == (f"checkpoints/{checkpoint.path.name}", checkpoint.epoch)
-    return {key: metrics[key] for key in SCORES if key in metrics} if own else None
+    return metrics if own else None

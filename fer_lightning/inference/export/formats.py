@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_lightning.inference.export import onnx_file, timm_folder, torch_program
+from fer_lightning.inference.export import onnx_file, release, safetensors_file, timm_folder, torch_program
 from fer_lightning.inference.export.trained import Classify, Trained
 
 
@@ -31,5 +31,11 @@ class Format:
 
 FORMATS = {
     name: Format(module.SUFFIX, module.check, module.write, module.load, module.usage)
-    for name, module in (("onnx", onnx_file), ("torch_export", torch_program), ("timm", timm_folder))
+    for name, module in (
+        ("onnx", onnx_file),
+        ("safetensors", safetensors_file),
+        ("torch_export", torch_program),
+        ("timm", timm_folder),
+        ("release", release),
+    )
 }

@@ -12,6 +12,7 @@ import torch
 from fer_lightning.core.command_words import path_setting
 from fer_lightning.core.errors import ConfigError, UserError, first_lines
 from fer_lightning.core.quiet_libraries import import_onnxruntime
+from fer_lightning.inference.export.half_storage import store_half
 from fer_lightning.inference.export.quiet_exporters import quiet
 from fer_lightning.inference.export.trained import Classify, Trained
 from fer_lightning.inference.onnx_recognizer import INPUT, OUTPUT, OnnxRecognizer
@@ -69,6 +70,8 @@ def write(trained: Trained, path: Path) -> None:
             f"{trained.backbone} cannot be written as ONNX ({first_lines(error)}): type format=torch_export"
         ) from error
     _tidy(model)
+    if trained.storage == "float16":
+        store_half(model)
     describe(model, trained.facts)
     path.write_bytes(model.SerializeToString())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from fer_lightning.core.quiet_libraries import import_onnxruntime
 from fer_lightning.inference.export.images import Labelled
+from fer_lightning.inference.export.latency import milliseconds
 from fer_lightning.inference.export.onnx_file import describe
 from fer_lightning.inference.export.quiet_exporters import quiet
 from fer_lightning.inference.onnx_recognizer import INPUT, OnnxRecognizer
@@ -19,7 +19,6 @@ from fer_lightning.inference.onnx_recognizer import INPUT, OnnxRecognizer
 BATCH = 32
 CALIBRATED = 256  # images that the ranges are taken from
 LAYERS = ["Conv", "MatMul", "Gemm"]  # the rest costs accuracy in bytes, and time to go from bytes to floats and back
-TIMED = 50  # calls; the fastest is the one that other programs disturbed least
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def quantize(fp32: Path, int8: Path, calibration: Labelled, scored: Labelled) ->
         )
     before, after = OnnxRecognizer.load(fp32), OnnxRecognizer.load(int8)
     labels, first, second = (np.concatenate(parts) for parts in zip(*_predicted(scored, before, after), strict=True))
-    milliseconds = _milliseconds(fp32, int8, next(iter(scored.batches(1)))[0])
+    times = milliseconds(next(iter(scored.batches(1)))[0], fp32, int8)
     cost = Cost(
         scored.split,
         len(labels),
@@ -87,7 +86,7 @@ def quantize(fp32: Path, int8: Path, calibration: Labelled, scored: Labelled) ->
         float((first == labels).mean()),
         float((second == labels).mean()),
         float((first == second).mean()),
-        *milliseconds,
+        *times,
     )
     _note(int8, cost)
     return cost
@@ -117,18 +116,6 @@ def _predicted(images: Labelled, *models: OnnxRecognizer) -> Iterator[tuple[np.n
     """Yield the labels of each batch, and the classes that each model gives."""
     for faces, labels in images.batches(BATCH):
         yield labels, *(model(faces).argmax(axis=1) for model in models)
-
-
-def _milliseconds(fp32: Path, int8: Path, face: np.ndarray) -> tuple[float, float]:
-    """Return the shortest time of one face in each file, called in turn."""
-    models = [OnnxRecognizer.load(path, threads=1) for path in (fp32, int8)]
-    times: list[list[float]] = [[], []]
-    for _ in range(TIMED):
-        for model, taken in zip(models, times, strict=True):
-            begin = time.perf_counter()
-            model(face)
-            taken.append(1000 * (time.perf_counter() - begin))
-    return min(times[0]), min(times[1])
 
 
 def _note(path: Path, cost: Cost) -> None:

@@ -38,16 +38,23 @@ def file_kind(path: Path) -> str:
         raise ValueError(_describe_folder(path))
     if not path.is_file():  # a pipe would be waited for
         raise ValueError("it is no regular file: type the path of a .pth, .pt or .safetensors file")
+    if is_safetensors(path):
+        return SAFETENSORS
     with path.open("rb") as file:
         start = file.read(512)
-    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
-        return SAFETENSORS
     if start.startswith(b"PK"):
         return _zip_kind(path)
     what = _foreign(path, start)
     if what is not None:
         raise ValueError(what)
     return TORCH_LEGACY
+
+
+def is_safetensors(path: Path) -> bool:
+    """Return whether a file begins with the length of a JSON object, and its brace."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    return start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
 
 
 def _foreign(path: Path, start: bytes) -> str | None:

@@ -61,7 +61,7 @@ def test_what_is_temporary_lies_in_one_folder_that_is_removed() -> None:
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ([], "no model is named: type ckpt_path="),
+        (["ckpt_path=compct"], "did you mean model=compact?"),
         (["port=70000"], "port=70000 must be at most 65535: type port=65535"),
         (["port=http"], "port=http is not"),
         (["queue=0"], "queue=0 must be at least 1: type queue=1"),

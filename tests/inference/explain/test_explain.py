@@ -170,6 +170,7 @@ def test_mistakes_are_refused(
     assert "per_class=0 must be at least 1" in refused(model, "per_class=0", out)
     assert "type source=photo.jpg, or ckpt_path=<run" in refused(model, out)
     assert "class=happy is for a source" in refused(f"ckpt_path={checkpoint}", "class=happy", out)
-    assert "no model is named" in refused(out)
+    assert "data.root has no value" in refused(out)
+    assert "did you mean model=compact?" in refused(portrait_file, "model=compact_", out)
     assert "there is no nowhere.jpg" in refused("nowhere.jpg", model, out, code=3)
     assert not (tmp_path / "out").exists()

@@ -145,7 +145,13 @@ def test_what_differs_from_its_checkpoint_is_not_written(
         (["ckpt_path={file}", "quantize=fp16"], "quantize=fp16 is not"),
         (["ckpt_path={legacy}", "data.root=nowhere"], "nowhere"),
         (["ckpt_path={file}", "data=synthetic"], "what data it was trained on (it lacks settings, splits)"),
-        ([], "ckpt_path has no value"),
+        (["model=compct"], "did you mean model=compact?"),
+        (["ckpt_path={file}", "storage=float16", "quantize=int8"], "storage=float16 is for format=onnx, safetensors"),
+        (
+            ["ckpt_path={file}", "storage=float16", "format=torch_export"],
+            "leave it out, or leave out format=torch_export",
+        ),
+        (["ckpt_path={file}", "format=release"], "holds no results of best.ckpt for the model card: type ckpt_path="),
     ],
 )
 def test_mistakes_are_named_before_anything_is_written(
