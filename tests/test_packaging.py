@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from fer_lightning.data.synthetic.dataset import write_tree
 
 ROOT = Path(__file__).parents[1]
 pytestmark = [
@@ -98,3 +101,42 @@ def test_the_commit_hook_and_the_test_extra_use_one_ruff() -> None:
     assert extra is not None
     major, minor = map(int, hook.groups())
     assert list(map(int, extra.groups())) == [major, minor, major, minor + 1]
+
+
+LARGEST_WHEEL = 8_000_000  # bytes
+
+
+def test_the_wheel_carries_the_models_that_ship_and_stays_small(wheel: Path, site: Path) -> None:
+    assert wheel.stat().st_size < LARGEST_WHEEL
+    ours, installed = (root / "fer_lightning" / "models" / "shipped" for root in (ROOT, site))
+    files = [path.relative_to(ours) for path in ours.glob("*/*") if path.suffix != ".pyc"]
+    assert {"model.onnx", "model.safetensors", "model.json", "MODEL_CARD.md"} <= {path.name for path in files}
+    for file in files:
+        assert (installed / file).read_bytes() == (ours / file).read_bytes()
+
+
+OFFLINE = """
+import socket, sys
+
+def refuse(*_, **__):
+    raise OSError("no network in this test")
+
+socket.socket.connect = socket.getaddrinfo = refuse
+from fer_lightning.__main__ import main
+main()
+"""
+
+
+def test_the_model_of_a_wheel_labels_and_scores_faces_without_a_network(site: Path, tmp_path: Path) -> None:
+    write_tree(tmp_path / "faces", layout="flat", per_class=2)
+    scored = ("split=all", f"data.root={tmp_path / 'faces'}", f"data.cache_dir={tmp_path / 'cache'}", "trainer=cpu")
+    done = run(sys.executable, "-c", OFFLINE, "evaluate", *scored, "hydra.run.dir=scored", cwd=tmp_path, path=site)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "model compact of fer_lightning" in done.stdout + done.stderr
+    assert "accuracy" in done.stdout
+    metrics = json.loads((tmp_path / "scored" / "metrics.json").read_text())
+    assert (metrics["checkpoint"], metrics["count"]) == ("compact", 14)
+    face = next((tmp_path / "faces").rglob("*.png"))
+    done = run(sys.executable, "-c", OFFLINE, "predict", face, "hydra.run.dir=labelled", cwd=tmp_path, path=site)
+    assert done.returncode == 0, done.stderr
+    assert "1 picture: 1 face" in done.stdout
