@@ -86,7 +86,8 @@ class CompactCNN(Network):
             )
         self.stem = Whitening(in_channels, stem_stride) if stem == "whitened" else nn.Identity()
         before = self.stem.width if isinstance(self.stem, Whitening) else in_channels
-        stages, rates = [], iter(_rising(drop_path, sum(depths)))
+        stages: list[nn.Module] = []
+        rates = iter(_rising(drop_path, sum(depths)))
         for width, depth, pool in zip(widths, depths, pools, strict=True):
             layers: list[nn.Module] = []
             for number in range(1, depth + 1):
@@ -129,10 +130,10 @@ class CompactCNN(Network):
 
     def fused(self) -> CompactCNN:
         network = copy.deepcopy(self).eval()
-        for stage in network.stages:
-            for position, layer in enumerate(stage):
+        for stage in network.stages.children():
+            for name, layer in [*stage.named_children()]:
                 if isinstance(layer, ConvBlock):
-                    stage[position] = layer.fused()
+                    setattr(stage, name, layer.fused())
         return network.eval()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -70,7 +72,7 @@ class ConvBlock(nn.Module):
             if isinstance(self.identity, nn.BatchNorm2d):
                 more, shift = _folded(more, self.identity)
             kernel, bias = kernel + more, bias + shift
-        conv = nn.utils.skip_init(nn.Conv2d, kernel.shape[1], kernel.shape[0], kernel_size=3, padding=1)
+        conv = nn.Conv2d(kernel.shape[1], kernel.shape[0], kernel_size=3, padding=1, device="meta")  # draws nothing
         conv.weight, conv.bias = nn.Parameter(kernel), nn.Parameter(bias)  # on their device, in their memory format
         layers = [conv, nn.ReLU(inplace=True)]  # side by side, which runtimes compute in one go
         return nn.Sequential(*layers, *([] if isinstance(self.pool, nn.Identity) else [self.pool]))
@@ -96,15 +98,13 @@ class SqueezeExcite(nn.Module):
         return x * self.expand(hidden).sigmoid()  # type: ignore[no-any-return]
 
 
-def _conv_bn(before: int, width: int, size: int) -> nn.Sequential:
+def _conv_bn(before: int, width: int, size: int) -> Any:
     """Return a He-initialised convolution without bias, which BN would cancel, and the BN."""
     conv = nn.Conv2d(before, width, kernel_size=size, padding="same", bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return nn.Sequential(conv, nn.BatchNorm2d(width))
 
 
-def _folded(kernel: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor]:
+def _folded(kernel: Tensor, norm: Any) -> tuple[Tensor, Tensor]:
     """Return kernel and bias of a convolution without bias and the BN after it."""
-    assert isinstance(norm, nn.BatchNorm2d)
-    mean, var = norm.running_mean, norm.running_var
-    return fuse_conv_bn_weights(kernel, None, mean, var, norm.eps, norm.weight, norm.bias)
+    return fuse_conv_bn_weights(kernel, None, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)

@@ -58,9 +58,10 @@ def patch_statistics(pixels: Tensor, size: int) -> tuple[Tensor, Tensor]:
         pixels: float `(N, C, H, W)`, N ≥ 1.
         size: pixels a side, at most H and W; d = C · size².
     """
-    total, products, count = 0.0, 0.0, 0
-    for batch in pixels.split(64):  # all patches at once would take size² times the memory of the images
+    total = products = pixels.new_zeros((), dtype=torch.float64)
+    count = 0
+    for batch in torch.split(pixels, 64):  # all patches at once would take size² times the memory of the images
         patches = batch.unfold(2, size, 1).unfold(3, size, 1).movedim(1, 3).flatten(3).flatten(0, 2).double()
         total, products, count = total + patches.sum(0), products + patches.T @ patches, count + len(patches)
-    mean = torch.as_tensor(total / count)
+    mean = total / count
     return mean, products / count - mean.outer(mean)
