@@ -21,6 +21,7 @@ from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.core.file_names import shown
 from fer_lightning.core.former_names import current_overrides
 from fer_lightning.runs.files import OVERRIDES, SWEEP_PLAN
+from fer_lightning.runs.found_settings import SEARCHES, as_typed, read_found
 from fer_lightning.system.resources import is_first_process
 
 MULTIRUN = ("-m", "--multirun")
@@ -38,6 +39,8 @@ def continue_run(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     typed = {override_key(item) for item in arguments}
     saved = _read_overrides(run / OVERRIDES)
+    if typed.isdisjoint(SEARCHES):  # a sweep types them again, and the run itself looks up what it found
+        saved = as_typed(saved, read_found(checkpoint))
     own = _take([item for item in saved if override_key(item) not in typed], run / OVERRIDES)
     folder = [] if "hydra.run.dir" in typed else [f"hydra.run.dir={quoted(run)}"]
     if is_first_process():

@@ -7,6 +7,7 @@ from itertools import chain, pairwise
 
 from fer_lightning.config.overrides import override_key
 from fer_lightning.core.former_names import current_overrides
+from fer_lightning.runs.found_settings import as_typed, found_in
 from fer_lightning.runs.read import RecordedRun
 
 SWEEP_KEYS = (
@@ -30,6 +31,7 @@ def rerun_command(run: RecordedRun) -> str | None:
         pairs = [pair for pair in pairwise(arguments) if pair[0] in ("--config-dir", "-cd", "--config-name", "-cn")]
         arguments = [*chain.from_iterable(pairs), *run.overrides]
     kept = current_overrides(word for word in arguments if not belongs_to_sweep(word))
+    kept = as_typed(kept, found_in(run.environment))
     return shlex.join([*program, *kept])
 
 

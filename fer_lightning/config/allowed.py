@@ -65,6 +65,7 @@ ROLES = {
         "fer_lightning.data.augmentation.spec",
     ),
     "machine": Role("a Machine", ("fer_lightning.system.machine.Machine",), "fer_lightning.system.machine"),
+    "tune": Role("a Tuning", ("fer_lightning.training.tuning.Tuning",), "fer_lightning.training.tuning"),
     "callbacks.*": _CALLBACK,
     "logger.*": Role("a Logger of Lightning", ("lightning.pytorch.loggers.Logger",), "lightning.pytorch.loggers"),
     "trainer": Role("a Trainer of Lightning", ("lightning.pytorch.Trainer",), "lightning.pytorch"),

@@ -50,6 +50,7 @@ IDLE = (
     ),
     Idle("callbacks.ema.decay", "callbacks.ema.horizon", lambda part: part is not None, "callbacks.ema.horizon=null"),
     Idle("trainer.gradient_clip_algorithm", "trainer.gradient_clip_val", _is_off, "trainer.gradient_clip_val=1"),
+    Idle("data.batch_size", "tune.batch_size", bool, "tune.batch_size=false"),
     Idle("sweep.retry", "sweep.resume", _is_off, "sweep.resume=FOLDER"),
 )
 
@@ -64,7 +65,8 @@ def idle_settings(cfg: DictConfig) -> Iterator[str]:
         idle = all(other is not ... and when(other) for other in others.values())
         for key in keys.split() if idle else ():
             if (value := _read(cfg, key)) is not ... and not is_listed(key, value):
-                said = " ".join(f"{name}={'null' if other is None else other}" for name, other in others.items())
+                words = ((name, {None: "null", True: "true"}.get(other, other)) for name, other in others.items())
+                said = " ".join(f"{name}={word}" for name, word in words)
                 yield f"{key}={value} has no effect beside {said}: type {cure}, or leave it out"
 
 

@@ -62,7 +62,7 @@ COURSE = {
 def rules(cfg: DictConfig) -> list[str]:
     """Return one line for each broken rule: what is wrong, and what to type instead."""
     checks = (replaced, _ranges, _lengths, _empty_paths, monitors, _validation, _schedule, _course, _combinations)
-    return [problem for check in (*checks, _devices, _ranks) for problem in check(cfg)]
+    return [problem for check in (*checks, _searches, _devices, _ranks) for problem in check(cfg)]
 
 
 def _ranges(cfg: DictConfig) -> Iterator[str]:
@@ -196,6 +196,18 @@ def _optimizer(cfg: DictConfig) -> Iterator[str]:
             f"optimizer=sam computes each gradient twice and cannot sum those of {batches} batches: type "
             "trainer.accumulate_grad_batches=1, or another optimizer"
         )
+
+
+def _searches(cfg: DictConfig) -> Iterator[str]:
+    """Check that what a run is to find by itself can be found."""
+    wanted = [key for key in ("tune.lr", "tune.batch_size") if get(cfg, key) is True]
+    if wanted and _processes(cfg) > 1:
+        one = f"trainer=default trainer.devices=1 {wanted[0]}=true"
+        yield f"{wanted[0]}=true searches on one device: type {one} first, and then what it finds for all of them"
+    rate = get(cfg, "optimizer.lr")
+    if "tune.lr" in wanted and not (isinstance(rate, (int, float)) and rate > 0):
+        now = "null" if rate is None else rate
+        yield f"tune.lr=true sets optimizer.lr, which is {now} now: type optimizer.lr=1e-3, or tune.lr=false"
 
 
 def _devices(cfg: DictConfig) -> Iterator[str]:

@@ -27,6 +27,7 @@ TILES = (  # key, title, unit (# counts), meaning
 MARKED = "✓ right, ✗ wrong (thick dashed frame), with the probability of the prediction."
 FIGURES = (  # part of the file name, title, what to look for; in this order on the page, the first that fits counts
     ("curve", "Training curves", "Where the two curves part, over-fitting begins."),
+    ("lr_range", "Learning-rate range test", "The rate grows from step to step; the lowest loss gave optimizer.lr."),
     ("confusion", "Confusion matrix", "Rows are the true classes; the diagonal on the right is the recall."),
     ("prediction", "Predictions and true classes", MARKED),
     ("mistake", "Most confident mistakes", "Wrong, and sure of it: odd faces, doubtful labels or a blind spot."),

@@ -20,7 +20,7 @@ WATCHING = ("progress_bar", "lr_monitor", "history", "batch_preview", "validatio
 WATCHING += ("micro_batches",)
 # where files are and how a run is watched: no score depends on these
 IRRELEVANT = (
-    *("hydra", "split", "ckpt_path", "data.cache_dir", "machine"),
+    *("hydra", "split", "ckpt_path", "data.cache_dir", "machine", "tune"),  # what was found stands in its place
     *("trainer.enable_progress_bar", "trainer.profiler"),
     *(f"callbacks.{name}" for name in WATCHING),
     *ELSEWHERE,

@@ -36,6 +36,7 @@ from fer_lightning.training import build
 from fer_lightning.training.endings import why_ended
 from fer_lightning.training.loggers import log_again, log_scores, log_settings
 from fer_lightning.training.predict_split import predict_split
+from fer_lightning.training.tuning import tune
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class TrainingRun:
         resumed = None if cfg.ckpt_path is None else Checkpoint.read(cfg.ckpt_path)
         if resumed is not None:
             resumed.check_whole()
+        self.found = tune(cfg)
         self.resumed_at = None if resumed is None else resumed.global_step
         self.machine, self.data, makers, self.trainer = build.build_components(cfg, self.resumed_at)
         self.machine.apply()
@@ -196,7 +198,8 @@ class TrainingRun:
             log.info(line)
         known = {key: self.data.facts()[key] for key in ("fingerprint", "splits")}
         data = {**known, "test": len(self.data.rows("test")), "notes": self.data.notes, "delivery": self.delivery}
-        write_environment(self.folder, machine=self.machine.as_dict(), data=data)
+        found = {"found": self.found} if self.found else {}
+        write_environment(self.folder, machine=self.machine.as_dict(), data=data, **found)
         if engine is not None:
             write_text(self.folder / "augmentation.json", as_json(engine.spec))
         if self.data.source.skipped:

@@ -122,6 +122,7 @@ def test_from_the_failed_step_on_the_run_is_one_in_parts(
     pd.testing.assert_frame_equal(*rows)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_the_batch(compose: Compose, tmp_path: Path) -> None:
     exact = ("optimizer=sgd", "trainer.max_epochs=1")
     runs = []

@@ -23,6 +23,7 @@ TYPED = {
     "callbacks.progressive_resizing.until=0.5": "callbacks.progressive_resizing.start_size=32",
     "callbacks=ema callbacks.ema.decay=0.9 callbacks.ema.horizon=0.1": "callbacks.ema.horizon=null",
     "trainer.gradient_clip_algorithm=norm": "trainer.gradient_clip_val=1",
+    "data.batch_size=48 tune.batch_size=true": "tune.batch_size=false",
     "sweep.retry=true": "sweep.resume=x",
 }
 
