@@ -165,6 +165,8 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
     clip = value("trainer.gradient_clip_val")
     if clip and value("optimizer.fused") is True and value("trainer.precision") in FP16:
         yield f"trainer.gradient_clip_val={clip} in fp16 needs another optimizer step: type optimizer.fused=false"
+    if value("augmentation.ramp") and value("trainer.max_epochs") in (None, -1):
+        yield "augmentation.ramp is a fraction of trainer.max_epochs, which is unlimited: type trainer.max_epochs=20"
     if value("data.sampler") == "balanced" and str(value("loss._target_")).endswith("LogitAdjustedLoss"):
         yield "loss=logit_adjusted and data.sampler=balanced correct for rare classes twice: leave out one of the two"
     for key in ("data.num_workers", "data.pin_memory"):

@@ -22,6 +22,7 @@ ADDED = {
     "data.max_pixels": 64_000_000,
     "model.normalize": "standard",
     "views": "single",
+    "augmentation.ramp": 0.0,
     "model.mix_until": 1.0,
     "scheduler.until": 1.0,
     "callbacks.progressive_resizing.until": 0.7,

@@ -162,6 +162,8 @@ class ExpressionDataModule(pl.LightningDataModule):
         for (earlier, later), count in duplicates_across(identities, splits).items():
             have = "has" if count == 1 else "have"
             notes.append(f"{count_images(count, later)} {have} a pixel-identical duplicate in {earlier}")
+        if self.loaders.engine is not None:
+            self.loaders.engine.know(table.classes, table.labels, table.rows)
         self._source = replace(source, table=table, notes=tuple(notes))
 
     def _read(self) -> Source:
@@ -285,6 +287,8 @@ class ExpressionDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> TrainLoader:
         """Return augmented batches; their order and augmentation are functions of seed and epoch."""
         rows = self.require("train")
+        if self.trainer is not None and self.loaders.engine is not None:
+            self.loaders.engine.epochs = self.trainer.max_epochs
         overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]  # set dynamically
         strategy = "sequential" if overfit else self.sampler
         batches = TrainBatchSampler(self.table.labels[rows], self.batch_size, strategy=strategy, seed=self.draw_seed)

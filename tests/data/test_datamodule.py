@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
@@ -178,3 +179,21 @@ def test_folders_without_a_root_say_what_to_type() -> None:
 def test_unknown_classes_suggest_near_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="happy"):
         module(tmp_path, classes=["hapy", "sad"])
+
+
+def test_a_class_may_be_augmented_by_numbers_of_its_own(tmp_path: Path) -> None:
+    write_tree(tmp_path / "data", layout="train_validation", per_class=12, image_size=32)
+    options = {"root": str(tmp_path / "data"), "classes": ["sad", "happy", "angry"]}  # in another order than on disk
+    data = module(tmp_path, **options, augmentation=Augmentation(by_class={"happy": {"flip": 1.0}}, ramp=0.5))
+    data.trainer = pl.Trainer(max_epochs=4, accelerator="cpu", logger=False, enable_checkpointing=False)
+    found = list(data.train_dataloader())
+    assert data.loaders.engine is not None
+    assert data.loaders.engine.epochs == 4
+    images, labels = (torch.cat(column) for column in list(zip(*found, strict=True))[:2])
+    plain = torch.from_numpy(data.images(torch.cat([batch.index for batch in found]).numpy()))
+    happy = labels == data.classes.index("happy")
+    assert happy.sum() > 5
+    assert torch.equal(images[happy], plain[happy].flip(-1))
+    assert torch.equal(images[~happy], plain[~happy])
+    with pytest.raises(ConfigError, match=r"by_class\.hapy is no class; did you mean augmentation\.by_class\.happy\?"):
+        module(tmp_path, **options, augmentation=Augmentation(by_class={"hapy": {"flip": 1.0}}))

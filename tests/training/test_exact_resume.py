@@ -49,6 +49,7 @@ EACH_EPOCH = (
 )
 SWA = "{_target_: lightning.pytorch.callbacks.StochasticWeightAveraging, swa_lrs: 0.01, swa_epoch_start: 1}"
 RESIZING = "callbacks.progressive_resizing"
+GROWING = ["augmentation.by_class={happy: {rotate: 40, erase: 1}}", "augmentation.ramp=0.7"]
 QUICK = {
     "mixup, resizing and a moving average": (
         [
@@ -60,6 +61,7 @@ QUICK = {
             "data.image_size=24",
             f"{RESIZING}.start_size=16",
             f"{RESIZING}.until=0.5",
+            *GROWING,
         ],
         "step1 step3",
     ),
@@ -90,6 +92,10 @@ SLOW = {
         "step3",
     ),
     "two workers": (["data.num_workers=2", "data.resident=false", "model.mixup=0.2"], "step2"),
+    "augmentation in workers": (
+        ["data.num_workers=2", "data.resident=false", "data.engine=albumentations", *GROWING],
+        "step2 step4",
+    ),
     "max_steps alone": (["trainer.max_steps=7", "trainer.max_epochs=-1"], "step3"),
     "fewer batches": (["trainer.limit_train_batches=2", "data.sampler=balanced"], "step1 step2"),
 }

@@ -34,25 +34,38 @@ class AlbumentationsEngine(Engine):
         ValueError: when drawing, the images lie on another device.
     """
 
-    def __init__(self, spec: Augmentation, seed: int) -> None:
-        super().__init__(spec, seed)
-        before, self._extra, after = (build_extra(items) for items in pipeline(spec))
-        transforms = [*before, *self._extra, *after]
+    def __init__(self, spec: Augmentation, seed: int, kinds: Tensor | None = None, epochs: int | None = None) -> None:
+        super().__init__(spec, seed, kinds, epochs)
         # Counter-based: (seed, epoch, row, repeat) is the state itself; setting it takes 0.4 µs.
         self._philox, self._random = np.random.Philox(), random.Random()
-        self._compose = A.Compose(transforms, is_check_shapes=False) if transforms else None
-        if self._compose is not None:  # shared by all transforms, so reseeding them in place is enough
-            self._compose.set_random_state(np.random.Generator(self._philox), self._random)
+        self._extra = build_extra(spec.extra)
+        self._grown, self._composes = 1.0, [self._compose(one) for one in self.specs]
+
+    def _compose(self, spec: Augmentation) -> A.Compose | None:
+        before, extra, after = (build_extra(items) for items in pipeline(spec))
+        if not (before or extra or after):
+            return None
+        compose = A.Compose([*before, *extra, *after], is_check_shapes=False)
+        # shared by all transforms, so reseeding them in place is enough
+        compose.set_random_state(np.random.Generator(self._philox), self._random)
+        return compose
+
+    def compose_of(self, epoch: int, row: int) -> A.Compose | None:
+        """Return the pipeline of an image; None where it changes nothing."""
+        if (grown := self.growth(epoch)) != self._grown:  # a few milliseconds an epoch
+            self._grown, self._composes = grown, [self._compose(one.grown_to(grown)) for one in self.specs]
+        return self._composes[0 if self.kinds is None else int(self.kinds[row])]
 
     @property
     def summary(self) -> str:
         why = "for augmentation.extra" if self.spec.extra else "for data.engine=albumentations"
-        return f"augmentation: image by image with Albumentations, {why}; the pipeline is in augmentation.json"
+        how = f"image by image with Albumentations, {why}"
+        return f"augmentation: {how}; the pipeline is in augmentation.json{self.course}"
 
     def __call__(self, images: Tensor, epoch: int, rows: Tensor, repeats: Tensor) -> Tensor:
         if images.device.type != "cpu":
             raise ValueError(f"Albumentations augments on the CPU, not on {images.device}: use data.engine=batched")
-        if self._compose is None:
+        if all(compose is None for compose in self._composes) and self.spec.ramp == 0:
             return images
         result = np.empty(images.shape, np.uint8)
         channels_last = np.ascontiguousarray(images.numpy().transpose(0, 2, 3, 1))
@@ -62,9 +75,10 @@ class AlbumentationsEngine(Engine):
 
     def augment_one(self, image: np.ndarray, epoch: int, row: int, repeat: int = 0) -> np.ndarray:
         """Augment one image uint8 `(H, W, C)` of any strides, as `__call__` does; the result is C-contiguous."""
-        if self._compose is None:
-            return np.ascontiguousarray(image)
         epoch, row, repeat = int(epoch), int(row), int(repeat)
+        compose = self.compose_of(epoch, row)
+        if compose is None:
+            return np.ascontiguousarray(image)
         state: Any = {  # tuples, which are faster than the arrays that NumPy's stubs ask for
             "bit_generator": "Philox",
             # Word 0 counts the draws; the higher words distinguish epochs and repeats.
@@ -76,7 +90,7 @@ class AlbumentationsEngine(Engine):
         }
         self._philox.state = state
         self._random.seed(repeat << 192 | self.seed << 128 | epoch << 64 | row)
-        augmented = self._compose(image=image)["image"]
+        augmented = compose(image=image)["image"]
         _require_same_kind(augmented, image, *self._extra)
         return np.ascontiguousarray(augmented)
 

@@ -53,7 +53,16 @@ def pipeline(spec: Augmentation) -> Pipeline:
 
 
 def as_json(spec: Augmentation) -> str:
-    """Return the pipeline as `albumentations.load` reads it."""
+    """Return the pipeline as `albumentations.load` reads it, and beside it what that does not know.
+
+    `by_class` holds the pipelines of classes with numbers of their own, `ramp` is as in the specification.
+    """
+    other = {"by_class": {name: _compose(spec.of_class(name)) for name in spec.by_class}} if spec.by_class else {}
+    ramp = {"ramp": spec.ramp} if spec.ramp > 0 else {}
+    return json.dumps({"__version__": VERSION, "transform": _compose(spec), **other, **ramp}, indent=2)
+
+
+def _compose(spec: Augmentation) -> dict[str, Any]:
     before, extra, after = pipeline(spec)
     own = (*before, *after)
     transforms = [{CLASS: item["name"]} | {key: item[key] for key in item if key != "name"} for item in own]
@@ -63,5 +72,4 @@ def as_json(spec: Augmentation) -> str:
         named = [transform.to_dict()["transform"] for transform in build_extra(extra)]
         transforms[len(before) : len(before)] = named
     # as the engine, whose images need no check of their own
-    compose = {CLASS: "Compose", "p": 1.0, "transforms": transforms, "is_check_shapes": False}
-    return json.dumps({"__version__": VERSION, "transform": compose}, indent=2)
+    return {CLASS: "Compose", "p": 1.0, "transforms": transforms, "is_check_shapes": False}

@@ -7,12 +7,17 @@ alone: batches, ranks, workers and resuming have no influence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from fer_lightning.core.suggestions import did_you_mean
+
 _LARGEST = {"rotate": 180, "shift": 0.5, "zoom": 0.9}  # the others: 1
+RAMPED = ("rotate", "shift", "zoom", "brightness", "contrast", "erase")  # what `ramp` lets grow
+NUMBERS = ("flip", "affine", "light", *RAMPED)  # what `by_class` may change
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,9 @@ class Augmentation:
         erase_area: smallest and largest erased fraction of the picture.
         extra: further Albumentations transforms, applied before erasing, each a dict with its class name under `name`
             and the constructor's arguments beside it: `[{name: GaussNoise, p: 0.2}]`. Must keep size and uint8.
+        by_class: class → other numbers for its images, such as `{disgust: {rotate: 25, erase: 0.5}}` for a rare one.
+        ramp: fraction of the run's epochs over which rotate, shift, zoom, brightness, contrast and erase grow linearly
+            from 0 to the given numbers, in [0, 1]; 0 begins with these.
 
     Raises:
         ValueError: numbers are out of range; the message names all of them.
@@ -50,25 +58,37 @@ class Augmentation:
     erase: float = 0.0
     erase_area: tuple[float, float] = (0.02, 0.2)
     extra: list[dict[str, Any]] | None = None
+    by_class: dict[str, dict[str, float]] | None = None
+    ramp: float = 0.0
 
     def __post_init__(self) -> None:
         wrong = [
             f"{name}={value} must lie between 0 and {_LARGEST.get(name, 1)}"
             for name, value in vars(self).items()
-            if name not in ("erase_area", "extra") and not 0 <= value <= _LARGEST.get(name, 1)
+            if name not in ("erase_area", "extra", "by_class") and not 0 <= value <= _LARGEST.get(name, 1)
         ]
         area = tuple(self.erase_area)
         if len(area) != 2 or not 0 < area[0] <= area[1] <= 0.5:  # a rectangle of 1:2 covers no more
             wrong.append(f"erase_area={list(area)} must be [smallest, largest] with 0 < smallest <= largest <= 0.5")
+        wrong += [f"by_class.{problem}" for problem in _wrong_by_class(self.by_class or {})]
         if wrong:
             raise ValueError("augmentation: " + "; ".join(f"augmentation.{problem}" for problem in wrong))
-        extra: Any = OmegaConf.to_container(self.extra, resolve=True) if OmegaConf.is_config(self.extra) else self.extra
-        object.__setattr__(self, "erase_area", area)  # plain tuple and list rather than OmegaConf's containers
+        extra = _plain(self.extra)
+        object.__setattr__(self, "erase_area", area)  # plain tuple, list and dict rather than OmegaConf's containers
         object.__setattr__(self, "extra", extra)
+        object.__setattr__(self, "by_class", _plain(self.by_class))
         if extra is not None:
             from fer_lightning.data.augmentation import extra_transforms  # imports Albumentations, which takes 0.25 s
 
             extra_transforms.build_extra(extra)
+
+    def of_class(self, name: str) -> Augmentation:
+        """Return what is done to the images of a class."""
+        return replace(self, by_class=None, **(self.by_class or {}).get(name, {}))
+
+    def grown_to(self, fraction: float) -> Augmentation:
+        """Return what is done while magnitudes have this fraction of their size."""
+        return replace(self, **{name: getattr(self, name) * fraction for name in RAMPED})
 
     @property
     def moves(self) -> bool:
@@ -79,3 +99,22 @@ class Augmentation:
     def lights(self) -> bool:
         """Whether it ever changes brightness or contrast."""
         return self.light > 0 and max(self.brightness, self.contrast) > 0
+
+
+def _wrong_by_class(by_class: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return a line for each number that is none of `NUMBERS`, or is out of its range."""
+    given = [(f"{name}.{key}", key, value) for name, numbers in by_class.items() for key, value in numbers.items()]
+    unknown = [
+        f"{place}: there is no number {key}{did_you_mean(key, NUMBERS)}; there are {', '.join(NUMBERS)}"
+        for place, key, _ in given
+        if key not in NUMBERS
+    ]
+    return unknown + [
+        f"{place}={value} must lie between 0 and {_LARGEST.get(key, 1)}"
+        for place, key, value in given
+        if key in NUMBERS and not 0 <= value <= _LARGEST.get(key, 1)
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
