@@ -123,13 +123,12 @@ def train_expert(clock: StepClock, settings: str) -> None:
     parts = Parts.of(settings)
     model = parts.model()
     images, labels, rows = parts.images("train")
-    engine, (make_optimizer, _) = parts.data.loaders.engine, build.build_optimizer(parts.cfg)
+    engine = parts.data.loaders.engine
 
     def augment(batch: Tensor, epoch: int, chosen: Tensor) -> Tensor:
         return batch if engine is None else engine(batch, epoch, rows[chosen], torch.zeros_like(chosen))
 
-    optimizer = make_optimizer(model.parameter_groups())
-    baselines.expert(clock, images, labels, model, model.loss, optimizer, augment, **parts.steps)
+    baselines.expert(clock, images, labels, model, model.loss, model.make_optimizer(), augment, **parts.steps)
 
 
 def predict(clock: StepClock, settings: str, split: str) -> None:

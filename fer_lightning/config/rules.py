@@ -155,6 +155,11 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
         yield "model.backbone_lr has no effect on what model.freeze_backbone=true freezes: leave out one of the two"
     if unfreeze is not None and not frozen:
         yield f"model.unfreeze_epoch={unfreeze} needs a frozen backbone: type model.freeze_backbone=true too"
+    per_stage = value("model.unfreeze_epochs_per_stage")
+    if per_stage is not None and unfreeze is None:
+        yield f"model.unfreeze_epochs_per_stage={per_stage} needs a beginning: type model.unfreeze_epoch=1 too"
+    if per_stage is not None and "fsdp" in str(value("trainer.strategy")):
+        yield "model.unfreeze_epochs_per_stage does not suit trainer=fsdp, which joins stages: leave it out"
     strategy, unused = str(value("trainer.strategy")), "ddp_find_unused_parameters_true"
     ddp = strategy.startswith("ddp") or (strategy == "auto" and _processes(cfg) > 1)
     if unfreeze is not None and frozen and ddp and not strategy.startswith(unused):

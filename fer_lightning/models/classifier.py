@@ -20,6 +20,7 @@ from fer_lightning.models.parameter_groups import parameter_groups
 from fer_lightning.models.run_fraction import fraction_done
 from fer_lightning.models.schedules import Mode
 from fer_lightning.models.scores import RunningMean, SplitScores
+from fer_lightning.models.unfreezing import frozen_parameters, set_evaluation_mode
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -49,7 +50,10 @@ class ExpressionClassifier(OptimizedModule):
         stem, drop_rate, pretrained, weights, backbone_kwargs: see `build_backbone`.
         freeze_backbone: train the last layer only, on features of the rest in evaluation mode …
         unfreeze_epoch: … for this many epochs, then everything; None never trains the rest.
+        unfreeze_epochs_per_stage: … or then one stage more, from the last to the first, every so many epochs (gradual
+            unfreezing; Howard & Ruder, 2018).
         backbone_lr: learning rate of everything but the last layer; None for the optimizer's.
+        layer_decay, weight_decay_exclude_1d: see `parameter_groups`.
         mixup, cutmix: α of mixup (Zhang et al., 2018) and of cutmix (Yun et al., 2019); 0 turns it off. With both, each
             batch draws one of them.
         mix_until: fraction of the run's epochs after which images are no longer mixed, in [0, 1].
@@ -84,7 +88,10 @@ class ExpressionClassifier(OptimizedModule):
         backbone_kwargs: dict[str, Any] | None = None,
         freeze_backbone: bool = False,
         unfreeze_epoch: int | None = None,
+        unfreeze_epochs_per_stage: int | None = None,
         backbone_lr: float | None = None,
+        layer_decay: float = 1.0,
+        weight_decay_exclude_1d: bool = False,
         mixup: float = 0.0,
         cutmix: float = 0.0,
         mix_until: float = 1.0,
@@ -109,6 +116,10 @@ class ExpressionClassifier(OptimizedModule):
             raise ValueError(f"drop_rate must be in [0, 1), got {drop_rate}")
         if unfreeze_epoch is not None and unfreeze_epoch < 0:
             raise ValueError(f"unfreeze_epoch must be 0 or more, got {unfreeze_epoch}")
+        if unfreeze_epochs_per_stage is not None and unfreeze_epochs_per_stage < 1:
+            raise ValueError(f"unfreeze_epochs_per_stage must be 1 or more, got {unfreeze_epochs_per_stage}")
+        if not 0 < layer_decay <= 1:
+            raise ValueError(f"layer_decay must be in (0, 1], got {layer_decay}")
         self.classes = list(classes)
         self.save_hyperparameters(ignore=["loss", "optimizer", "scheduler"], logger=False)
         self.hparams.update(classes=self.classes, mean=list(mean), std=list(std))
@@ -164,6 +175,13 @@ class ExpressionClassifier(OptimizedModule):
         end = self.hparams["unfreeze_epoch"]
         return bool(self.hparams["freeze_backbone"]) and (end is None or self.current_epoch < end)
 
+    def frozen_stages(self) -> set[str]:
+        """Return the names of the backbone's parameters that gradual unfreezing has not reached in this epoch."""
+        start, per_stage = self.hparams["unfreeze_epoch"], self.hparams["unfreeze_epochs_per_stage"]
+        if not self.hparams["freeze_backbone"] or start is None or per_stage is None or self.frozen:
+            return set()
+        return frozen_parameters(self.backbone, self.current_epoch - start, per_stage)
+
     @property
     def mixes(self) -> bool:
         """Whether images are mixed now, where a mix is asked for; depends on the epoch alone, as `frozen` does."""
@@ -171,20 +189,30 @@ class ExpressionClassifier(OptimizedModule):
         return until == 1 or fraction_done(self.trainer) < until
 
     def train(self, mode: bool = True) -> ExpressionClassifier:
-        """Switch to training mode, but for a frozen backbone, whose statistics must not move."""
+        """Switch to training mode, but for a frozen backbone or stage, whose statistics must not move."""
         super().train(mode)
         if mode and self.frozen:
             self.backbone.eval()
+        elif mode:
+            set_evaluation_mode(self.backbone, self.frozen_stages())
         return self
 
+    def _unfreeze(self) -> None:
+        """Train what is to be trained in this epoch."""
+        self.train()
+        if self.hparams["unfreeze_epochs_per_stage"] is not None:
+            frozen = self.frozen_stages()
+            for name, parameter in self.backbone.named_parameters():
+                parameter.requires_grad_(name not in frozen)
+
     def on_train_epoch_start(self) -> None:
-        self.train()  # an epoch may unfreeze the backbone
+        self._unfreeze()
         for metric in (self.train_loss, self.train_acc):
             metric.reset()  # Lightning does at the end of an epoch, which an interrupted run did not reach
         self._epoch_begins = True
 
     def on_train_start(self) -> None:  # also of a run that is resumed within an epoch, whose start is not called again
-        self.train()
+        self._unfreeze()
         self._epoch_begins = True
         if self.train_loss.update_called:  # or, resumed after its last batch, the epoch would lack these
             self._log_averages()
@@ -264,9 +292,8 @@ class ExpressionClassifier(OptimizedModule):
         return {"index": index, "probabilities": self(images).float().softmax(dim=1)}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        return parameter_groups(
-            self.backbone, backbone_lr=self.hparams["backbone_lr"], splits_hidden=self.splits_hidden
-        )
+        options = {name: self.hparams[name] for name in ("backbone_lr", "layer_decay", "weight_decay_exclude_1d")}
+        return parameter_groups(self.backbone, **options, splits_hidden=self.splits_hidden)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         kind = f"{type(self).__module__}.{type(self).__qualname__}"

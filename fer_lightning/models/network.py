@@ -43,6 +43,20 @@ class Network(nn.Module):
         """
         return self.eval()
 
+    def group_matcher(self, coarse: bool = False) -> Any:
+        """Return what numbers layers, or if `coarse` stages, by names of parameters, from the first to the last.
+
+        In timm's networks it is a dict of patterns, for `timm.models.group_parameters`; here a function. A norm belongs
+        to the layer before it, branches to their block.
+        """
+        numbers: dict[str, int] = {}
+        count = 0
+        for name, part in _parts(self, depth=1 if coarse else None):
+            own = {f"{name}.{key}": parameter.ndim for key, parameter in part.named_parameters()}
+            count += any(ndim >= 2 for ndim in own.values())
+            numbers |= dict.fromkeys(own, max(count - 1, 0))
+        return numbers.__getitem__
+
     def get_classifier(self) -> Any:
         """Return the last layer; some of timm's networks have two."""
         return self.fc
@@ -51,6 +65,15 @@ class Network(nn.Module):
         """Put a new last layer in place."""
         self.num_classes = num_classes
         self.fc = nn.Linear(self.head_hidden_size, num_classes)
+
+
+def _parts(module: nn.Module, depth: int | None, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Yield the children of a module by name; in place of an `nn.Sequential` its own, `depth` times or all the way."""
+    for key, child in module.named_children():
+        if isinstance(child, nn.Sequential) and depth != 0:
+            yield from _parts(child, None if depth is None else depth - 1, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", child
 
 
 @contextmanager

@@ -80,8 +80,16 @@ class OptimizedModule(pl.LightningModule):
             for buffer, value in before:
                 buffer.copy_(value)
 
-    def configure_optimizers(self) -> Any:
+    def make_optimizer(self) -> Optimizer:
+        """Return the optimizer, with the learning rates of groups that have an `lr_scale` multiplied by it."""
         optimizer = self.optimizer(self.parameter_groups())
+        for group in optimizer.param_groups:
+            if "lr_scale" in group:
+                group["lr"] *= group.pop("lr_scale")
+        return optimizer
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer()
         if isinstance(optimizer, SharpnessAware):
             if self.trainer.accumulate_grad_batches > 1:
                 raise ConfigError(ACCUMULATED)

@@ -461,6 +461,11 @@ UNFREEZING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
             "keeps random weights: type model.pretrained=true, or model.weights=FILE",
         ),
         ({"model": {"unfreeze_epoch": 2}}, "type model.freeze_backbone=true too"),
+        ({"model": {"unfreeze_epochs_per_stage": 2}}, "type model.unfreeze_epoch=1 too"),
+        (
+            {"model": {**UNFREEZING, "unfreeze_epochs_per_stage": 2}, "trainer": {"strategy": "fsdp"}},
+            "does not suit trainer=fsdp",
+        ),
         ({"optimizer": MUON, "trainer": {"strategy": "fsdp"}}, "type optimizer=adamw, or trainer=ddp"),
         ({"optimizer": SAM, "trainer": {"strategy": "fsdp"}}, "optimizer=sam needs whole weights"),
         ({"optimizer": SAM, "trainer": {"precision": "16-mixed"}}, "type trainer.precision=bf16-mixed"),

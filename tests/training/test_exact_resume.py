@@ -82,6 +82,16 @@ SLOW = {
     "plateau": (["scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=1"], "step3 epoch3"),
     "onecycle": (["optimizer=sgd", "scheduler=onecycle"], "step5"),
     "unfreezing": (["model.freeze_backbone=true", "model.unfreeze_epoch=1"], "step2"),
+    "gradual unfreezing": (
+        [
+            "model.freeze_backbone=true",
+            "model.unfreeze_epoch=1",
+            "model.unfreeze_epochs_per_stage=1",
+            "model.layer_decay=0.8",
+            "model.weight_decay_exclude_1d=true",
+        ],
+        "step4",
+    ),
     "stochastic depth": ([f"++model.backbone_kwargs={{{NARROW}, drop_path_rate: 0.2}}"], "step5"),
     "validation every other epoch": (
         ["trainer.check_val_every_n_epoch=2", "scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=1"],
