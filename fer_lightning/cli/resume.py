@@ -40,7 +40,8 @@ def continue_run(arguments: Sequence[str]) -> list[str]:
     typed = {override_key(item) for item in arguments}
     saved = _read_overrides(run / OVERRIDES)
     if typed.isdisjoint(SEARCHES):  # a sweep types them again, and the run itself looks up what it found
-        saved = as_typed(saved, read_found(checkpoint))
+        found = read_found(checkpoint)  # what goes with another optimizer or other data is not for these
+        saved = as_typed(saved, {key: value for key, value in found.items() if key.partition(".")[0] not in typed})
     own = _take([item for item in saved if override_key(item) not in typed], run / OVERRIDES)
     folder = [] if "hydra.run.dir" in typed else [f"hydra.run.dir={quoted(run)}"]
     if is_first_process():

@@ -13,7 +13,8 @@ from fer_lightning.core.atomic_write import write_text
 from fer_lightning.runs.files import ENVIRONMENT, SETTINGS
 from fer_lightning.runs.schema import is_number, read_object
 
-KEYS = ("optimizer.lr", "model.backbone_lr", "data.batch_size")  # all that a file may say was found
+IN_PROPORTION = ("model.backbone_lr", "optimizer.adamw_lr")  # other learning rates, to `optimizer.lr`
+KEYS = ("optimizer.lr", *IN_PROPORTION, "data.batch_size")  # all that a file may say was found
 SEARCHES = ("tune.lr", "tune.batch_size")
 
 
@@ -41,8 +42,6 @@ def as_typed(overrides: Iterable[str], found: Mapping[str, float]) -> list[str]:
     >>> as_typed(["seed=1", "tune.lr=true", "optimizer.lr=1"], {"optimizer.lr": 0.003})
     ['seed=1', 'optimizer.lr=0.003']
     """
-    if not found:
-        return [*overrides]
     kept = [item for item in overrides if override_key(item) not in (*SEARCHES, *found)]
     return [*kept, *(f"{key}={value:g}" for key, value in found.items())]
 

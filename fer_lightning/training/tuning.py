@@ -9,11 +9,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from fer_lightning.config.nodes import get
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.evaluation.canvas import save
 from fer_lightning.models.optimized_module import OptimizedModule
 from fer_lightning.models.own_module import takes
-from fer_lightning.runs.found_settings import change_settings, read_found
+from fer_lightning.runs.found_settings import IN_PROPORTION, change_settings, read_found
 from fer_lightning.training.batch_size_search import SMALLEST, choose, search
 from fer_lightning.training.lr_range_test import STEPS, RangeTest
 from fer_lightning.training.make import make
@@ -27,7 +28,7 @@ class Tuning:
     """What is searched for; the batch size first, because the learning rate goes with it.
 
     Args:
-        lr: whether to set `optimizer.lr`, and `model.backbone_lr` in proportion, by a learning-rate range test.
+        lr: whether to set `optimizer.lr`, and other learning rates in proportion, by a learning-rate range test.
         batch_size: whether to set `data.batch_size` to the smallest power of two that trains about as fast as any.
     """
 
@@ -69,7 +70,8 @@ def tune(cfg: DictConfig) -> dict[str, float]:
 def _set(cfg: DictConfig, found: dict[str, float]) -> None:
     for key, value in found.items():
         group, _, name = key.partition(".")
-        cfg[group][name] = value
+        if name in cfg[group]:  # which may be another optimizer now
+            cfg[group][name] = value
 
 
 def _batch_size(cfg: DictConfig) -> dict[str, float]:
@@ -102,8 +104,9 @@ def _learning_rate(cfg: DictConfig) -> dict[str, float]:
         log.warning(f"no learning rate lowers the loss clearly ({CURVE}): optimizer.lr={cfg.optimizer.lr:g} stays")
         return {}
     found: dict[str, Any] = {"optimizer.lr": test.lr}
-    if cfg.model.get("backbone_lr") is not None:
-        found["model.backbone_lr"] = float(f"{test.lr * cfg.model.backbone_lr / cfg.optimizer.lr:.2g}")
+    for key in IN_PROPORTION:
+        if (rate := get(cfg, key)) is not None:
+            found[key] = float(f"{test.lr * rate / cfg.optimizer.lr:.2g}")
     typed = " ".join(f"{key}={value:g}" for key, value in found.items())
     log.info(
         f"learning rate {test.lr:g}: where the loss was lowest while the rate grew ({CURVE}; "

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -72,6 +72,18 @@ SLOW = {
     "sgd": (["optimizer=sgd"], "step4"),
     "muon": (["optimizer=muon", "scheduler=onecycle", "trainer.gradient_clip_val=0.1"], "step4"),
     "sam": (["optimizer=sam", "model.mixup=0.2"], "step4"),
+    "compact network": (
+        [
+            "model.backbone=compact_cnn",
+            "++model.backbone_kwargs={widths: [4, 8, 8, 8, 8], depths: [1, 1, 1, 1, 1], final_pool: false, "
+            "squeeze_excite: true, branches: true, drop_path: 0.3, stem: whitened, dirac: true}",
+            "loss=logit_adjusted",
+            "data.sampler=balanced",
+        ],
+        "step2 step4",
+    ),
+    "cutmix": (["model.cutmix=1", "loss=generalised"], "step4"),
+    "robust loss": (["loss=symmetric", "model.mixup=0.2", "model.mix_until=0.6"], "step5"),
     "accumulation": (["trainer.accumulate_grad_batches=2"], "step1"),
     "ema": (
         ["++callbacks.ema={_target_: lightning.pytorch.callbacks.EMAWeightAveraging, decay: 0.9}", "model.mixup=0.2"],
@@ -121,7 +133,9 @@ def test_each_checkpoint_continues_exactly(
     compose: Callable[..., DictConfig], tmp_path: Path, options: list[str], checkpoints: str
 ) -> None:
     def trained(folder: Path, *more: str) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
-        run = TrainingRun(compose("train", *TINY, *options, EACH_STEP, EACH_EPOCH, *more, f"output_dir={folder}"))
+        typed = {word.partition("=")[0] for word in options}
+        tiny = [word for word in TINY if word.partition("=")[0] not in typed]
+        run = TrainingRun(compose("train", *tiny, *options, EACH_STEP, EACH_EPOCH, *more, f"output_dir={folder}"))
         run.fit()
         history = pd.read_csv(folder / "history.csv")
         return run.model.state_dict(), history[sorted(history)]
@@ -169,12 +183,25 @@ def test_what_a_limit_cut_off_is_trained_where_the_limit_is_lifted(
     pd.testing.assert_frame_equal(rows, history)
 
 
+ALL_AT_ONCE = (
+    "optimizer=sam",
+    "callbacks=ema",
+    "callbacks.ema.horizon=0.2",
+    "model.cutmix=1",
+    "model.mix_until=0.6",
+    "data.image_size=24",
+    f"{RESIZING}.start_size=16",
+    f"++model.backbone_kwargs={{{NARROW}, drop_path_rate: 0.2}}",
+)
+
+
 @pytest.mark.slow
-def test_a_killed_run_continues_exactly(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [["model.mixup=0.2"], ALL_AT_ONCE], ids=["mixup", "many techniques at once"])
+def test_a_killed_run_continues_exactly(tmp_path: Path, options: Sequence[str]) -> None:
     at_each_step = (
         "++callbacks.last_checkpoint.every_n_train_steps=1",
-        "model.mixup=0.2",
-        "trainer.max_epochs=20",
+        *options,
+        "trainer.max_epochs=8",
         "~callbacks.early_stopping",
     )
     command = [sys.executable, "-m", "fer_lightning.train", *TINY, *at_each_step]
@@ -190,7 +217,7 @@ def test_a_killed_run_continues_exactly(tmp_path: Path) -> None:
     killed.kill()
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL
-    assert torch.load(last, weights_only=True)["global_step"] < 60
+    assert torch.load(last, weights_only=True)["global_step"] < 24
     again = start(f"ckpt_path={last}", "hydra.run.dir=killed")
     for program in (unbroken, again):
         _, errors = program.communicate(timeout=120)
@@ -198,6 +225,6 @@ def test_a_killed_run_continues_exactly(tmp_path: Path) -> None:
     states = [
         torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True) for name in ("unbroken", "killed")
     ]
-    assert [state["global_step"] for state in states] == [60, 60]
+    assert [state["global_step"] for state in states] == [24, 24]
     first, second = (state["state_dict"] for state in states)
     assert [key for key, value in first.items() if not torch.equal(second[key], value)] == []

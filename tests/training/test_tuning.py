@@ -94,14 +94,14 @@ def test_a_run_that_tunes_is_the_one_with_what_it_found(
     monkeypatch.setattr(RangeTest, "evaluate", lambda self: evaluate(self)._replace(lr=0.0042))
     searched, folder = tmp_path / "searched", tmp_path / "searched/.hydra"
     folder.mkdir(parents=True)
-    cfg = compose("train", *TINY, "tune.lr=true", f"output_dir={searched}")
+    cfg = compose("train", *TINY, "optimizer=muon", "optimizer.lr=0.01", "tune.lr=true", f"output_dir={searched}")
     (folder / "config.yaml").write_text(yaml.safe_dump({"optimizer": {"lr": 1e-3}, "model": {"backbone_lr": 1e-4}}))
-    (folder / "overrides.yaml").write_text(yaml.safe_dump([*TINY, "tune.lr=true"]))
+    (folder / "overrides.yaml").write_text(yaml.safe_dump([*TINY, "optimizer=muon", "tune.lr=true"]))
     run = fitted(cfg)
-    assert run.found == {"optimizer.lr": 0.0042, "model.backbone_lr": 0.00042}
+    assert run.found == {"optimizer.lr": 0.0042, "model.backbone_lr": 4.2e-5, "optimizer.adamw_lr": 0.00042}
     assert (searched / "lr_range.png").read_bytes().startswith(b"\x89PNG")
 
-    typed = as_typed([*TINY, "tune.lr=true"], run.found)
+    typed = as_typed([*TINY, "optimizer=muon", "tune.lr=true"], run.found)
     assert "tune.lr=true" not in typed
     plain = fitted(compose("train", *typed, f"output_dir={tmp_path / 'typed'}"))
     state = plain.model.state_dict()
@@ -127,8 +127,10 @@ def test_a_run_that_tunes_is_the_one_with_what_it_found(
     assert not [word for word in words if word.startswith("tune.")]
     words = complete("train", [last, "optimizer.lr=0.5"], None, swept=True)
     assert [word for word in words if "optimizer.lr" in word] == ["optimizer.lr=0.5"]
+    words = complete("train", [last, "optimizer=sgd"], None, swept=True)
+    assert [word for word in words if word.startswith(("optimizer", "tune"))] == ["optimizer=sgd"]
     # as a sweep does it, which types all again
-    again = TrainingRun(compose("train", *TINY, "tune.lr=true", last, f"output_dir={searched}"))
+    again = TrainingRun(compose("train", *TINY, "optimizer=muon", "tune.lr=true", last, f"output_dir={searched}"))
     assert again.found == run.found
     assert again.cfg.optimizer.lr == run.found["optimizer.lr"]
 
