@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from fer_lightning.core.home import expand_user
+from fer_lightning.core.seen_names import SEEN_IN
 from fer_lightning.data.table.columns import CategoricalColumn
 
 ROLES = ("train", "validation")
-_KEY = "images_seen_in_{}"  # of a checkpoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,24 +46,27 @@ class SeenImages:
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return what a checkpoint stores: int64, which loads with `weights_only=True` everywhere; uint64 does not."""
-        return {_KEY.format(role): torch.from_numpy(getattr(self, role).view(np.int64)) for role in ROLES}
+        return {SEEN_IN.format(role): torch.from_numpy(getattr(self, role).view(np.int64)) for role in ROLES}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> SeenImages:
         """Return what `state` stored; KeyError if it is not there."""
-        return cls(*(state[_KEY.format(role)].numpy().view(np.uint64) for role in ROLES))
+        return cls(*(state[SEEN_IN.format(role)].numpy().view(np.uint64) for role in ROLES))
 
     @classmethod
     def from_checkpoint(cls, content: Mapping[str, Any]) -> SeenImages | None:
         """Return what the content of a Lightning checkpoint says; None for those of version 0.1, which do not say."""
-        states = (state for state in content.values() if isinstance(state, dict) and _KEY.format("train") in state)
+        states = (state for state in content.values() if isinstance(state, dict) and SEEN_IN.format("train") in state)
         return next(map(cls.from_state, states), None)
 
 
 def seen_by(file: str | Path) -> SeenImages:
-    """Return what the weights in a file were trained on; nothing, where it does not say."""
+    """Return what the weights in a file, or the teachers in one of logits, were trained on; nothing if it is silent."""
     try:
         path = expand_user(file)
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as logits:
+                return SeenImages(*(logits[SEEN_IN.format(role)] for role in ROLES))
         if path.suffix == ".safetensors":  # in the file, the names of these tensors have a prefix
             content: Any = {"": {name.rpartition(".")[2]: tensor for name, tensor in load_file(path).items()}}
         else:

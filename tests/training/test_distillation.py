@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import copy
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from omegaconf import DictConfig
 
 from fer_lightning.config.check import check_config
 from fer_lightning.core.errors import CheckpointError, ConfigError, DataError
+from fer_lightning.data.seen_images import seen_by
 from fer_lightning.inference.checkpoint_recognizer import CheckpointRecognizer
 from fer_lightning.models.checkpoint import Checkpoint
 from fer_lightning.models.classifier import ExpressionClassifier
@@ -136,6 +140,8 @@ def test_logits_of_plain_images_replace_their_teachers(
     silence(monkeypatch)
     assert_equal(trained(run(teachers, plain, f"model.stored_logits={shared}", name="again")), weights)
     assert_equal(trained(run([str(shared)], plain, name="alone")), weights)
+    for teacher in teachers:  # whose images must not count as unseen
+        assert set(seen_by(teacher).validation) < set(seen_by(shared).validation)
     with pytest.raises(ConfigError, match=r"shared\.npz holds .* without .*type model\.teacher_view=plain, or name"):
         run([str(shared)])
     with pytest.raises(ConfigError, match=r"is a file for .*: type model\.teacher_view=plain, or .* a folder"):
@@ -190,3 +196,20 @@ def test_a_run_is_continued_with_its_own_teachers_only(run: Run, tmp_path: Path,
 def test_what_cannot_be_is_said(run: Run, teachers: list[str], options: list[str], said: str) -> None:
     with pytest.raises((CheckpointError, ConfigError), match=said):
         run(teachers, *(f"++{option}" for option in options))
+
+
+@pytest.mark.slow
+def test_two_ranks_learn_what_one_process_does(compose: Compose, tmp_path: Path, teachers: list[str]) -> None:
+    network = ("model=distilled", "model.backbone=test_convnext", f"model.teachers=[{teachers[0]}]")
+    for view in ("augmented", "plain"):
+        cache = f"data.cache_dir={tmp_path / view}"
+        common = (*TINY, *network, f"model.teacher_view={view}", cache, "seed=1", "optimizer.lr=3e-3")
+        alone = TrainingRun(compose("train", *common, "data.batch_size=14", f"output_dir={tmp_path / f'{view}1'}"))
+        alone.fit()
+        folder = tmp_path / f"{view}2"
+        command = [sys.executable, "-m", "fer_lightning.train", *common, "data.batch_size=7"]
+        ranks = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", f"hydra.run.dir={folder}"]
+        done = subprocess.run([*command, *ranks], capture_output=True, text=True, cwd=tmp_path, timeout=180)
+        assert done.returncode == 0, done.stderr
+        one, two = (pd.read_csv(path / "history.csv") for path in (tmp_path / f"{view}1", folder))
+        np.testing.assert_allclose(two["train/loss"], one["train/loss"], rtol=1e-3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from fer_lightning.core.atomic_write import atomic_write, make_folder
 from fer_lightning.core.errors import CheckpointError
 from fer_lightning.core.home import expand_user
-from fer_lightning.models.distillation.teachers import OTHERS, class_order
+from fer_lightning.models.distillation.teachers import OTHERS, SEEN, class_order
 
 SUFFIX = ".npz"
 _PARTS = ("classes", "identities", "logits", "teachers")
@@ -32,14 +31,21 @@ class LogitTable:
     identities: np.ndarray  # (n,) uint64, sorted, each once
     logits: np.ndarray  # (n, M, K) float16
     teachers: tuple[str, ...]  # fingerprints, (M,)
+    seen: dict[str, np.ndarray]  # identities of the images that a teacher was trained on or chosen by, see `SEEN`
 
     @classmethod
     def of(
-        cls, classes: Sequence[str], identities: np.ndarray, logits: np.ndarray, teachers: Sequence[str]
+        cls,
+        classes: Sequence[str],
+        identities: np.ndarray,
+        logits: np.ndarray,
+        teachers: Sequence[str],
+        seen: Sequence[dict[str, np.ndarray]],
     ) -> LogitTable:
-        """Return the table of images (n,) in any order, some perhaps twice."""
+        """Return the table of images (n,) in any order, some perhaps twice; `seen` is what each teacher has seen."""
         unique, first = np.unique(identities, return_index=True)
-        return cls(tuple(classes), unique, logits[first].astype(np.float16), tuple(teachers))
+        together = {name: np.unique(np.concatenate([one[name] for one in seen])) for name in SEEN}
+        return cls(tuple(classes), unique, logits[first].astype(np.float16), tuple(teachers), together)
 
     @classmethod
     def read(cls, path: str | Path, classes: Sequence[str], setting: str = "model.teachers") -> LogitTable:
@@ -53,8 +59,8 @@ class LogitTable:
             raise CheckpointError(f"{setting}: there is no file {path}; {OTHERS}")
         try:
             with np.load(file, allow_pickle=False) as content:
-                parts = {name: content[name] for name in _PARTS}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                parts = {name: content[name] for name in (*_PARTS, *SEEN)}
+        except Exception as error:  # numpy raises half a dozen types here, none of which says more to the user
             why = f"{path} holds no logits of teachers ({type(error).__name__})"
             raise CheckpointError(f"{setting}: {why}; {OTHERS}") from error
         known, names = [str(name) for name in parts["classes"]], [str(name) for name in parts["teachers"]]
@@ -62,14 +68,15 @@ class LogitTable:
         if shape[0] == 0 or parts["logits"].shape != shape or parts["logits"].dtype != np.float16:
             raise CheckpointError(f"{setting}: {path} is damaged: its logits are not float16 {shape}; {OTHERS}")
         order = class_order(str(path), known, classes)
-        return cls(tuple(classes), parts["identities"], parts["logits"][:, :, order], tuple(names))
+        seen = {name: parts[name] for name in SEEN}
+        return cls(tuple(classes), parts["identities"], parts["logits"][:, :, order], tuple(names), seen)
 
     def write(self, path: Path) -> None:
         """Write the table, or raise StorageError."""
         make_folder(path.parent)
         with atomic_write(path) as new, new.open("wb") as file:
             content: Any = {name: np.asarray(getattr(self, name)) for name in _PARTS}
-            np.savez_compressed(file, **content)
+            np.savez_compressed(file, **content, **self.seen)
 
     def of_images(self, identities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the logits float16 `(m, M, K)` of images uint64 `(m,)`, and which of them are known, bool `(m,)`."""

@@ -52,7 +52,8 @@ def open_table(teachers: Members, data: Any, precision: str) -> LogitTable:
     asked = _ask(list(teachers.networks.values()), data, len(teachers.classes))
     looked_up = [_look_up(path, table, identities) for path, table in teachers.tables.items()]
     logits = np.concatenate([asked, *looked_up], axis=1)
-    found = LogitTable.of(teachers.classes, identities, logits, names)
+    seen = [member.seen for member in (*teachers.networks.values(), *teachers.tables.values())]
+    found = LogitTable.of(teachers.classes, identities, logits, names, seen)
     took = f"{time.monotonic() - started:.0f} s"
     if path is None:
         log.info(f"asked the teachers for {count_images(len(identities), 'training')} once: {took}")

@@ -6,15 +6,19 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fer_lightning.core.errors import CheckpointError, first_lines
 from fer_lightning.core.home import expand_user
+from fer_lightning.core.seen_names import SEEN_IN
 from fer_lightning.models.checkpoint import Checkpoint
 from fer_lightning.models.classifier import ExpressionClassifier
+from fer_lightning.models.network import Network
 
+SEEN = (SEEN_IN.format("train"), SEEN_IN.format("validation"))
 OTHERS = "type 'model.teachers=[<run folder>/checkpoints/best.ckpt]'"
 _READING = ("normalize", "mean", "std", "input_size", "image_size", "channels")  # how a network reads its images
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, as grey images are made of colour
@@ -26,12 +30,14 @@ class Teacher:
     It is no part of the student: a module would enter its weights, its checkpoints and its copies (EMA).
     """
 
-    def __init__(self, path: str, model: ExpressionClassifier, order: Sequence[int]) -> None:
-        """Take a model; its output `order[k]` is class k of the student."""
-        self.path, self._model = path, model.eval().requires_grad_(False)
+    def __init__(self, model: ExpressionClassifier, order: Sequence[int], seen: dict[str, np.ndarray]) -> None:
+        """Take a model, whose output `order[k]` is class k of the student, and the images that it was trained on."""
+        self._model, self.seen = model.eval().requires_grad_(False), seen
         self._order = torch.tensor(order)
         self._sorted = list(order) == list(range(len(order)))
         self.fingerprint = _fingerprint(model)
+        if isinstance(model.backbone, Network):
+            model.backbone = model.backbone.fused()
 
     @classmethod
     def read(cls, path: str, classes: Sequence[str]) -> Teacher:
@@ -49,7 +55,8 @@ class Teacher:
             raise CheckpointError(f"model.teachers: {first_lines(error).partition('; ')[0]}; {OTHERS}") from error
         if checkpoint.own_class is not None:
             raise CheckpointError(f"model.teachers: {path} is of {checkpoint.own_class}, not of this package; {OTHERS}")
-        return cls(path, checkpoint.build(), class_order(path, checkpoint.hyper_parameters["classes"], classes))
+        order = class_order(path, checkpoint.hyper_parameters["classes"], classes)
+        return cls(checkpoint.build(), order, _seen(checkpoint.content))
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return logits float32 `(B, K)`, with the digits of fp16, for images uint8 or float 0…255 `(B, C, H, W)`."""
@@ -88,6 +95,13 @@ def class_order(path: str, theirs: Sequence[str], ours: Sequence[str]) -> list[i
             "data's classes with data.classes=[…] or data.merge={…}, or take a teacher of these classes"
         )
     return [list(theirs).index(name) for name in ours]
+
+
+def _seen(content: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return the identities uint64 of the images that a checkpoint was trained on and chosen by, as far as it says."""
+    states = [state for state in content.values() if isinstance(state, dict)]
+    found = {name: state[name] for name in SEEN for state in states if name in state}
+    return {name: found[name].numpy().view(np.uint64) if name in found else np.empty(0, np.uint64) for name in SEEN}
 
 
 def _fingerprint(model: nn.Module) -> str:
