@@ -96,6 +96,12 @@ def test_what_was_predicted_is_averaged(runs: Path, tmp_path: Path, capsys: pyte
     assert [name for name in promised.split() if not (tmp_path / "out" / name).stat().st_size] == []
 
 
+@pytest.mark.slow
+def test_weights_of_the_best_runs_are_averaged(runs: Path, tmp_path: Path) -> None:
+    metrics = judge(runs, tmp_path / "out", "top=2", "average=weights", "split=validation")
+    assert {*metrics["members"]} == {str(run / "checkpoints/best.ckpt") for run in best_of(runs)[:2]}
+
+
 def test_what_was_not_predicted_the_checkpoints_predict(
     copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from fer_lightning.comparison import formatting
 from fer_lightning.comparison.averaging import average_predictions
+from fer_lightning.comparison.averaging_weights import average_weights
 from fer_lightning.comparison.members import Members, rank_members
 from fer_lightning.comparison.paired_test import Difference, paired_difference
 from fer_lightning.core.errors import ConfigError
@@ -29,6 +30,8 @@ from fer_lightning.system.resources import listed_devices
 def ensemble_runs(cfg: DictConfig) -> Difference:
     """Average the best `cfg.top` of the runs in or below `cfg.runs` on `cfg.split`, and write the results.
 
+    Averaged are predictions, or with `cfg.average` weights: see `average_weights`.
+
     Returns the gain in accuracy over the best single run; raises a UserError where runs, checkpoints or data cannot be
     used. `cfg` is composed from `conf/ensemble.yaml`.
     """
@@ -36,6 +39,10 @@ def ensemble_runs(cfg: DictConfig) -> Difference:
         raise ConfigError(
             "the members of an ensemble predict on one device: type trainer.devices=1 trainer.num_nodes=1"
         )
+    if cfg.average != "predictions":
+        return average_weights(cfg)
+    if any(place.endswith(".ckpt") for place in cfg.runs):
+        raise ConfigError("predictions are those of runs: name their folders, or type average=weights")
     runs, _ = read_runs(find_runs(cfg.runs))
     members = Members(rank_members(runs, cfg.top), cfg)
     table = average_predictions(members.tables)

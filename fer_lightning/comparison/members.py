@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -161,16 +163,22 @@ class Members:
         return data.image_rows(order)
 
     def _evaluation_of(self, run: RecordedRun) -> Evaluation:
-        """Return the evaluation of a run's best checkpoint on the data of that run."""
-        data, typed = {"layout": "auto", "on_error": "raise", "max_pixels": MAX_PIXELS}, self.cfg.data
-        for key in ("root", "layout", "limit", "on_error", "max_pixels"):  # which a checkpoint does not hold
-            if f"data.{key}" in run.settings.values:
-                data[key] = run.settings.values[f"data.{key}"]
-        data = {key: value for key, value in data.items() if typed[key] is None}
-        if data.get("layout") == "synthetic" and typed.root is not None:
-            data["layout"] = "auto"
-        without_struct = OmegaConf.create(OmegaConf.to_container(self.cfg, resolve=False))
-        changes = {"ckpt_path": str(run.folder / BEST_CHECKPOINT), "split": self.split, "data": data}
-        changes["views"] = run.settings.values.get("views", "single")
-        cfg = OmegaConf.merge(without_struct, changes)
-        return Evaluation.prepare(cfg)  # type: ignore[arg-type]  # a mapping merged into a mapping is one
+        return evaluation_of(run.folder / BEST_CHECKPOINT, self.cfg, run.settings.values, split=self.split)
+
+
+def evaluation_of(
+    checkpoint: Path, cfg: DictConfig, settings: Mapping[str, Any], *, split: str | None = None
+) -> Evaluation:
+    """Return the evaluation of a checkpoint on the data of its run, whose settings are given, or on what is typed."""
+    data: dict[str, Any] = {"layout": "auto", "on_error": "raise", "max_pixels": MAX_PIXELS}
+    typed = cfg.data
+    for key in ("root", "layout", "limit", "on_error", "max_pixels"):  # which a checkpoint does not hold
+        if f"data.{key}" in settings:
+            data[key] = settings[f"data.{key}"]
+    data = {key: value for key, value in data.items() if typed[key] is None}
+    if data.get("layout") == "synthetic" and typed.root is not None:
+        data["layout"] = "auto"
+    without_struct = OmegaConf.create(OmegaConf.to_container(cfg, resolve=False))
+    changes = {"ckpt_path": str(checkpoint), "split": cfg.split if split is None else split, "data": data}
+    # a mapping merged into a mapping is one
+    return Evaluation.prepare(OmegaConf.merge(without_struct, changes))  # type: ignore[arg-type]

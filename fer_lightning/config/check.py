@@ -39,6 +39,7 @@ SCALARS = {
     "runs": list[str],
     "rows": int,
     "top": int,
+    "average": Literal["predictions", "weights", "greedy_weights"],
     "window": float,
     "windows": int,
     "format": Literal["onnx", "safetensors", "torch_export", "timm", "release"],
