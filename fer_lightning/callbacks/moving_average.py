@@ -70,7 +70,8 @@ class MovingAverage(AveragedWeights, EMAWeightAveraging):
         average: Tensor = averages[0]
         if average.is_floating_point():
             updates = int(self.average.n_averaged)
-            get_ema_multi_avg_fn(self.kept(updates))(averages, current, updates)
+            update: Any = get_ema_multi_avg_fn(self.kept(updates))  # type: ignore[no-untyped-call]  # torch's
+            update(averages, current, updates)
         else:  # counts, of which an average would be rounded
             for average, latest in zip(averages, current, strict=True):
                 average.copy_(latest)

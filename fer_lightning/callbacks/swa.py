@@ -68,6 +68,7 @@ class SWA(AveragedWeights):
         super().prepare(trainer, module)
         if self._stale and isinstance(module, ExpressionClassifier):
             data: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning's, unannotated
+            mean: Any = self.average.module
             with trainer.precision_plugin.forward_context():
-                recompute_statistics(self.average.module, data.training_sample())
+                recompute_statistics(mean, data.training_sample())
         self._stale = False
