@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import yaml
+from omegaconf import DictConfig, OmegaConf
 from torch.nn import BatchNorm2d
 
 from fer_lightning.config.compose import conf_dir
@@ -39,10 +39,11 @@ def agree(checkpoint: Path, exported: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_network_is_exported(name: str, save_model: SaveModel, tmp_path: Path) -> None:
-    settings = yaml.safe_load((conf_dir() / "model" / f"{name}.yaml").read_text())
-    arguments: dict[str, Any] = {key: settings[key] for key in ("stem", "drop_rate") if key in settings}
-    checkpoint = save_model(settings["backbone"], **arguments)
+def test_every_shipped_network_is_exported(
+    name: str, save_model: SaveModel, tmp_path: Path, compose: Callable[..., DictConfig]
+) -> None:
+    settings: Any = OmegaConf.to_container(compose("train", f"model={name}").model)
+    checkpoint = save_model(**{key: settings[key] for key in ("backbone", "stem", "drop_rate", "backbone_kwargs")})
     done = export_checkpoint(checkpoint, tmp_path / "model.onnx")
     agree(checkpoint, done.path)
 
