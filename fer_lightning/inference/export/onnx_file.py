@@ -14,6 +14,7 @@ from fer_lightning.core.errors import ConfigError, UserError, first_lines
 from fer_lightning.core.quiet_libraries import import_onnxruntime
 from fer_lightning.inference.export.half_storage import store_half
 from fer_lightning.inference.export.quiet_exporters import quiet
+from fer_lightning.inference.export.shared_weights import share_weights
 from fer_lightning.inference.export.trained import Classify, Trained
 from fer_lightning.inference.onnx_recognizer import INPUT, OUTPUT, OnnxRecognizer
 
@@ -38,8 +39,14 @@ def check(trained: Trained, output: Path) -> None:
         )
 
 
-def write(trained: Trained, path: Path) -> None:
+def write(trained: Trained, path: Path, beside: Path | None = None) -> None:
     """Write the graph with its weights and what it says of itself.
+
+    Args:
+        trained: the model.
+        path: of the file.
+        beside: a safetensors file of the model in the same folder, whose weights the graph then reads; see
+            `share_weights`. Norms and convolutions are merged by the runtime when it loads the file.
 
     Raises:
         ConfigError: onnxscript is too old for this torch.
@@ -48,7 +55,7 @@ def write(trained: Trained, path: Path) -> None:
     try:
         with quiet():
             program = torch.onnx.export(
-                trained.network,
+                trained.network if beside is None else trained.unfused,
                 (trained.example,),
                 input_names=[INPUT],
                 output_names=[OUTPUT],
@@ -57,8 +64,14 @@ def write(trained: Trained, path: Path) -> None:
                 external_data=False,
                 dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
                 verbose=False,
+                optimize=beside is None,
             )
-        assert program is not None  # for mypy: it is None for the exporter of TorchScript
+            assert program is not None  # for mypy: it is None for the exporter of TorchScript
+            if beside is not None:  # what optimizing does, but for merging, which would change the weights
+                from onnxscript import optimizer
+
+                optimizer.fold_constants(program.model)
+                optimizer.remove_unused_nodes(program.model)
         model: Any = program.model_proto
     except ImportError as error:  # torch looks for the module of onnxscript that was made for it
         raise ConfigError(
@@ -70,6 +83,8 @@ def write(trained: Trained, path: Path) -> None:
             f"{trained.backbone} cannot be written as ONNX ({first_lines(error)}): type format=torch_export"
         ) from error
     _tidy(model)
+    if beside is not None:
+        share_weights(model, beside)
     if trained.storage == "float16":
         store_half(model)
     describe(model, trained.facts)

@@ -15,25 +15,27 @@ from fer_lightning.models.network import Network
 from fer_lightning.models.normalize import Normalize
 
 
-def to_export(model: Any, image_size: int) -> nn.Module:
+def to_export(model: Any, image_size: int, *, fuse: bool = True) -> nn.Module:
     """Return a module, in evaluation mode, that maps images uint8 `(N, C, S, S)` to probabilities float32 `(N, K)`.
 
     Args:
         model: an ExpressionClassifier, or a LightningModule of the user's own.
         image_size: S, pixels a side, which is fixed in what is exported; N is 1 or more.
+        fuse: merge what `Network.fused` merges; otherwise weights keep the values of the checkpoint.
     """
-    network = Probabilities(model, image_size) if isinstance(model, ExpressionClassifier) else OwnProbabilities(model)
+    own = not isinstance(model, ExpressionClassifier)
+    network = OwnProbabilities(model) if own else Probabilities(model, image_size, fuse=fuse)
     return network.eval().requires_grad_(False)
 
 
 class Probabilities(nn.Module):
     """Normalisation, backbone and softmax of an ExpressionClassifier."""
 
-    def __init__(self, model: ExpressionClassifier, image_size: int) -> None:
+    def __init__(self, model: ExpressionClassifier, image_size: int, *, fuse: bool = True) -> None:
         super().__init__()
         self.pixels = FixedNormalize(model.pixels, image_size)
         backbone = copy.deepcopy(model.backbone)
-        if isinstance(backbone, Network):
+        if fuse and isinstance(backbone, Network):
             backbone = backbone.fused()
         # in channels_last, torch.export writes a pooling to 1×1 as a gather over computed indices
         self.backbone = backbone.to(memory_format=torch.contiguous_format)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from fer_lightning.models.shipped.find import CARD, GRAPH, MANIFEST, WEIGHTS
 from fer_lightning.system.precision import device_name
 
 SUFFIX = ""  # a folder
+LARGEST = 5_000_000  # bytes of both files; where they would be more, the graph reads the weights of the other file
 
 
 def check(trained: Trained, output: Path) -> None:
@@ -36,6 +38,9 @@ def write(trained: Trained, path: Path) -> None:
     path.mkdir()
     onnx_file.write(trained, path / GRAPH)
     safetensors_file.write(trained, path / WEIGHTS)
+    shared = sum(file.stat().st_size for file in path.iterdir()) > LARGEST and _is_plain(trained)
+    if shared:
+        onnx_file.write(trained, path / GRAPH, beside=path / WEIGHTS)
     run = RunRecord.read(trained.checkpoint)
     (speed,) = milliseconds(trained.example.numpy()[:1], path / GRAPH)
     manifest = {
@@ -46,6 +51,7 @@ def write(trained: Trained, path: Path) -> None:
         "parameters": trained.parameters,
         **{key: trained.facts[key] for key in ("classes", "image_size", "channels")},
         "storage": trained.storage,
+        "shared": shared,
         "command": run.command,
         "machine": run.machine,
         "versions": run.versions,
@@ -59,6 +65,13 @@ def write(trained: Trained, path: Path) -> None:
     }
     (path / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (path / CARD).write_text(render_card(manifest, run, trained.dataset), encoding="utf-8")
+
+
+def _is_plain(trained: Trained) -> bool:
+    """Return whether a network has no branches that exports merge, which would be slower where they are not."""
+    backbones: tuple[Any, ...] = (trained.original.model.backbone, trained.network.backbone)
+    before, fused = (sum(part.numel() for part in each.parameters() if part.ndim > 1) for each in backbones)
+    return before == fused
 
 
 def load(path: Path) -> Classify:

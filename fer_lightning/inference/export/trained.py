@@ -62,6 +62,11 @@ class Trained:
         return to_export(self.original.model, self.original.image_size)
 
     @property
+    def unfused(self) -> nn.Module:
+        """The same with the weights of the checkpoint as they are."""
+        return to_export(self.original.model, self.original.image_size, fuse=False)
+
+    @property
     def example(self) -> torch.Tensor:
         """Return images uint8 `(2, C, S, S)`: exporters fix a batch of one in what they write."""
         size = self.original.image_size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,21 @@ import pytest
 import yaml
 
 from fer_lightning import export
-from fer_lightning.core.errors import ConfigError
+from fer_lightning.core.errors import CheckpointError, ConfigError
 from fer_lightning.inference.checkpoint_recognizer import CheckpointRecognizer
+from fer_lightning.inference.export import onnx_file, release, safetensors_file
 from fer_lightning.inference.export.model_card import render_card
 from fer_lightning.inference.export.run_record import RunRecord, without_folders
+from fer_lightning.inference.export.trained import Trained
 from fer_lightning.inference.recognizer import load_recognizer
 from fer_lightning.models.checkpoint import Checkpoint
 
 
 @pytest.mark.slow
-def test_it_holds_both_files_a_manifest_and_a_card(legacy: Path, tmp_path: Path) -> None:
+def test_it_holds_both_files_a_manifest_and_a_card(
+    legacy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "LARGEST", 0)  # so that both files hold the weights once
     best, folder = legacy / "checkpoints" / "best.ckpt", tmp_path / "shipped" / "tiny"
     typed = (f"ckpt_path={best}", "format=release", "storage=float16", f"output={folder}")
     export.main([*typed, f"hydra.run.dir={tmp_path}/out"])
@@ -33,6 +39,9 @@ def test_it_holds_both_files_a_manifest_and_a_card(legacy: Path, tmp_path: Path)
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == about["sha256"]
     metrics = json.loads((legacy / "metrics.json").read_text())
     assert (told["name"], told["backbone"], told["epoch"]) == ("tiny", "resnet10t", metrics["epoch"])
+    assert told["shared"]
+    assert b"model.safetensors" in (folder / "model.onnx").read_bytes()
+    assert "keep both files in one folder" in card
     assert told["scores"]["accuracy"] == metrics["accuracy"]
     assert told["parameters"] == metrics["parameters"]
     assert str(tmp_path) not in card + json.dumps(told)
@@ -55,6 +64,7 @@ def test_the_card_tells_the_numbers_of_the_run(legacy: Path) -> None:
         "image_size": 16,
         "channels": 1,
         "storage": "float32",
+        "shared": True,
         "epoch": 1,
         "selected_on": "validation",
         "fingerprint": "f00d",
@@ -75,6 +85,26 @@ def test_the_card_tells_the_numbers_of_the_run(legacy: Path) -> None:
     assert "terms of the training images are not recorded" in card
     assert "FER-2013" not in card
     assert "the majority of ten annotators" in render_card(manifest, run, "fer2013")
+
+
+@pytest.mark.slow
+def test_a_graph_reads_the_weights_beside_it(save_model: Callable[..., Path], tmp_path: Path) -> None:
+    kwargs = {"widths": [8, 16], "depths": [1, 1]}
+    trained = Trained.read(save_model("compact_cnn", backbone_kwargs=kwargs), storage="float16")
+    assert release._is_plain(trained)
+    assert not release._is_plain(Trained.read(save_model("compact_cnn", backbone_kwargs=kwargs | {"branches": True})))
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    onnx_file.write(trained, folder / "alone.onnx")
+    safetensors_file.write(trained, folder / "model.safetensors")
+    onnx_file.write(trained, folder / "model.onnx", beside=folder / "model.safetensors")
+    faces = np.random.default_rng(0).integers(0, 256, (9, 1, 32, 32), dtype=np.uint8)
+    weights = load_recognizer(folder / "model.safetensors")(faces)
+    np.testing.assert_allclose(load_recognizer(folder / "model.onnx")(faces), weights, atol=1e-5)
+    np.testing.assert_allclose(load_recognizer(folder / "alone.onnx")(faces), weights, atol=5e-3)
+    shutil.move(folder / "model.safetensors", tmp_path)
+    with pytest.raises(CheckpointError, match="the file with its weights is missing beside it"):
+        load_recognizer(folder / "model.onnx")
 
 
 @pytest.mark.parametrize("damage", ["another", "predictions", "environment", "alone"])
