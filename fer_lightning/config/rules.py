@@ -151,8 +151,9 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
         yield "model.freeze_backbone=true keeps random weights: type model.pretrained=true, or model.weights=FILE"
     if frozen and value("model.compile") is not None:
         yield "model.compile has no effect on what model.freeze_backbone=true freezes: leave out one of the two"
-    if frozen and unfreeze is None and value("model.backbone_lr") is not None:
-        yield "model.backbone_lr has no effect on what model.freeze_backbone=true freezes: leave out one of the two"
+    for key, default in (("backbone_lr", None), ("layer_decay", 1)):
+        if frozen and unfreeze is None and value(f"model.{key}") not in (None, default):
+            yield f"model.{key} has no effect on what model.freeze_backbone=true freezes: leave out one of the two"
     if unfreeze is not None and not frozen:
         yield f"model.unfreeze_epoch={unfreeze} needs a frozen backbone: type model.freeze_backbone=true too"
     per_stage = value("model.unfreeze_epochs_per_stage")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -30,7 +30,7 @@ def parameter_groups(
         splits_hidden: groups say `use_muon`: true for the weights of hidden layers, which come first.
     """
     head = {id(parameter) for parameter in head_parameters(network)}
-    hidden = hidden_weights(network) if splits_hidden else set()
+    hidden, tables = hidden_weights(network) if splits_hidden else set(), _tables(network)
     layers = layer_numbers(network) if layer_decay != 1 else dict.fromkeys(dict(network.named_parameters()), 0)
     last = max(layers.values())
     # the last layer first, as in every checkpoint so far
@@ -47,7 +47,7 @@ def parameter_groups(
             options["lr"] = backbone_lr
         if layer_decay != 1:
             options["lr_scale"] = layer_decay ** (last - layers[name])
-        if weight_decay_exclude_1d and (parameter.ndim <= 1 or name in _tables(network)):
+        if weight_decay_exclude_1d and (parameter.ndim <= 1 or name in tables):
             options["weight_decay"] = 0.0
         if splits_hidden:
             options["use_muon"] = name in hidden
@@ -58,7 +58,7 @@ def parameter_groups(
 def layer_numbers(network: Network, *, coarse: bool = False) -> dict[str, int]:
     """Return the number of the layer, or if `coarse` of the stage, of each parameter by name, in order of depth."""
     matcher = network.group_matcher(coarse=coarse)
-    if isinstance(network, Network):
+    if isinstance(cast(nn.Module, network), Network):
         return {name: matcher(name) for name, _ in network.named_parameters()}
     from timm.models import group_parameters  # a network of ours does not wait for timm
 
@@ -79,7 +79,8 @@ def hidden_weights(network: Network) -> set[str]:
 
 def _tables(network: Network) -> set[str]:
     """Return the names of what timm calls `no_weight_decay`: tables of positions, tokens."""
-    return set(network.no_weight_decay()) if hasattr(network, "no_weight_decay") else set()
+    find: Any = getattr(network, "no_weight_decay", set)
+    return set(find())
 
 
 def _is_matrix(parameter: nn.Parameter) -> bool:

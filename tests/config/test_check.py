@@ -461,6 +461,10 @@ UNFREEZING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
             "keeps random weights: type model.pretrained=true, or model.weights=FILE",
         ),
         ({"model": {"unfreeze_epoch": 2}}, "type model.freeze_backbone=true too"),
+        (
+            {"model": {"freeze_backbone": True, "pretrained": True, "layer_decay": 0.5}},
+            "model.layer_decay has no effect",
+        ),
         ({"model": {"unfreeze_epochs_per_stage": 2}}, "type model.unfreeze_epoch=1 too"),
         (
             {"model": {**UNFREEZING, "unfreeze_epochs_per_stage": 2}, "trainer": {"strategy": "fsdp"}},

@@ -30,7 +30,7 @@ def by_parameter(groups: list[dict[str, Any]]) -> dict[int, tuple[float, bool]]:
     }
 
 
-@pytest.mark.parametrize("name", ["resnet10t", "test_vit", "vgg11", "small_cnn", "compact_cnn"])
+@pytest.mark.parametrize("name", ["resnet10t", "test_vit", "vgg11", "legacy_seresnet18", "small_cnn", "compact_cnn"])
 def test_rates_and_decays_are_those_of_timm(name: str) -> None:
     network = build(name)
     tables = network.no_weight_decay() if hasattr(network, "no_weight_decay") else ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -83,7 +84,7 @@ class Muon(Optimizer):
         super().__init__([*hidden, *(self._adamw.param_groups if others else ())], defaults)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]  # as torch's own have it
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -142,7 +143,7 @@ def orthogonalized(matrices: Sequence[Tensor], steps: int) -> list[Tensor]:
                 factors.append(factor)
                 if step < steps - 1:
                     gram = factor @ gram @ factor
-            for number, whole in zip(numbers, functools.reduce(torch.matmul, factors), strict=True):
+            for number, whole in zip(numbers, functools.reduce(operator.matmul, factors), strict=True):
                 wide[number] = whole @ wide[number]
     return [(new.T if new.shape != old.shape else new).to(old.dtype) for new, old in zip(wide, matrices, strict=True)]
 

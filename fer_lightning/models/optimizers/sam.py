@@ -37,7 +37,7 @@ class SharpnessAware(Optimizer):
         super().__init__(optimizer.param_groups, {**optimizer.defaults, "rho": rho, "adaptive": adaptive})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]  # as torch's own have it
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step; `closure` computes loss and gradients, is called twice, and its first loss is returned.
 
         Raises:
