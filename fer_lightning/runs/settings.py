@@ -17,12 +17,11 @@ from fer_lightning.runs.schema import is_number, read_text
 
 SEEDS = ("seed", "data.seed", "data.draw_seed")
 WATCHING = ("progress_bar", "lr_monitor", "history", "batch_preview", "validation_pictures", "stop_on_interrupt")
-WATCHING += ("micro_batches",)
 # where files are and how a run is watched: no score depends on these
 IRRELEVANT = (
     *("hydra", "split", "ckpt_path", "data.cache_dir", "machine", "tune"),  # what was found stands in its place
     *("trainer.enable_progress_bar", "trainer.profiler"),
-    *(f"callbacks.{name}" for name in WATCHING),
+    *(f"callbacks.{name}" for name in (*WATCHING, "micro_batches")),
     *ELSEWHERE,
 )
 TARGET = "_target_"

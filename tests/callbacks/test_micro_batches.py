@@ -97,8 +97,9 @@ def differing(one: TrainingRun, other: TrainingRun) -> list[str]:
         pytest.param(DEVICE, True, [], marks=pytest.mark.slow),
         pytest.param(HOST, False, ["trainer.accumulate_grad_batches=3"], marks=pytest.mark.slow),
         pytest.param(DEVICE, True, ["trainer.accumulate_grad_batches=3"], marks=pytest.mark.slow),
+        pytest.param(DEVICE, True, ["optimizer=sam", "model.drop_rate=0.3"], marks=pytest.mark.slow),
     ],
-    ids=["forward", "backward", "accumulating", "accumulating backward"],
+    ids=["forward", "backward", "accumulating", "accumulating backward", "SAM"],
 )
 def test_from_the_failed_step_on_the_run_is_one_in_parts(
     compose: Compose,
