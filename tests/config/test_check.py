@@ -506,7 +506,10 @@ UNFREEZING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
             {"data": {"sampler": "balanced"}, "loss": {"_target_": "fer_lightning.models.losses.LogitAdjustedLoss"}},
             "correct for rare classes twice: leave out one of the two",
         ),
-        ({"augmentation": {"ramp": 0.3}, "trainer": {"max_epochs": -1}}, "type trainer.max_epochs=20"),
+        (
+            {"augmentation": {"ramp": 0.3}, "trainer": {"max_epochs": -1}, "scheduler": {"_target_": None}},
+            "type trainer.max_epochs=20",
+        ),
     ],
 )
 def test_a_broken_rule_says_what_to_type(more: dict[str, Any], said: str) -> None:

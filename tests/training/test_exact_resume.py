@@ -78,7 +78,6 @@ SLOW = {
             "++model.backbone_kwargs={widths: [4, 8, 8, 8, 8], depths: [1, 1, 1, 1, 1], final_pool: false, "
             "squeeze_excite: true, branches: true, drop_path: 0.3, stem: whitened, dirac: true}",
             "loss=logit_adjusted",
-            "data.sampler=balanced",
         ],
         "step2 step4",
     ),
