@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 Views = Literal["single", "flip", "ten_crop"]
-CROP = 5 / 6  # side of a crop, of the side of the image: 40 of 48 pixels
+# side of a crop, of the side of the image: 44 of 48 pixels. 40 is for networks that were trained on crops: on FER-2013's
+# PublicTest it cost a small CNN that was trained on whole faces two points of accuracy
+CROP = 11 / 12
 
 
 def views_of(images: Any, views: Views) -> Iterator[Any]:

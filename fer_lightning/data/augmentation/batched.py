@@ -92,8 +92,10 @@ class BatchedEngine(Engine):
         else:
             self.kinds = self.kinds.to(rows.device)
             numbers = self._table[:, self.kinds[rows]]
-        length = self.spec.ramp * (self.epochs or 0)
-        grown = (epoch / length).clamp(max=1) if isinstance(epoch, Tensor) and length > 0 else self.growth(epoch)
+        if not isinstance(epoch, Tensor):
+            grown: float | Tensor = self.growth(epoch)
+        else:
+            grown = (epoch / self.ramp_epochs).clamp(max=1) if self.ramp_epochs > 0 else 1.0
         numbers[Numbers._fields.index("rotate") :] *= grown
         return numbers
 

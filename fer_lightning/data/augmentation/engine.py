@@ -46,10 +46,14 @@ class Engine(ABC):
             kinds[rows[labels == classes.index(name)]] = kind
         self.kinds = torch.from_numpy(kinds) if self.spec.by_class else None
 
+    @property
+    def ramp_epochs(self) -> float:
+        """How many epochs magnitudes grow for."""
+        return self.spec.ramp * (self.epochs or 0)
+
     def growth(self, epoch: int) -> float:
         """Return the fraction of their size that magnitudes have in an epoch."""
-        length = self.spec.ramp * (self.epochs or 0)
-        return min(1.0, epoch / length) if length > 0 else 1.0
+        return min(1.0, epoch / self.ramp_epochs) if self.ramp_epochs > 0 else 1.0
 
     @property
     def course(self) -> str:

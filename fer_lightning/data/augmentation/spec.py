@@ -84,7 +84,8 @@ class Augmentation:
 
     def of_class(self, name: str) -> Augmentation:
         """Return what is done to the images of a class."""
-        return replace(self, by_class=None, **(self.by_class or {}).get(name, {}))
+        own: Mapping[str, Any] = (self.by_class or {}).get(name, {})
+        return replace(self, by_class=None, **own)
 
     def grown_to(self, fraction: float) -> Augmentation:
         """Return what is done while magnitudes have this fraction of their size."""
