@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torchvision.transforms import functional as F
 
-from fer_lightning.models.views import Views, average, averaging, views_of
+from fer_lightning.models.views import average, averaging, views_of
 
 
 def _images(side: int, channels: int = 1) -> Tensor:
@@ -20,38 +21,30 @@ def _images(side: int, channels: int = 1) -> Tensor:
 
 
 def test_one_view_is_the_image_itself() -> None:
-    images = _images(48)
+    images = _images(48).numpy()
     (view,) = views_of(images, "single")
     assert view is images
 
 
 def test_flip_adds_the_mirror_image() -> None:
     images = _images(48, 3)
-    itself, mirrored = views_of(images, "flip")
-    assert itself is images
-    assert torch.equal(mirrored, F.hflip(images))
+    itself, mirrored = views_of(images.numpy(), "flip")
+    np.testing.assert_array_equal(itself, images)
+    np.testing.assert_array_equal(mirrored, F.hflip(images))
 
 
-@pytest.mark.parametrize("side", [24, 48])
-def test_ten_crops_are_torchvisions_with_mirrored_borders(side: int) -> None:
-    images, margin = _images(side), side // 24
-    crops = F.ten_crop(images, side * 11 // 12)
-    expected = [np.pad(crop, ((0, 0), (0, 0), (margin, margin), (margin, margin)), mode="reflect") for crop in crops]
-    found = [*views_of(images, "ten_crop")]
+@pytest.mark.parametrize(("side", "channels"), [(24, 1), (48, 3)])
+def test_ten_crops_are_torchvisions_resized(side: int, channels: int) -> None:
+    images = _images(side, channels)
+    expected = [
+        interpolate(crop.float(), size=(side, side), mode="bilinear") for crop in F.ten_crop(images, side * 11 // 12)
+    ]
+    found = [*views_of(images.numpy(), "ten_crop")]
     order = [0, 2, 4, 6, 8, 3, 1, 7, 5, 9]  # torchvision's last five are the crops of the mirror image
     assert len(found) == 10
     for place, view in zip(order, expected, strict=True):
-        np.testing.assert_array_equal(found[place], view)
-
-
-@pytest.mark.parametrize("views", ["single", "flip", "ten_crop"])
-@pytest.mark.parametrize("side", [16, 17, 48])
-def test_arrays_and_tensors_have_the_same_views(views: Views, side: int) -> None:
-    images = _images(side, 3)
-    pairs = zip(views_of(images, views), views_of(images.numpy(), views), strict=True)
-    for tensor, array in pairs:
-        assert (tensor.shape, tensor.dtype, array.dtype) == (images.shape, torch.uint8, np.uint8)
-        np.testing.assert_array_equal(tensor, array)
+        assert (found[place].shape, found[place].dtype) == (images.shape, np.uint8)
+        np.testing.assert_allclose(found[place], view, atol=0.51)  # rounded
 
 
 def test_no_image_has_no_views() -> None:
