@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import copy
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from omegaconf import DictConfig
@@ -196,20 +193,3 @@ def test_a_run_is_continued_with_its_own_teachers_only(run: Run, tmp_path: Path,
 def test_what_cannot_be_is_said(run: Run, teachers: list[str], options: list[str], said: str) -> None:
     with pytest.raises((CheckpointError, ConfigError), match=said):
         run(teachers, *(f"++{option}" for option in options))
-
-
-@pytest.mark.slow
-def test_two_ranks_learn_what_one_process_does(compose: Compose, tmp_path: Path, teachers: list[str]) -> None:
-    network = ("model=distilled", "model.backbone=test_convnext", f"model.teachers=[{teachers[0]}]")
-    for view in ("augmented", "plain"):
-        cache = f"data.cache_dir={tmp_path / view}"
-        common = (*TINY, *network, f"model.teacher_view={view}", cache, "seed=1", "optimizer.lr=3e-3")
-        alone = TrainingRun(compose("train", *common, "data.batch_size=14", f"output_dir={tmp_path / f'{view}1'}"))
-        alone.fit()
-        folder = tmp_path / f"{view}2"
-        command = [sys.executable, "-m", "fer_lightning.train", *common, "data.batch_size=7"]
-        ranks = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", f"hydra.run.dir={folder}"]
-        done = subprocess.run([*command, *ranks], capture_output=True, text=True, cwd=tmp_path, timeout=180)
-        assert done.returncode == 0, done.stderr
-        one, two = (pd.read_csv(path / "history.csv") for path in (tmp_path / f"{view}1", folder))
-        np.testing.assert_allclose(two["train/loss"], one["train/loss"], rtol=1e-3)

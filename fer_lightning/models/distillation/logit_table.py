@@ -75,8 +75,8 @@ class LogitTable:
         """Write the table, or raise StorageError."""
         make_folder(path.parent)
         with atomic_write(path) as new, new.open("wb") as file:
-            content: Any = {name: np.asarray(getattr(self, name)) for name in _PARTS}
-            np.savez_compressed(file, **content, **self.seen)
+            content: Any = {name: np.asarray(getattr(self, name)) for name in _PARTS} | self.seen
+            np.savez_compressed(file, **content)
 
     def of_images(self, identities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the logits float16 `(m, M, K)` of images uint64 `(m,)`, and which of them are known, bool `(m,)`."""

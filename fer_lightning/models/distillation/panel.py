@@ -57,10 +57,14 @@ class Panel:
     def __deepcopy__(self, memo: Any) -> Panel:
         return self  # averaging of weights copies the student; nothing changes the teachers
 
+    def members(self) -> list[Teacher | LogitTable]:
+        """Return networks and tables."""
+        return [*self.networks.values(), *self.tables.values()]
+
     def facts(self) -> list[dict[str, str]]:
         """Return what a checkpoint of the student stores of them."""
-        members: dict[str, Any] = {**self.networks, **self.tables}
-        return [{"path": path, "fingerprint": members[path].fingerprint} for path in self.paths]
+        members = zip((*self.networks, *self.tables), self.members(), strict=True)
+        return [{"path": path, "fingerprint": member.fingerprint} for path, member in members]
 
     def prepare(self, trainer: Any) -> None:
         """Move the networks to the device of the student; in the plain view, collect the logits of all training images.

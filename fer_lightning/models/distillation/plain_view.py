@@ -29,6 +29,8 @@ class Members(Protocol):
     tables: dict[str, LogitTable]
     stored: str | None
 
+    def members(self) -> list[Teacher | LogitTable]: ...
+
 
 def open_table(teachers: Members, data: Any, precision: str) -> LogitTable:
     """Return the logits of all training images of a datamodule: those that are kept, or else new ones, which are kept.
@@ -52,7 +54,7 @@ def open_table(teachers: Members, data: Any, precision: str) -> LogitTable:
     asked = _ask(list(teachers.networks.values()), data, len(teachers.classes))
     looked_up = [_look_up(path, table, identities) for path, table in teachers.tables.items()]
     logits = np.concatenate([asked, *looked_up], axis=1)
-    seen = [member.seen for member in (*teachers.networks.values(), *teachers.tables.values())]
+    seen = [member.seen for member in teachers.members()]
     found = LogitTable.of(teachers.classes, identities, logits, names, seen)
     took = f"{time.monotonic() - started:.0f} s"
     if path is None:
@@ -75,7 +77,7 @@ def _file(teachers: Members, data: Any, precision: str) -> Path | None:
     if teachers.stored is None or not teachers.networks:
         return None
     facts = data.facts()
-    names = [member.fingerprint for member in (*teachers.networks.values(), *teachers.tables.values())]
+    names = [member.fingerprint for member in teachers.members()]
     key = (names, facts["fingerprint"], facts["splits"], data.limit, precision)
     return file_of(teachers.stored, data, "plain", key, SUFFIX)
 
@@ -109,6 +111,6 @@ def _ask(networks: list[Teacher], data: Any, classes: int) -> np.ndarray:
         part = slice(begin, begin + _CHUNK)
         images = torch.from_numpy(data.images(rows[part]))
         for number, network in enumerate(networks):
-            both = (network(view.to(network.device)) for view in (images, images.flip(-1)))
-            found[part, number] = (sum(both) / 2).cpu().numpy()
+            both = [network(view.to(network.device)) for view in (images, images.flip(-1))]
+            found[part, number] = torch.stack(both).mean(dim=0).cpu().numpy()
     return found

@@ -115,10 +115,11 @@ def checksums(images: Tensor) -> Tensor:
 def _checks(sums: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Return checksums int64 `(B,)` of pictures, given theirs, with their logits; never that of an empty slot."""
     words = logits.reshape(len(logits), -1).view(np.int16).astype(np.int64)
+    multipliers: np.ndarray = _multipliers(words.shape[1] + 1, torch.device("cpu")).numpy()[1:]
     with np.errstate(over="ignore"):
-        return sums + (words * _multipliers(words.shape[1] + 1, torch.device("cpu")).numpy()[1:]).sum(axis=1) + 1
+        return np.asarray(sums + (words * multipliers).sum(axis=1) + 1)
 
 
 @functools.lru_cache(maxsize=8)
-def _multipliers(count: int, device: torch.device) -> Any:
+def _multipliers(count: int, device: torch.device) -> Tensor:
     return torch.from_numpy(np.random.default_rng(0).integers(-(2**63), 2**63, count) | 1).to(device)

@@ -61,7 +61,7 @@ class Teacher:
     def __call__(self, images: Tensor) -> Tensor:
         """Return logits float32 `(B, K)`, with the digits of fp16, for images uint8 or float 0…255 `(B, C, H, W)`."""
         with torch.no_grad():
-            logits = self._model(self._fitted(images)).float()
+            logits: Tensor = self._model(self._fitted(images)).float()
         # as they are stored: so it makes no difference whether they were
         return (logits if self._sorted else logits[:, self._order]).half().float()
 
