@@ -24,9 +24,13 @@ ADDED = {
     "views": "single",
     "augmentation.ramp": 0.0,
     "model.mix_until": 1.0,
+    "model.layer_decay": 1.0,
+    "model.weight_decay_exclude_1d": False,
     "scheduler.until": 1.0,
     "callbacks.progressive_resizing.until": 0.7,
     "callbacks.progressive_resizing.step": 8,
+    "callbacks.progressive_resizing._target_": "fer_lightning.callbacks.progressive_resizing.ProgressiveResizing",
+    "callbacks.expected_finish._target_": "fer_lightning.training.expected_finish.ExpectedFinish",
 }
 INSTEAD = {"model.cuda_graph": "model.compile=reduce-overhead"}  # what to type for a setting that is no longer there
 

@@ -24,12 +24,11 @@ _RECENT = 3  # epochs whose pace counts: images may grow, and other programs com
 class ExpectedFinish(pl.Callback):
     """Says after the first epoch of a long run, and every few minutes after one, when the run is expected to finish.
 
-    Measured are the batches of this attempt, with what comes between them, so a resumed run says it as well. `folder`
-    is that of the run, whose `status.json` gets the moment too. Early stopping may end the run before.
+    Measured are the batches of this attempt, with what comes between them, so a resumed run says it as well. The
+    `status.json` of the run gets the moment too. Early stopping may end the run before.
     """
 
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
+    def __init__(self) -> None:
         self._batches = 0  # of this attempt
         self._marks: deque[tuple[float, int]] = deque(maxlen=_RECENT)  # moment, and batches until then
         self._said = -math.inf
@@ -58,7 +57,7 @@ class ExpectedFinish(pl.Callback):
         last = math.ceil(epochs)
         says = f"{_duration(epoch)} an epoch, expected to finish at {clock} (in {_duration(left)})"
         log.info(f"epoch {done} of {last}: {says}")
-        update_status(self.folder, expected=finish.isoformat(timespec="seconds"))
+        update_status(Path(trainer.default_root_dir), expected=finish.isoformat(timespec="seconds"))
 
 
 def _duration(seconds: float) -> str:

@@ -31,8 +31,9 @@ class Clock:
 def trained(folder: Path, clock: Clock, pace: list[float], first: int = 0, **options: Any) -> list[str]:
     """Return what is said where the batches of each epoch, counted from `first`, take so many seconds each."""
     settings = {"max_epochs": 120, "max_steps": -1, "num_training_batches": BATCHES, "callbacks": []}
+    settings |= {"default_root_dir": str(folder)}
     trainer: Any = SimpleNamespace(**settings | {"accumulate_grad_batches": 1, "is_global_zero": True} | options)
-    callback, records = ExpectedFinish(str(folder)), []
+    callback, records = ExpectedFinish(), []
     handler = logging.Handler()
     handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
     expected_finish.log.addHandler(handler)
