@@ -71,7 +71,7 @@ def _is_plain(trained: Trained) -> bool:
     """Return whether a network has no branches that exports merge, which would be slower where they are not."""
     backbones: tuple[Any, ...] = (trained.original.model.backbone, trained.network.backbone)
     before, fused = (sum(part.numel() for part in each.parameters() if part.ndim > 1) for each in backbones)
-    return before == fused
+    return bool(before == fused)
 
 
 def load(path: Path) -> Classify:

@@ -61,7 +61,7 @@ class RunRecord:
             environment = first = read_environment(run / files.ENVIRONMENT)
             while isinstance(first.get("before"), dict):  # a run that was continued
                 first = first["before"]
-            status = RunFiles(run).read(files.STATUS, read_object, {})
+            status: dict[str, Any] = RunFiles(run).read(files.STATUS, read_object, {})
             overrides = yaml.safe_load((run / files.OVERRIDES).read_text(encoding="utf-8"))
             if missing := {"time", "platform", "python", "versions"} - first.keys():
                 raise ValueError(f"{files.ENVIRONMENT} lacks {', '.join(sorted(missing))}")
