@@ -19,7 +19,7 @@ from fer_lightning.runs.files import OVERRIDES
 from fer_lightning.system.resources import is_slurm_task, launched_rank
 
 # mappings that may hold any key
-FREE_MAPPINGS = ("model.backbone_kwargs", "data.aliases", "data.merge")
+FREE_MAPPINGS = ("model.backbone_kwargs", "data.aliases", "data.merge", "augmentation.by_class")
 
 
 def complete(verb: str, typed: Sequence[str], positional: str | None, *, swept: bool) -> list[str]:

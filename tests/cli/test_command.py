@@ -127,6 +127,8 @@ def test_what_cannot_be_composed_is_one_message(
         ("model.backbone_kwargs.width=2", "model.backbone_kwargs", {"width": 2}),
         ("data.aliases.cheerful=happy", "data.aliases", {"cheerful": "happy"}),
         ("data.merge={bad: [angry, sad]}", "data.merge.bad", ["angry", "sad"]),
+        ("augmentation.by_class.disgust.rotate=25", "augmentation.by_class", {"disgust": {"rotate": 25}}),
+        ("augmentation.by_class={sad: {erase: 0.5}}", "augmentation.by_class", {"sad": {"erase": 0.5}}),
     ],
 )
 def test_what_no_yaml_lists_can_be_typed_where_it_is_valid(typed: str, key: str, value: object) -> None:
