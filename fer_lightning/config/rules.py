@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 from collections.abc import Iterator
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from fer_lightning.config.advice import duration
 from fer_lightning.config.allowed import allowed_modules, resolve_target
+from fer_lightning.config.devices import check_devices, check_ranks, processes
 from fer_lightning.config.given import replaced
 from fer_lightning.config.nodes import get, own_value, walk
 from fer_lightning.config.selection import monitors
 from fer_lightning.config.signatures import read_signature
-from fer_lightning.system.resources import launched_rank, listed_devices
 
 FP16 = ("16-mixed", "16", 16)
 # smallest and largest value of numbers whose range no constructor of ours checks
@@ -62,7 +61,7 @@ COURSE = {
 def rules(cfg: DictConfig) -> list[str]:
     """Return one line for each broken rule: what is wrong, and what to type instead."""
     checks = (replaced, _ranges, _lengths, _empty_paths, monitors, _validation, _schedule, _course, _combinations)
-    return [problem for check in (*checks, _searches, _devices, _ranks) for problem in check(cfg)]
+    return [problem for check in (*checks, _searches, check_devices, check_ranks) for problem in check(cfg)]
 
 
 def _ranges(cfg: DictConfig) -> Iterator[str]:
@@ -162,7 +161,7 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
     if per_stage is not None and "fsdp" in str(value("trainer.strategy")):
         yield "model.unfreeze_epochs_per_stage does not suit trainer=fsdp, which joins stages: leave it out"
     strategy, unused = str(value("trainer.strategy")), "ddp_find_unused_parameters_true"
-    ddp = strategy.startswith("ddp") or (strategy == "auto" and _processes(cfg) > 1)
+    ddp = strategy.startswith("ddp") or (strategy == "auto" and processes(cfg) > 1)
     if unfreeze is not None and frozen and ddp and not strategy.startswith(unused):
         yield f"model.unfreeze_epoch under DDP leaves parameters without gradients: type trainer.strategy={unused}"
     yield from _optimizer(cfg)
@@ -184,7 +183,7 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
         yield "sweep=optuna and the search spaces are for many runs: add -m, or leave them out for one"
     if "suite" in cfg and value("suite") == []:
         yield "suite=[] leaves nothing to measure: type suite=[train], for example"
-    if "suite" in cfg and _processes(cfg) > 1:
+    if "suite" in cfg and processes(cfg) > 1:
         yield "the benchmark measures one device: type trainer.devices=1 trainer.num_nodes=1"
 
 
@@ -209,72 +208,13 @@ def _optimizer(cfg: DictConfig) -> Iterator[str]:
 def _searches(cfg: DictConfig) -> Iterator[str]:
     """Check that what a run is to find by itself can be found."""
     wanted = [key for key in ("tune.lr", "tune.batch_size") if get(cfg, key) is True]
-    if wanted and _processes(cfg) > 1:
+    if wanted and processes(cfg) > 1:
         one = f"trainer=default trainer.devices=1 {wanted[0]}=true"
         yield f"{wanted[0]}=true searches on one device: type {one} first, and then what it finds for all of them"
     rate = get(cfg, "optimizer.lr")
     if "tune.lr" in wanted and not (isinstance(rate, (int, float)) and rate > 0):
         now = "null" if rate is None else rate
         yield f"tune.lr=true sets optimizer.lr, which is {now} now: type optimizer.lr=1e-3, or tune.lr=false"
-
-
-def _devices(cfg: DictConfig) -> Iterator[str]:
-    accelerator, devices = get(cfg, "trainer.accelerator"), get(cfg, "trainer.devices")
-    if devices is not None and devices not in ("auto", -1, "-1") and not listed_devices(devices):
-        cure = "trainer=gpu" if str(devices)[:3] in ("gpu", "cud") else "trainer.devices=1"
-        yield f"trainer.devices={devices} is neither a number of devices nor a list of GPUs: type {cure}"
-        return
-    wanted = max(listed_devices(devices), default=-1) + 1
-    names_gpus = devices in (-1, "-1") or isinstance(devices, ListConfig) or "," in str(devices)
-    if names_gpus and (accelerator == "cpu" or (accelerator == "auto" and not _has_gpu())):
-        cure = f"type trainer.devices={max(1, len(listed_devices(devices)))}"
-        yield f"trainer.devices={devices} names GPUs, and this run is on the CPU: {cure}"
-        return
-    if accelerator not in ("gpu", "cuda", "auto") or (accelerator == "auto" and wanted <= 1):
-        return
-    import torch  # only here: a configuration without a GPU is checked without it
-
-    present = 1 if accelerator == "gpu" and torch.backends.mps.is_available() else torch.cuda.device_count()
-    if present == 0 and accelerator != "auto":
-        yield f"trainer.accelerator={accelerator}, but no GPU is usable here: type trainer=cpu"
-    elif 0 < present < wanted:
-        asked, have = f"trainer.devices={devices}", f"{present} GPU{'s' * (present > 1)}"
-        yield f"{asked}, but this machine has {have}: type trainer.devices={present} or trainer=cpu"
-
-
-def _has_gpu() -> bool:
-    import torch  # only here, as above
-
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
-
-
-def _ranks(cfg: DictConfig) -> Iterator[str]:
-    """Check that the processes that torchrun or srun started are the ranks of one run."""
-    rank = launched_rank()
-    if rank is None or "trainer" not in cfg:
-        return
-    asked = f"trainer.devices={get(cfg, 'trainer.devices')} trainer.num_nodes={get(cfg, 'trainer.num_nodes')}"
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        count, each = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
-        if count != _processes(cfg):
-            cure = f"trainer=ddp trainer.devices={each} trainer.num_nodes={count // each}"
-            yield f"torchrun started {count} process{'es' * (count > 1)}, which is not {asked}: type {cure}"
-    elif rank > 0 and _processes(cfg) == 1:
-        yield (
-            f"srun started {os.environ['SLURM_NTASKS']} tasks, and {asked} is one process: type trainer=ddp with as"
-            " many trainer.devices as --ntasks-per-node and trainer.num_nodes as --nodes, or srun --ntasks=1"
-        )
-
-
-def _processes(cfg: DictConfig) -> int:
-    """Return how many processes a run would have, as far as this machine tells."""
-    nodes, devices = get(cfg, "trainer.num_nodes"), get(cfg, "trainer.devices")
-    count = len(listed_devices(devices))
-    if devices in ("auto", -1, "-1") and get(cfg, "trainer.accelerator") in ("gpu", "cuda", "auto"):
-        import torch  # only here, as above
-
-        count = torch.cuda.device_count()
-    return max(count, 1) * (nodes if isinstance(nodes, int) else 1)
 
 
 def _is_plateau(cfg: DictConfig) -> bool:
