@@ -31,7 +31,7 @@ class SWA(AveragedWeights):
 
     Args:
         start: fraction of the run's epochs after which weights are averaged, in [0, 1).
-        every_n_epochs: average after every so many epochs, the last one included; 1 or more.
+        every_n_epochs: average after every so many epochs, the last whole one included; 1 or more.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -62,7 +62,7 @@ class SWA(AveragedWeights):
 
     def _is_due(self, trainer: pl.Trainer) -> bool:
         done, epochs = trainer.current_epoch + 1, run_epochs(trainer)
-        return done / epochs > self.start and (math.ceil(epochs) - done) % self.every_n_epochs == 0
+        return done / epochs > self.start and (math.floor(epochs) - done) % self.every_n_epochs == 0
 
     def prepare(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         super().prepare(trainer, module)

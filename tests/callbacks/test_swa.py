@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import pytest
@@ -107,6 +108,12 @@ def test_two_averages_are_refused(compose: Callable[..., DictConfig], tmp_path: 
     with pytest.raises(ConfigError, match=r"both average the weights: type '~callbacks\.ema'"):
         build.build_components(compose("train", "callbacks=swa", ema, f"output_dir={tmp_path}"))
     build.build_components(compose("train", "callbacks=swa", "scheduler=swa", f"output_dir={tmp_path}"))
+
+
+def test_of_a_run_that_ends_within_an_epoch_the_last_whole_one_counts() -> None:
+    length = {"max_epochs": -1, "max_steps": 14, "num_training_batches": 4, "accumulate_grad_batches": 1}  # 3.5 epochs
+    due = [SWA(0.2, 2)._is_due(cast(pl.Trainer, SimpleNamespace(current_epoch=epoch, **length))) for epoch in range(4)]
+    assert due == [True, False, True, False]
 
 
 @pytest.mark.parametrize("wrong", [{"start": 1.0}, {"start": -0.1}, {"every_n_epochs": 0}])
