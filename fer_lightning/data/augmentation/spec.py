@@ -39,8 +39,8 @@ class Augmentation:
         extra: further Albumentations transforms, applied before erasing, each a dict with its class name under `name`
             and the constructor's arguments beside it: `[{name: GaussNoise, p: 0.2}]`. Must keep size and uint8.
         by_class: class → other numbers for its images, such as `{disgust: {rotate: 25, erase: 0.5}}` for a rare one.
-        ramp: fraction of the run's epochs over which rotate, shift, zoom, brightness, contrast and erase grow linearly
-            from 0 to the given numbers, in [0, 1]; 0 begins with these.
+        ramp: fraction of `trainer.max_epochs` over which rotate, shift, zoom, brightness, contrast and erase grow
+            linearly from 0 to the given numbers, in [0, 1]; 0 begins with these.
 
     Raises:
         ValueError: numbers are out of range; the message names all of them.
