@@ -32,7 +32,7 @@ class RangeTest(pl.Callback):
         self.base = base
         self.rates: list[float] = []
         self.losses: list[float] = []
-        self._sum = 0.0  # of the losses since the last step
+        self._recent: list[float] = []  # losses since the last step
         self._proportions: list[float] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -45,11 +45,12 @@ class RangeTest(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._sum += float(outputs["loss"])  # Lightning has divided it by the batches of a step
+        # Lightning has divided it by the batches of a step, of which the last of an epoch may have fewer
+        self._recent.append(float(outputs["loss"]) * trainer.accumulate_grad_batches)
         if not trainer.fit_loop._should_accumulate():
             self.rates.append(self._rate)
-            self.losses.append(self._sum)
-            self._sum = 0.0
+            self.losses.append(float(np.mean(self._recent)))
+            self._recent = []
             trainer.should_stop = bool(np.mean(self.losses[-3:]) > _BLOWN_UP * min(self.losses))
 
     @property

@@ -42,12 +42,13 @@ class Trial:
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
         self.data.setup()
         self.data.require("train")
+        build.check_limits(self.cfg, self.data)
         self.model = build.build_model(self.cfg, self.data, self.machine, makers, fresh=True)
 
-    def train(self, watch: pl.Callback, max_steps: int) -> pl.Trainer:
-        """Take up to so many optimizer steps, fewer if `watch` stops the Trainer or the loss is not finite."""
+    def train(self, *callbacks: pl.Callback, max_steps: int) -> pl.Trainer:
+        """Take up to so many optimizer steps, fewer if a callback stops the Trainer or the loss is not finite."""
         self.cfg.trainer.max_steps = max_steps
-        trainer = build.build_trainer(self.cfg, self.machine, [watch], [])
+        trainer = build.build_trainer(self.cfg, self.machine, [*callbacks], [])
         with suppress(DivergedError):
             trainer.fit(self.model, datamodule=self.data)
         return trainer

@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from fer_lightning.callbacks.micro_batches import MicroBatches
 from fer_lightning.config.nodes import get
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.evaluation.canvas import save
@@ -93,11 +94,13 @@ def _learning_rate(cfg: DictConfig) -> dict[str, float]:
 
     log.info(f"looking for a learning rate in {STEPS} steps …")
     started, trial, watch = time.monotonic(), Trial(cfg), RangeTest(cfg.optimizer.lr)
-    own = isinstance(trial.model, OptimizedModule) or takes(type(trial.model), {"optimizer": None})
-    if not own or not trial.model.automatic_optimization:
-        kind = type(trial.model).__name__
-        raise ConfigError(f"tune.lr=true sets optimizer.lr, and {kind} makes its own optimizer: type tune.lr=false")
-    trial.train(watch, max_steps=STEPS)
+    kind = type(trial.model)
+    given = issubclass(kind, OptimizedModule) or takes(kind, {"optimizer": None})
+    if not given or not trial.model.automatic_optimization:
+        raise ConfigError(
+            f"tune.lr=true sets optimizer.lr, and {kind.__name__} makes its own optimizer: type tune.lr=false"
+        )
+    trial.train(watch, MicroBatches(), max_steps=STEPS)
     test = watch.evaluate()
     save(plot_lr_range(test.rates, test.losses, test.smooth, test.lr), Path(cfg.output_dir) / CURVE)
     if test.lr is None:
