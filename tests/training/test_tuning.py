@@ -194,6 +194,11 @@ def test_what_cannot_be_searched_is_told(compose: Compose, typed: list[str], sai
     check_config(compose("train", "trainer=default", "trainer.devices=1", "tune.lr=true", "output_dir=x"))
 
 
+def test_a_trial_refuses_less_than_a_batch_as_the_run_does(compose: Compose, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"type trainer\.limit_train_batches=1 for one batch"):
+        Trial(compose("train", *TINY, "trainer.limit_train_batches=0.01", f"output_dir={tmp_path}"))
+
+
 @pytest.mark.slow
 def test_a_rate_that_helps_nothing_is_not_taken(
     compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
