@@ -17,6 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from fer_lightning.models.weights.file_kinds import is_safetensors
+
 OURS = "fer_lightning."  # before the names of tensors that are no weights
 KEYS: dict[str, type] = {
     "epoch": int,
@@ -69,6 +71,12 @@ def halved(tensor: Tensor) -> Tensor:
         return tensor
     half = tensor.half()
     return half if half.isfinite().all() else tensor
+
+
+def recorded_settings(path: Path) -> dict[str, Any]:
+    """Return the hyper-parameters that a file is loaded with; empty for one of another kind, or of other programs."""
+    content = read_safetensors(path) if is_safetensors(path) else {}
+    return content.get("hyper_parameters", {})
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.network import Network
 from fer_lightning.models.own_module import adapt, takes
 from fer_lightning.models.schedules import scheduler_config
+from fer_lightning.models.shipped.find import weights_file
 from fer_lightning.system.machine import Machine
 from fer_lightning.training.checkpoint_files import AtomicCheckpointIO
 from fer_lightning.training.loggers import make_loggers
@@ -121,7 +122,7 @@ def build_model(
     ours = issubclass(kind, ExpressionClassifier)
     if ours and fresh:
         for file in (cfg.model.weights, *cfg.model.get("teachers", ())):
-            data.trained_before(SeenImages.none() if file is None else seen_by(file))
+            data.trained_before(SeenImages.none() if file is None else seen_by(weights_file(file)))
     mean, std = data.statistics()
     optimizer, scheduler = makers
     facts = {

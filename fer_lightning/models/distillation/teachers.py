@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fer_lightning.core.errors import CheckpointError, first_lines
-from fer_lightning.core.home import expand_user
 from fer_lightning.core.seen_names import SEEN_IN
 from fer_lightning.models.checkpoint import Checkpoint
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.network import Network
+from fer_lightning.models.shipped.find import weights_file
 
 SEEN = (SEEN_IN.format("train"), SEEN_IN.format("validation"))
 OTHERS = "type 'model.teachers=[<run folder>/checkpoints/best.ckpt]'"
@@ -41,12 +41,12 @@ class Teacher:
 
     @classmethod
     def read(cls, path: str, classes: Sequence[str]) -> Teacher:
-        """Read a checkpoint of a network of any kind, for a student of these classes.
+        """Read a checkpoint of any network, or a model that ships by its name, for a student of these classes.
 
         Raises:
             CheckpointError: there is no such checkpoint, or its network has other classes.
         """
-        file = expand_user(path)
+        file = weights_file(path)
         if not file.is_file():
             raise CheckpointError(f"model.teachers: there is no file {path}; {OTHERS}")
         try:

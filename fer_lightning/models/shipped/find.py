@@ -54,6 +54,11 @@ def find_model(path: str | Path | None, *, graph: bool = False) -> Path:
     return found
 
 
+def weights_file(path: str | Path) -> Path:
+    """Return the file of weights for torch that is named by its path, or as a model that ships."""
+    return FOLDER / str(path) / WEIGHTS if str(path) in shipped_models() else expand_user(path)
+
+
 def read_manifest(name: str) -> dict[str, Any]:
     """Return what is recorded of a model that ships."""
     manifest: dict[str, Any] = json.loads((FOLDER / name / MANIFEST).read_text(encoding="utf-8"))
@@ -66,7 +71,8 @@ def describe(name: str) -> str:
     line, scores = f"model {name} of fer_lightning {told['version']}, {told['date']}", told.get("scores")
     if scores is None:
         return line
-    return f"{line}: accuracy {100 * scores['accuracy']:.1f} % on {scores['count']:,} {scores['split']} images"
+    views = "" if scores.get("views", "single") == "single" else f" with views={scores['views']}"
+    return f"{line}: accuracy {100 * scores['accuracy']:.1f} % on {scores['count']:,} {scores['split']} images{views}"
 
 
 def model_name(path: Path) -> str:

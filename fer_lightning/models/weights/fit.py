@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import yaml
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from fer_lightning.core.errors import ConfigError, first_lines
 from fer_lightning.models.heads import last_layers
 from fer_lightning.models.network import Network
+from fer_lightning.models.safetensors_file import recorded_settings
+from fer_lightning.models.shipped.find import weights_file
 from fer_lightning.models.weights.read import read_tensors
 from fer_lightning.models.weights.torchvision_names import modern_name, reshaped, torchvision_keys
 
@@ -142,6 +146,12 @@ def _differ(key: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) ->
 
 
 def _advice(file: str | Path, name: str) -> str:
+    if known := recorded_settings(weights_file(file)):
+        kwargs = yaml.safe_dump(known.get("backbone_kwargs") or {}, default_flow_style=True, width=10**6).strip()
+        settings = {"backbone": known["backbone"], "stem": known.get("stem", "imagenet")}
+        words = [f"model.{key}={value}" for key, value in settings.items() if value != "imagenet"]
+        words += [f"model.backbone_kwargs={kwargs}"] * (kwargs != "{}")
+        return "type " + shlex.join(["model=timm", *words])
     guess = _guess(file, name)
     if guess is not None:
         return f"type model=timm model.backbone={guess}"

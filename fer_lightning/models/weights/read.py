@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from fer_lightning.core.errors import ConfigError, first_lines
-from fer_lightning.core.home import expand_user
+from fer_lightning.core.suggestions import did_you_mean
+from fer_lightning.models.shipped.find import shipped_models, weights_file
 from fer_lightning.models.weights.file_kinds import SAFETENSORS, TORCH_ZIP, file_kind
 from fer_lightning.models.weights.inert_pickle import named_tensors, read_inert
 
@@ -19,14 +20,16 @@ def read_tensors(file: str | Path) -> dict[str, Tensor]:
     """Return all tensors of a file by dotted name, those in nested dictionaries too, without running any code in it.
 
     `{"state_dict": {"model.fc.bias": …}, "epoch": 3}` gives `{"state_dict.model.fc.bias": …}`. The file is safetensors,
-    or what `torch.save` wrote: a state dict, a checkpoint of any project, or a whole model.
+    or what `torch.save` wrote: a state dict, a checkpoint of any project, or a whole model. A model that ships with the
+    package is named.
 
     Raises:
         ConfigError: there is no such file, or it holds no PyTorch weights; the message says what it is.
     """
-    path = expand_user(file)
+    path = weights_file(file)
     if not path.exists():
-        raise ConfigError(f"no file at model.weights={file}; type the path of a .pth, .pt or .safetensors file")
+        near = did_you_mean(str(file), shipped_models(), prefix="model.weights=")
+        raise ConfigError(f"no file at model.weights={file}; type the path of a .pth, .pt or .safetensors file{near}")
     try:
         kind = file_kind(path)
     except (OSError, ValueError) as error:

@@ -24,8 +24,13 @@ from omegaconf import OmegaConf
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
+from fer_lightning.cli.arguments import complete
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.models.backbones import build_backbone
+from fer_lightning.models.checkpoint import Checkpoint
+from fer_lightning.models.classifier import ExpressionClassifier
+from fer_lightning.models.safetensors_file import write_safetensors
+from fer_lightning.models.shipped.find import find_model
 from fer_lightning.models.weights.fit import load_weights
 from fer_lightning.models.weights.torchvision_names import SAME_ORDER
 
@@ -169,6 +174,32 @@ def test_bad_files_are_named(donor: nn.Module, tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
     with pytest.raises(ConfigError, match=r"is of another network|does not fit"):
         build("small_cnn", weights=str(tmp_path / "other.pth"))
+
+
+def test_a_model_that_ships_gives_its_weights_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped = Checkpoint.read(find_model("compact"))
+    name, kwargs = shipped.hyper_parameters["backbone"], shipped.hyper_parameters.get("backbone_kwargs") or {}
+    network = build(name, weights="compact", backbone_kwargs=kwargs)
+    expected = shipped.build().backbone.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in network.state_dict().items())
+    with pytest.raises(ConfigError, match=r"no file at model\.weights=compakt; .*mean model\.weights=compact\?"):
+        build(name, weights="compakt")
+    with pytest.raises(ConfigError, match=f"of another network.*type model=timm model.backbone={name}"):
+        build("cnn_gru", weights="compact")
+
+
+def test_a_file_of_ours_says_the_network_to_type(tmp_path: Path, compose: Callable[..., Any]) -> None:
+    kwargs = {"widths": [8, 16], "depths": [1, 1], "branches": False, "stem": "plain", "drop_path": 0.0}
+    model = ExpressionClassifier(classes=["a", "b"], backbone="compact_cnn", image_size=48, backbone_kwargs=kwargs)
+    told = {"hyper_parameters": dict(model.hparams), "epoch": 0, "global_step": 0, "selection": {}, "facts": {}}
+    file = tmp_path / "ours.safetensors"
+    write_safetensors(file, told | {"fer_lightning": {"version": "0"}}, model.state_dict(), {})
+    with pytest.raises(ConfigError, match="of another network") as refused:
+        build("compact_cnn", weights=str(file), backbone_kwargs={})
+    words = complete("train", shlex.split(str(refused.value).partition("type ")[2]), None, swept=True)
+    typed = OmegaConf.to_container(compose("train", *words).model)
+    assert build(typed["backbone"], weights=str(file), backbone_kwargs=typed["backbone_kwargs"])
 
 
 # ---- as other projects save them
