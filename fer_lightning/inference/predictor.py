@@ -100,7 +100,7 @@ class Predictor:
 
         Args:
             path: a checkpoint of `fer_lightning.train`, or an ONNX or safetensors file of `fer_lightning.export`; or
-                the name of a model that ships with the package, `compact` or `xs`; None for `compact`.
+                the name of a model that ships with the package; None for `compact`.
             faces: how faces are found, see `load_detector`; `whole` takes each picture as a face that is cut out; so
                 does `auto` where all pictures are small and about square.
             detector_file: see `load_detector`.

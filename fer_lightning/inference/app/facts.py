@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fer_lightning.evaluation.html import percent
@@ -16,7 +17,7 @@ def model_facts(recognizer: Recognizer) -> list[tuple[str, str]]:
     told = _recorded(recognizer)
     kind = "grey" if recognizer.channels == 1 else "colour"
     facts = [
-        ("File", f"{recognizer.path.name}, {recognizer.path.stat().st_size / 1e6:.1f} MB"),
+        ("File", _files(recognizer.path, told.get("weights"))),
         ("Network", told.get("backbone")),
         ("Expressions", ", ".join(recognizer.classes)),
         ("Input", f"{recognizer.image_size} × {recognizer.image_size} pixels, {kind}"),
@@ -25,6 +26,12 @@ def model_facts(recognizer: Recognizer) -> list[tuple[str, str]]:
         ("Training images", recognizer.fingerprint and f"fingerprint {recognizer.fingerprint}"),
     ]
     return [(name, str(value or "not recorded")) for name, value in facts]
+
+
+def _files(path: Path, weights: str | None) -> str:
+    """Return the name and the size of a file, together with the one beside it that holds its weights."""
+    files = [path] if weights is None else [path, path.with_name(weights)]
+    return f"{' and '.join(file.name for file in files)}, {sum(file.stat().st_size for file in files) / 1e6:.1f} MB"
 
 
 def _recorded(recognizer: Recognizer) -> Mapping[str, Any]:
@@ -51,4 +58,6 @@ def _score(scores: Any) -> str | None:
         return None
     interval = scores.get("accuracy_interval")
     between = f" ({percent(interval[0])} to {percent(interval[1])})" if interval else ""
-    return f"accuracy {percent(scores['accuracy'])}{between} on {scores.get('count', '?')} {scores['split']} images"
+    views = "" if scores.get("views", "single") == "single" else f" with views={scores['views']}"
+    count, split = scores.get("count", "?"), scores["split"]
+    return f"accuracy {percent(scores['accuracy'])}{between} on {count} {split} images{views}"

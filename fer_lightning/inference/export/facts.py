@@ -10,7 +10,7 @@ from fer_lightning.runs.files import METRICS
 from fer_lightning.runs.schema import read_metrics
 from fer_lightning.runs.status import now
 
-SCORES = ("split", "accuracy", "accuracy_interval", "f1_macro", "balanced_accuracy", "count")
+SCORES = ("split", "views", "accuracy", "accuracy_interval", "f1_macro", "balanced_accuracy", "count")
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -18,7 +18,8 @@ def store_half(model: Any) -> None:
 
     graph, casts = model.graph, []
     for tensor in graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < SMALLEST:
+        elsewhere = tensor.data_location == TensorProto.EXTERNAL  # in the file that `share_weights` points to
+        if elsewhere or tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < SMALLEST:
             continue
         with np.errstate(over="ignore"):
             values = numpy_helper.to_array(tensor).astype(np.float16)

@@ -59,8 +59,10 @@ def _columns(run: RunRecord, classes: list[str]) -> list[str]:
 
 
 def _header(manifest: Mapping[str, Any], run: RunRecord, dataset: str | None) -> dict[str, Any]:
+    views = run.metrics.get("views", "single")
+    how = "" if views == "single" else f", views={views}"
     measured = [
-        {"type": kind, "value": round(run.metrics[key], 4), "name": key}
+        {"type": kind, "value": round(run.metrics[key], 4), "name": f"{key}{how}"}
         for kind, key in METRICS.items()
         if run.metrics.get(key) is not None
     ]

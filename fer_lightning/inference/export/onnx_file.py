@@ -87,7 +87,7 @@ def write(trained: Trained, path: Path, beside: Path | None = None) -> None:
         share_weights(model, beside)
     if trained.storage == "float16":
         store_half(model)
-    describe(model, trained.facts)
+    describe(model, trained.facts | ({} if beside is None else {"weights": beside.name}))
     path.write_bytes(model.SerializeToString())
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import yaml
 
 from fer_lightning import export
 from fer_lightning.core.errors import CheckpointError, ConfigError
+from fer_lightning.inference.app.facts import model_facts
 from fer_lightning.inference.checkpoint_recognizer import CheckpointRecognizer
 from fer_lightning.inference.export import onnx_file, release, safetensors_file
 from fer_lightning.inference.export.model_card import render_card
@@ -41,6 +43,9 @@ def test_it_holds_both_files_a_manifest_and_a_card(
     assert (told["name"], told["backbone"], told["epoch"]) == ("tiny", "resnet10t", metrics["epoch"])
     assert told["shared"]
     assert b"model.safetensors" in (folder / "model.onnx").read_bytes()
+    both = sum(about["bytes"] for about in told["files"].values()) / 1e6
+    shown = dict(model_facts(load_recognizer(folder / "model.onnx")))["File"]
+    assert shown == f"model.onnx and model.safetensors, {both:.1f} MB"
     assert "keep both files in one folder" in card
     assert told["scores"]["accuracy"] == metrics["accuracy"]
     assert told["parameters"] == metrics["parameters"]
@@ -85,6 +90,9 @@ def test_the_card_tells_the_numbers_of_the_run(legacy: Path) -> None:
     assert "terms of the training images are not recorded" in card
     assert "FER-2013" not in card
     assert "the majority of ten annotators" in render_card(manifest, run, "fer2013")
+    flipped = render_card(manifest, replace(run, metrics=run.metrics | {"views": "flip"}), None)
+    assert "name: accuracy, views=flip" in flipped
+    assert "(mean of each image and its mirror image): **accuracy" in flipped
 
 
 @pytest.mark.slow
