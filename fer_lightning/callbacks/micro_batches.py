@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections import defaultdict
 from itertools import pairwise
@@ -17,7 +16,7 @@ from torch.optim import Optimizer
 from torchmetrics import Metric
 
 from fer_lightning.core.errors import OutOfMemoryError, first_lines
-from fer_lightning.core.memory_errors import is_out_of_memory
+from fer_lightning.core.memory_errors import is_out_of_memory, release_memory
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +91,7 @@ class MicroBatches(pl.Callback):
                     "model.backbone"
                 ) from error
             self._halve(batch)
-        gc.collect()  # only now: the error holds what the passes had kept
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release_memory()  # only now: the error holds what the passes had kept
         return None
 
     def _halve(self, batch: _Parts) -> None:

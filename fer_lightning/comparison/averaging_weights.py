@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
@@ -37,12 +38,13 @@ def average_weights(cfg: DictConfig) -> Difference:
     """
     evaluations = [evaluation_of(path, cfg, _settings(path)) for path in _paths(cfg)]
     check_alike([evaluation.checkpoint for evaluation in evaluations])
-    ranked = sorted(evaluations, key=lambda one: -_accuracy(_predict(one, "validation")))  # equal ones as they came
+    accuracies = [_accuracy(_predict(one, "validation")) for one in evaluations]
+    ranked = [evaluations[place] for place in np.argsort(np.negative(accuracies), kind="stable")]
     best, *others = ranked
     data = best.open_data()
     chosen = ranked
     if cfg.average == "greedy_weights":
-        chosen, accuracy = [best], _accuracy(_predict(best, "validation"))
+        chosen, accuracy = [best], max(accuracies)
         for other in others:
             tried = _accuracy(_predict(_mean(best, [*chosen, other], data), "validation"))
             if tried >= accuracy:

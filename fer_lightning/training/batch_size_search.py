@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 
-from fer_lightning.core.memory_errors import is_out_of_memory
+from fer_lightning.core.memory_errors import is_out_of_memory, release_memory
 from fer_lightning.training.trial import Trial
 
 SMALLEST, STEPS_OF_EPOCH = 16, 32  # the largest leaves so many steps to an epoch
@@ -58,9 +57,7 @@ def search(trial: Trial) -> dict[int, float]:
             if not is_out_of_memory(error):
                 raise
             largest = size // 2
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release_memory()
         if speed.images_a_second is not None and size <= largest:
             speeds[size] = speed.images_a_second
         size *= 2

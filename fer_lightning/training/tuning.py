@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 from omegaconf import DictConfig
 
 from fer_lightning.callbacks.micro_batches import MicroBatches
 from fer_lightning.config.nodes import get
 from fer_lightning.core.errors import ConfigError
+from fer_lightning.core.memory_errors import release_memory
 from fer_lightning.evaluation.canvas import save
 from fer_lightning.models.optimized_module import OptimizedModule
 from fer_lightning.models.own_module import takes
@@ -40,8 +42,10 @@ class Tuning:
         """Return what was found, by setting, having set it in `cfg`, in which a UserError says what cannot be used."""
         found: dict[str, float] = {}
         for wanted, search_for in ((self.batch_size, _batch_size), (self.lr, _learning_rate)):
-            found |= search_for(cfg) if wanted else {}
-            _set(cfg, found)
+            if wanted:
+                found |= search_for(cfg)
+                _set(cfg, found)
+                release_memory()  # of the model and data of the trial
         return found
 
 
@@ -51,7 +55,7 @@ def tune(cfg: DictConfig) -> dict[str, float]:
     A run that continues uses what was found when it began.
 
     Raises:
-        ConfigError: a continued run has found nothing when it began, or nothing can be found for this model.
+        ConfigError: nothing can be found for this model.
         UserError: settings, data or weights cannot be used.
     """
     tuning: Tuning = make(cfg.tune) if "tune" in cfg else Tuning()
@@ -94,7 +98,7 @@ def _learning_rate(cfg: DictConfig) -> dict[str, float]:
 
     log.info(f"looking for a learning rate in {STEPS} steps …")
     started, trial, watch = time.monotonic(), Trial(cfg), RangeTest(cfg.optimizer.lr)
-    kind = type(trial.model)
+    kind: type[pl.LightningModule] = type(trial.model)
     given = issubclass(kind, OptimizedModule) or takes(kind, {"optimizer": None})
     if not given or not trial.model.automatic_optimization:
         raise ConfigError(
