@@ -76,7 +76,8 @@ def halved(tensor: Tensor) -> Tensor:
 def recorded_settings(path: Path) -> dict[str, Any]:
     """Return the hyper-parameters that a file is loaded with; empty for one of another kind, or of other programs."""
     content = read_safetensors(path) if is_safetensors(path) else {}
-    return content.get("hyper_parameters", {})
+    settings: dict[str, Any] = content.get("hyper_parameters", {})
+    return settings
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
