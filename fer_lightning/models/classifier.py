@@ -30,7 +30,7 @@ class Shown(NamedTuple):
     """What the network is shown in a step of training."""
 
     images: Tensor  # (B, C, H, W), uint8, or float 0…255 where they are mixed
-    index: Tensor | None  # int64 (B,), rows of the manifest; of mixed images those of the first ones
+    rows: Tensor | None  # int64 (B,), of the manifest; of mixed images those of the first ones
     blend: Blend | None  # mixes what belongs to the images before mixing, float (B, n), as they are; None: unmixed
 
 

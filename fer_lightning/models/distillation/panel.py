@@ -121,10 +121,10 @@ class Panel:
         """Return logits float `(B, M, K)` for what the student is shown; in the plain view of the images as they were
         before mixing.
         """
-        if self._plain is not None and shown.index is not None:
-            return self._plain[shown.index]
-        if self._kept is not None and shown.index is not None:
-            return self._kept.logits(epoch, shown.index, shown.images, self._ask)
+        if self._plain is not None and shown.rows is not None:
+            return self._plain[shown.rows]
+        if self._kept is not None and shown.rows is not None:
+            return self._kept.logits(epoch, shown.rows, shown.images, self._ask)
         return self._ask(shown.images)
 
     def _ask(self, images: Tensor) -> Tensor:
