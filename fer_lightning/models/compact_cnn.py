@@ -67,8 +67,8 @@ class CompactCNN(Network):
                 "widths and depths must be equally many positive numbers, one of each a stage, "
                 f"got widths={list(widths)} and depths={list(depths)}"
             )
-        if not 0 <= squeeze_excite <= 1:
-            raise ValueError(f"squeeze_excite must be in [0, 1], got {squeeze_excite}")
+        if isinstance(squeeze_excite, bool) or not 0 <= squeeze_excite <= 1:  # true is no 1.0
+            raise ValueError(f"squeeze_excite must be a fraction in [0, 1], such as 0.25, got {squeeze_excite}")
         if not 0 <= drop_path < 1:
             raise ValueError(f"drop_path must be in [0, 1), got {drop_path}")
         if branches and residual:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from fer_lightning.core.errors import ConfigError
 from fer_lightning.models.classifier import ExpressionClassifier
 from fer_lightning.models.distilled import DistilledClassifier, Method
 
@@ -82,3 +83,17 @@ def test_at_alpha_0_it_is_an_ordinary_classifier(teacher: Path) -> None:
     plain.load_state_dict(student.state_dict())
     batch = (*stripes(9, 4), torch.arange(9))
     torch.testing.assert_close(student.loss_and_hits(*batch)[0], plain.loss_and_hits(*batch)[0])
+
+
+def test_images_of_another_datamodule_are_learnt_from_on_the_fly_only(teacher: Path) -> None:
+    images, labels = stripes(12, 5)
+    data = pl.LightningDataModule.from_datasets(TensorDataset(images, labels, torch.arange(12)), batch_size=12)
+    trainers = (pl.Trainer(accelerator="cpu", fast_dev_run=True, enable_progress_bar=False) for _ in range(2))
+    settings = {"teachers": [str(teacher)], **SETTINGS}
+    student = DistilledClassifier("small_cnn", CLASSES, **settings)  # type: ignore[arg-type]
+    before = student.backbone.get_classifier().weight.clone()
+    next(trainers).fit(student, datamodule=data)
+    assert not torch.equal(student.backbone.get_classifier().weight, before)
+    plain = DistilledClassifier("small_cnn", CLASSES, teacher_view="plain", **settings)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"needs trainer\.fit\(model, datamodule=ExpressionDataModule"):
+        next(trainers).fit(plain, datamodule=data)

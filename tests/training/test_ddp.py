@@ -92,6 +92,17 @@ def test_two_ranks_of_32_follow_one_of_64(exact: Path, compose: Compose, tmp_pat
     np.testing.assert_allclose(curves(exact), alone, rtol=1e-5)
 
 
+@pytest.mark.parametrize("view", ["augmented", "plain"])
+def test_a_student_on_two_ranks_follows_that_on_one(exact: Path, compose: Compose, tmp_path: Path, view: str) -> None:
+    teacher, network = exact / "checkpoints/best.ckpt", [*WITHOUT_BATCH_NORM[1:], "seed=2"]
+    options = (f"model.teachers=[{teacher}]", f"model.teacher_view={view}", "trainer.max_epochs=2")
+    learning = ("model=distilled", *network, *options)
+    caches = (f"data.cache_dir={tmp_path / name}" for name in ("one", "two"))
+    alone = fit_alone(compose, tmp_path / "alone", *learning, next(caches))
+    together = run_together("train", tmp_path / "together", *TINY, *learning, next(caches))
+    np.testing.assert_allclose(curves(together), alone, rtol=1e-4)  # a batch decides on the last digit of fp16
+
+
 def test_with_batch_norm_they_follow_within_the_noise_of_seeds(compose: Compose, tmp_path: Path) -> None:
     """Each rank normalises by its own 32 images, which makes less of a difference than another seed."""
     alone = [fit_alone(compose, tmp_path / str(seed), *SMALL_CNN, f"seed={seed}") for seed in (1, 2, 3, 4)]

@@ -76,7 +76,7 @@ SLOW = {
         [
             "model.backbone=compact_cnn",
             "++model.backbone_kwargs={widths: [4, 8, 8, 8, 8], depths: [1, 1, 1, 1, 1], final_pool: false, "
-            "squeeze_excite: true, branches: true, drop_path: 0.3, stem: whitened, dirac: true}",
+            "squeeze_excite: 0.5, branches: true, drop_path: 0.3, stem: whitened, dirac: true}",
             "loss=logit_adjusted",
         ],
         "step2 step4",

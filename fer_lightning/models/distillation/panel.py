@@ -80,7 +80,7 @@ class Panel:
         if self.view == "augmented":
             self._kept = self._open_store(trainer)
             return
-        if data is None:
+        if not hasattr(data, "identities"):
             raise ConfigError("model.teacher_view=plain needs trainer.fit(model, datamodule=ExpressionDataModule(…))")
         with trainer.precision_plugin.forward_context():
             # the first rank asks the teachers and writes, before the others read
@@ -96,11 +96,9 @@ class Panel:
     def _open_store(self, trainer: Any) -> StoredLogits | None:
         """Return what keeps the logits of augmented images, if they are to be kept."""
         data = trainer.datamodule
-        if (
-            data is None
-            or self.stored is None
-            or (self.stored == "auto" and trainer.strategy.root_device.type != "cpu")
-        ):
+        if not hasattr(data, "shown_as") or self.stored is None:
+            return None  # images without a name, of a loader or a datamodule of the user's own
+        if self.stored == "auto" and trainer.strategy.root_device.type != "cpu":
             return None  # reading makes a GPU wait for every batch
         names = [teacher.fingerprint for teacher in self.networks.values()]
         mixing = trainer.lightning_module.mix is not None
