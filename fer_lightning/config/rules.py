@@ -195,6 +195,8 @@ def _optimizer(cfg: DictConfig) -> Iterator[str]:
         yield f"optimizer={name} needs whole weights, which trainer=fsdp cuts: type optimizer=adamw, or trainer=ddp"
     if name == "muon" and get(cfg, "model.backbone_lr") is not None:
         yield "optimizer=muon has a rate for hidden weights: type optimizer.lr in place of model.backbone_lr"
+    if name == "muon" and get(cfg, "model.freeze_backbone") is True and get(cfg, "model.unfreeze_epoch") is None:
+        yield "optimizer=muon is for weights that model.freeze_backbone=true freezes, all of them: type optimizer=adamw"
     if name == "sam" and get(cfg, "trainer.precision") in FP16:
         yield "optimizer=sam computes gradients twice, which fp16 cannot scale: type trainer.precision=bf16-mixed"
     batches = get(cfg, "trainer.accumulate_grad_batches")
