@@ -129,6 +129,7 @@ def test_stored_logits_are_those_of_the_fly_and_another_run_asks_nobody(
         run(teachers, *options, "trainer.max_epochs=3", name="longer").fit()
 
 
+@pytest.mark.slow
 def test_logits_of_plain_images_replace_their_teachers(
     run: Run, tmp_path: Path, teachers: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
