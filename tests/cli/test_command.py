@@ -61,8 +61,8 @@ def fail(capsys: pytest.CaptureFixture[str], *argv: str, task: Any = nothing) ->
         ("trainer.limit_tset_batches=5", "did you mean trainer.limit_test_batches=5"),
         ("trainer.limit_test_batches=5,6", "error: trainer.limit_test_batches has several values: add -m"),
         ("trainer.max_epoch=3", "did you mean trainer.max_epochs=3"),
-        ("optimiser.lr=3", "did you mean optimizer.lr=3?"),
-        ("lr=3", "did you mean optimizer.lr=3?"),
+        ("optimiser.lr=3", "did you mean optimizer.lr=3 (or tune.lr)?"),
+        ("lr=3", "did you mean optimizer.lr=3 (or tune.lr)?"),
         ("epochs=3", "type trainer.max_epochs=3"),
         ("trainer.gpus=2", "type trainer=gpu trainer.devices=2"),
         ("trainer.tpu_cores=8", "nothing takes its place: leave it out"),
@@ -76,7 +76,10 @@ def fail(capsys: pytest.CaptureFixture[str], *argv: str, task: Any = nothing) ->
         ("optimizer.lr=interval(1e-4,1e-2)", "add -m sweep=optuna"),
         ("~callbacks.histori", "did you mean '~callbacks.history'?"),
         ("modell=x", "did you mean model=x"),
-        ("model=resnet51", "did you mean model=resnet50? There are cnn_gru, keras_cnn, resnet50"),
+        (
+            "model=resnet51",
+            "did you mean model=resnet50? There are cnn_gru, compact, compact_xs, distilled, keras_cnn, resnet50",
+        ),
         ("experiment=keras", "did you mean experiment=keras_cnn?"),
         ("optimizer.differentiable=true", "If torch.optim.AdamW takes it, type +optimizer.differentiable=true"),
         ("loss=null", "train needs loss and cannot leave it out: type loss=cross_entropy, or loss=focal"),
@@ -137,8 +140,8 @@ def test_what_no_yaml_lists_can_be_typed_where_it_is_valid(typed: str, key: str,
 
 def test_a_group_of_another_verb_is_answered_in_our_words(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        run_verb("evaluate", nothing, ["ckpt_path=x.ckpt", "model=vgg16"])
-    assert "this program has no group 'model': leave it out" in capsys.readouterr().err
+        run_verb("evaluate", nothing, ["ckpt_path=x.ckpt", "scheduler=none"])
+    assert "this program has no group 'scheduler': leave it out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["disabled", "none", "stdout"])
@@ -389,7 +392,7 @@ def test_help_names_groups_options_and_keys_of_every_verb() -> None:
     assert set(options["optimizer"].split(", ")) == {path.stem for path in (conf_dir() / "optimizer").glob("*.yaml")}
     for wanted in ("optimizer.lr=1e-3", "trainer.max_epochs=12", "data.root=null", "model.backbone=small_cnn", "vgg16"):
         assert wanted in text
-    assert "ckpt_path=???" in usage("evaluate")
+    assert "ckpt_path=null" in usage("evaluate")
     assert ("\n  -m " in text, "\n  -m " in usage("benchmark")) == (True, False)
 
 

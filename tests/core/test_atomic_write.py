@@ -32,8 +32,11 @@ REASONS = {
     "benchmarks/paired_timing.py": "a log, which grows",
     "inference/export/onnx_file.py": "export.write gives it the temporary file of atomic_write",
     "inference/export/quantize.py": "export.write gives it the temporary file of atomic_write",
+    "inference/export/release.py": "export.write gives it the temporary folder of atomic_folder",
     "inference/export/timm_folder.py": "export.write gives it the temporary folder of atomic_folder",
     "inference/export/torch_program.py": "export.write gives it the temporary file of atomic_write",
+    "models/distillation/stored_logits.py": "slots with checksums, of which torn ones are asked again",
+    "models/safetensors_file.py": "export.write gives it the temporary file of atomic_write",
     "sweeps/process.py": "the log of a job, which grows",
     "sweeps/sweep.py": "an empty file that only one of two sweeps can make",
 }
