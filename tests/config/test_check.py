@@ -474,7 +474,10 @@ UNFREEZING = {"freeze_backbone": True, "pretrained": True, "unfreeze_epoch": 2}
         ({"optimizer": SAM, "trainer": {"strategy": "fsdp"}}, "optimizer=sam needs whole weights"),
         ({"optimizer": SAM, "trainer": {"precision": "16-mixed"}}, "type trainer.precision=bf16-mixed"),
         ({"optimizer": SAM, "trainer": {"accumulate_grad_batches": 2}}, "type trainer.accumulate_grad_batches=1"),
-        ({"optimizer": MUON, "model": {"freeze_backbone": True, "pretrained": True}}, "freezes: type optimizer=adamw"),
+        (
+            {"optimizer": MUON, "model": {"freeze_backbone": True, "pretrained": True}},
+            "freezes, all of them: type optimizer=adamw",
+        ),
         ({"optimizer": MUON, "model": {"backbone_lr": 0.1}}, "type optimizer.lr in place of model.backbone_lr"),
         ({"trainer": {"limit_val_batches": 0}}, "so that monitor=val/acc is never logged: type monitor=train/loss"),
         (
