@@ -74,6 +74,9 @@ def is_first_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "NODE_RANK", "LOCAL_RANK"))
 
 
+MOST_DEVICES = 65_536  # of one machine; a larger number is a typing error, whose list might not fit into memory
+
+
 def listed_devices(devices: object) -> list[int]:
     """Return the numbers of the devices that Lightning's Trainer would take, nothing for `auto`, -1 and other values.
 
@@ -83,7 +86,7 @@ def listed_devices(devices: object) -> list[int]:
     if isinstance(devices, str) and "," not in devices and devices.strip().isdigit():
         devices = int(devices)
     if isinstance(devices, int):
-        return list(range(devices))
+        return list(range(devices)) if devices < MOST_DEVICES else []
     parts = devices.split(",") if isinstance(devices, str) else devices if isinstance(devices, Sequence) else ()
     return [int(part) for part in parts if str(part).strip().isdigit()]
 

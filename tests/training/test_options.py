@@ -42,7 +42,8 @@ def together() -> list[list[str]]:
     return [list(row) for row in zip(*(islice(cycle(column), most) for column in columns), strict=True)]
 
 
-RUNS = [*together(), *([f"experiment={name}", "model.pretrained=false"] for name in options("experiment"))]
+SMALL = ("model.pretrained=false", "~callbacks.progressive_resizing")  # which some begin at the size of the tiny images
+RUNS = [*together(), *([f"experiment={name}", *SMALL] for name in options("experiment"))]
 
 
 @pytest.mark.parametrize("choices", RUNS, ids=" ".join)
@@ -53,6 +54,7 @@ def test_an_option_trains_and_is_scored(
     for name in ("MLFLOW_TRACKING_URI", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
     typed = [item for item in TINY if not item.startswith("logger.") or "logger=wandb" in choices]
+    typed += ["model.teachers=[compact]"] * ("model=distilled" in choices)
     train(compose("train", *choices, *typed, f"output_dir={tmp_path / 'run'}"))
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["count"] == 7
     assert (tmp_path / "run" / "report.html").is_file()

@@ -163,7 +163,7 @@ def _known_class(name: str, classes: Sequence[str], becomes: Mapping[str, str], 
     for meaning in meanings:
         if meaning in becomes:
             raise ConfigError(f"{key} names {name}, which data.merge merges into {becomes[meaning]}: name that class")
-    hint = did_you_mean(name, classes) or f"; classes of the data set: {', '.join(classes)}"
+    hint = did_you_mean(name, classes) or f": type one of {', '.join(classes)}"
     raise ConfigError(f"{key} names {name}, which is not a class of the data set{hint}")
 
 

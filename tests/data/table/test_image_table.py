@@ -45,7 +45,7 @@ def test_no_selection_changes_nothing(kaggle_tree: Path) -> None:
     ("chosen", "merge", "message"),
     [
         (["hapy", "sad"], None, "data.classes names hapy.*did you mean happy"),
-        (["bored", "sad"], None, "data.classes names bored.*classes of the data set: angry"),
+        (["bored", "sad"], None, "data.classes names bored.*: type one of angry"),
         (["happy"], None, "leave happy, but a classifier needs two"),
         ([], None, "leave no class"),
         (["happy", "joy"], None, "leave happy,"),
