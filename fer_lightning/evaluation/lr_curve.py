@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -31,5 +33,6 @@ def plot_lr_range(rates: np.ndarray, losses: np.ndarray, smooth: np.ndarray, fou
     if found is not None:
         axes.axvline(found, color=MUTED, lw=1, ls=":", zorder=1)
         axes.set_title(f"lowest at {found:g}", loc="right", fontsize=BODY, fontfamily=FONT, color=BLUE, pad=9)
-    axes.legend(loc="upper left", frameon=False, prop={"family": FONT, "size": BODY})
+    style: dict[str, Any] = {"frameon": False, "prop": {"family": FONT, "size": BODY}}
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.09), ncols=2, borderaxespad=0, **style)  # beside no point
     return figure
