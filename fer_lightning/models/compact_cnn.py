@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from fer_lightning.core.choices import check_choices
 from fer_lightning.models.conv_block import ConvBlock, SqueezeExcite
-from fer_lightning.models.network import Network
+from fer_lightning.models.network import PooledNetwork
 from fer_lightning.models.whitening import Whitening
 
 FirstLayer = Literal["plain", "whitened"]
 
 
-class CompactCNN(Network):
+class CompactCNN(PooledNetwork):
     """Stages of `ConvBlock`s, which end with a 2×2 max-pool; global average pool, dropout, linear.
 
     At 48 px and with the defaults 1.76 M parameters and 117 M multiply-adds.
@@ -113,16 +113,6 @@ class CompactCNN(Network):
 
     def forward_features(self, x: Tensor) -> Any:
         return self.stages(self.stem(x))
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Any:
-        x = self.dropout(x.mean(dim=(2, 3)))
-        return x if pre_logits else self.fc(x)
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Put a new last layer in place; its weights are small, so the first loss is that of a uniform guess."""
-        super().reset_classifier(num_classes)
-        nn.init.normal_(self.fc.weight, std=0.01)
-        nn.init.zeros_(self.fc.bias)
 
     def prepare(self, pixels: Tensor) -> None:
         if isinstance(self.stem, Whitening):

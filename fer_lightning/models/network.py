@@ -76,6 +76,22 @@ def _parts(module: nn.Module, depth: int | None, prefix: str = "") -> Iterator[t
             yield f"{prefix}{key}", child
 
 
+class PooledNetwork(Network):
+    """A network that ends with a global average pool, dropout and a linear layer."""
+
+    dropout: nn.Dropout
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Any:
+        x = self.dropout(x.mean(dim=(2, 3)))
+        return x if pre_logits else self.fc(x)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Put a new last layer in place; its weights are small, so the first loss is that of a uniform guess."""
+        super().reset_classifier(num_classes)
+        nn.init.normal_(self.fc.weight, std=0.01)
+        nn.init.zeros_(self.fc.bias)
+
+
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[torch.device]:
     """Put a network in evaluation mode, without gradients, for a block that gets its device."""

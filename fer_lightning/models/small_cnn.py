@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fer_lightning.models.network import Network
+from fer_lightning.models.network import PooledNetwork
 
 
-class SmallCNN(Network):
+class SmallCNN(PooledNetwork):
     """One block a width (two 3×3 conv-BN-ReLU with 2×2 max-pool), global average pool, dropout, linear.
 
     Args:
@@ -39,16 +39,6 @@ class SmallCNN(Network):
 
     def forward_features(self, x: Tensor) -> Any:
         return self.blocks(x)
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Any:
-        x = self.dropout(x.mean(dim=(2, 3)))
-        return x if pre_logits else self.fc(x)
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Put a new last layer in place; its weights are small, so the first loss is that of a uniform guess."""
-        super().reset_classifier(num_classes)
-        nn.init.normal_(self.fc.weight, std=0.01)
-        nn.init.zeros_(self.fc.bias)
 
 
 def conv_blocks(name: str, in_channels: int, image_size: int, widths: Sequence[int]) -> nn.Sequential:

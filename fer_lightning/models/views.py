@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -12,6 +12,16 @@ Views = Literal["single", "flip", "ten_crop"]
 # side of a crop, of the side of the image: 44 of 48 pixels. 40 is for networks that were trained on crops: on
 # FER-2013's PublicTest it cost a small CNN that was trained on whole faces more than a point of accuracy
 CROP = 11 / 12
+
+
+def in_words(scores: Mapping[str, Any]) -> str:
+    """Return what to say behind a score of the views it is the mean of: nothing for a single one.
+
+    >>> in_words({"views": "flip"}), in_words({})
+    (' with views=flip', '')
+    """
+    views = scores.get("views", "single")
+    return "" if views == "single" else f" with views={views}"
 
 
 def views_of(images: np.ndarray, views: Views) -> Iterator[np.ndarray]:

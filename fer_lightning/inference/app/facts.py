@@ -10,6 +10,7 @@ from typing import Any
 from fer_lightning.evaluation.html import percent
 from fer_lightning.inference.onnx_recognizer import OnnxRecognizer
 from fer_lightning.inference.recognizer import Recognizer
+from fer_lightning.models.views import in_words
 
 
 def model_facts(recognizer: Recognizer) -> list[tuple[str, str]]:
@@ -58,6 +59,5 @@ def _score(scores: Any) -> str | None:
         return None
     interval = scores.get("accuracy_interval")
     between = f" ({percent(interval[0])} to {percent(interval[1])})" if interval else ""
-    views = "" if scores.get("views", "single") == "single" else f" with views={scores['views']}"
-    count, split = scores.get("count", "?"), scores["split"]
-    return f"accuracy {percent(scores['accuracy'])}{between} on {count} {split} images{views}"
+    images = f"{scores.get('count', '?')} {scores['split']} images{in_words(scores)}"
+    return f"accuracy {percent(scores['accuracy'])}{between} on {images}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+STORED = ".float16"  # behind the name of a weight that is stored so
 SMALLEST = 2  # dimensions: biases and scales are few and count for more
 
 
@@ -14,9 +16,9 @@ def store_half(model: Any) -> None:
 
     Those that float16 cannot hold stay as they are.
     """
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, numpy_helper
 
-    graph, casts = model.graph, []
+    graph, names = model.graph, []
     for tensor in graph.initializer:
         elsewhere = tensor.data_location == TensorProto.EXTERNAL  # in the file that `share_weights` points to
         if elsewhere or tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < SMALLEST:
@@ -25,9 +27,18 @@ def store_half(model: Any) -> None:
             values = numpy_helper.to_array(tensor).astype(np.float16)
         if not np.isfinite(values).all():
             continue
-        name, stored = tensor.name, f"{tensor.name}.float16"
-        tensor.CopyFrom(numpy_helper.from_array(values, stored))
-        casts.append(helper.make_node("Cast", [stored], [name], name=f"{name}.cast", to=TensorProto.FLOAT))
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values, f"{name}{STORED}"))
+        names.append(name)
+    cast_to_float(graph, names)
+
+
+def cast_to_float(graph: Any, names: Sequence[str]) -> None:
+    """Compute the weights of these names from the float16 ones with `STORED` behind their names."""
+    from onnx import TensorProto, helper
+
+    kind = TensorProto.FLOAT
+    casts = [helper.make_node("Cast", [f"{name}{STORED}"], [name], name=f"{name}.cast", to=kind) for name in names]
     nodes = [*casts, *graph.node]  # in the order of their use
     del graph.node[:]
     graph.node.extend(nodes)

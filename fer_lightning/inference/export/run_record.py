@@ -93,7 +93,7 @@ def _command(overrides: list[str]) -> str:
 def without_folders(text: str) -> str:
     """Return a text with the last part of each absolute path in it.
 
-    >>> without_folders("model.teachers=[/home/anna/a.ckpt,/tmp/run 1/b.ckpt]; found train/ under /home/anna/faces: 3")
+    >>> without_folders("model.teachers=[/runs/1/a.ckpt,/my runs/2/b.ckpt]; found train/ under /data/faces: 3")
     'model.teachers=[a.ckpt,b.ckpt]; found train/ under faces: 3'
     """
     return re.sub(r"(?<![\w.])/(?:[^/:,;\]'\"]+/)+", "", text)

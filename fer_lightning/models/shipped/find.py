@@ -12,6 +12,7 @@ from typing import Any
 from fer_lightning.core.errors import ConfigError
 from fer_lightning.core.home import expand_user
 from fer_lightning.core.suggestions import did_you_mean
+from fer_lightning.models.views import in_words
 
 FOLDER = Path(__file__).parent
 DEFAULT = "compact"
@@ -71,8 +72,8 @@ def describe(name: str) -> str:
     line, scores = f"model {name} of fer_lightning {told['version']}, {told['date']}", told.get("scores")
     if scores is None:
         return line
-    views = "" if scores.get("views", "single") == "single" else f" with views={scores['views']}"
-    return f"{line}: accuracy {100 * scores['accuracy']:.1f} % on {scores['count']:,} {scores['split']} images{views}"
+    images = f"{scores['count']:,} {scores['split']} images{in_words(scores)}"
+    return f"{line}: accuracy {100 * scores['accuracy']:.1f} % on {images}"
 
 
 def model_name(path: Path) -> str:
